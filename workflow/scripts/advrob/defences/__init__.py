@@ -1,0 +1,88 @@
+"""Preprocessing defences: one file a kind, named after it, holding one subclass of `Defence`.
+
+To add one, write ``defences/<kind>.py`` with such a class and name it in the configuration. Its
+keyword-only ``__init__`` parameters are its configuration keys.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from advrob.store import Array
+
+# Stored images, 8 bits, (N, H, W, 3): an array in memory or a dataset in a file. Slices only.
+Images = np.ndarray | h5py.Dataset
+
+
+class Defence(nn.Module):
+    """A map from images to images in front of a model, differentiable wherever possible.
+
+    ``forward`` takes and gives float tensors ``(N, 3, H, W)``. A defence that draws random numbers
+    draws them afresh in every pass from ``self.generator``.
+
+    A defence that is fitted overrides `fit` and `load`, and is fitted before it is used.
+    """
+
+    # Whether two passes over the same images may differ.
+    stochastic: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator: torch.Generator | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Defend images ``(N, 3, H, W)`` in [0, 1]; the result has the same shape."""
+        raise NotImplementedError
+
+    def fit(
+        self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
+    ) -> Mapping[str, Array]:
+        """Learn from images that are in no test set.
+
+        Args:
+            images: 8-bit images ``(N, H, W, 3)``, read in slices.
+            device: where to compute.
+            generator: the source of every random number.
+            checkpoint: a file to go on from if it exists, and to keep up to date in long runs.
+
+        Returns:
+            The state: named arrays for `load`, a training curve and reconstruction errors.
+        """
+        raise NotImplementedError
+
+    def load(self, state: h5py.Group) -> None:
+        """Take the arrays that `fit` returned."""
+        raise NotImplementedError
+
+
+def defence_class(kind: str) -> type[Defence]:
+    """The class in ``defences/<kind>.py``."""
+    module = importlib.import_module(f"advrob.defences.{kind}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Defence) and value.__module__ == module.__name__
+    )
+    return found
+
+
+def build(
+    kind: str,
+    parameters: Mapping[str, Any],
+    *,
+    state: h5py.Group | None = None,
+    generator: torch.Generator | None = None,
+    device: torch.device | str = "cpu",
+) -> Defence:
+    """A defence ready for use: constructed, its fitted state loaded, in evaluation mode."""
+    defence = defence_class(kind)(**parameters)
+    defence.generator = generator
+    if state is not None:
+        defence.load(state)
+    return defence.to(device).eval().requires_grad_(False)
