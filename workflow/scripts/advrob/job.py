@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ def run(main: Callable[..., str | None]) -> None:
     version, say) is left out. Everything printed goes to the rule's log; the sentence that ``main``
     returns is the log's last line. A `UserError` ends the job with its message alone.
     """
-    snakemake = sys.modules["__main__"].snakemake  # type: ignore[attr-defined]
+    snakemake = sys.modules["__main__"].snakemake
     given: dict[str, Any] = {}
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
         given.update(dict(part.items()))
@@ -53,7 +54,7 @@ def _logging(path: str | None) -> Iterator[None]:
         yield
         return
     with (
-        open(path, "w", encoding="utf-8") as log,
+        Path(path).open("w", encoding="utf-8") as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
@@ -87,7 +88,9 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
 
 
-def generator(seed: int, *identity: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(
+    seed: int, *identity: str | int, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """A random generator for one job: the same seed and identity always draw the same numbers."""
     text = "\0".join(map(str, (seed, *identity)))
     digest = hashlib.sha256(text.encode()).digest()
@@ -106,4 +109,5 @@ def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> 
         if now - shown >= every:
             shown = now
             rate = done / (now - started)
-            print(f"{what}: {done}/{total}, {rate:.3g}/s, {(total - done) / rate:.0f} s left", flush=True)
+            left = (total - done) / rate
+            print(f"{what}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left", flush=True)

@@ -78,7 +78,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             raise UserError(
@@ -108,14 +108,13 @@ def write(
         params: what the content was computed with; stored as JSON with sorted keys.
         source: what the content was computed from, for a human reader.
     """
-    with replacing(path) as temporary:
-        with h5py.File(temporary, "w", libver="v110") as file:
-            file.attrs["schema"] = schema
-            file.attrs["seed"] = seed
-            file.attrs["params"] = json.dumps(params, sort_keys=True)
-            file.attrs["source"] = source
-            yield file
-            _check(file, schema, str(path))
+    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
+        file.attrs["schema"] = schema
+        file.attrs["seed"] = seed
+        file.attrs["params"] = json.dumps(params, sort_keys=True)
+        file.attrs["source"] = source
+        yield file
+        _check(file, schema, str(path))
 
 
 def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
@@ -130,7 +129,9 @@ def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
             if row != array.shape[0]:
                 raise ValueError(f"{name}: {row} rows were produced, {array.shape[0]} promised")
         elif np.asarray(array).dtype.kind in "UO":
-            group.create_dataset(name, data=np.asarray(array, dtype=object), dtype=h5py.string_dtype())
+            group.create_dataset(
+                name, data=np.asarray(array, dtype=object), dtype=h5py.string_dtype()
+            )
         else:
             group.create_dataset(name, data=array)
 

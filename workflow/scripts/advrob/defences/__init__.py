@@ -7,7 +7,7 @@ keyword-only ``__init__`` parameters are its configuration keys.
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import h5py
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from advrob.store import Array
 
 # Stored images, 8 bits, (N, H, W, 3): an array in memory or a dataset in a file. Slices only.
-Images = np.ndarray | h5py.Dataset
+Images: TypeAlias = np.ndarray | h5py.Dataset
 
 
 class Defence(nn.Module):
@@ -67,7 +67,9 @@ def defence_class(kind: str) -> type[Defence]:
     (found,) = (
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Defence) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, Defence)
+        and value.__module__ == module.__name__
     )
     return found
 
