@@ -35,12 +35,14 @@ SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
         "predicted": ("int64", ("n",)),
         "correct": ("bool", ("n",)),
         "confidence": ("float32", ("n",)),
+        "ids": ("str", ("n",)),
     },
     "sweep/1": {
         "magnitudes": ("float64", ("m",)),
         "predicted": ("int64", ("m", "n")),
         "correct": ("bool", ("m", "n")),
         "confidence": ("float32", ("m", "n")),
+        "ids": ("str", ("n",)),
     },
 }
 
