@@ -1,0 +1,291 @@
+"""From per-image scores to the paper's three tables, as CSV and as Markdown.
+
+A score file is one cell: a network (a model behind a defence) on a data set. The name of the data
+set says whom its attack was made against: ``original``, ``universal-{model}-{defence}``,
+``gradient-{model}-{defence}`` or ``published-{name}``.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from advrob import metrics, paper, store
+from advrob.errors import UserError
+from advrob.metrics import Accuracy
+
+Value = str | int | float
+# What a Markdown table shows where the paper has no such number.
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The accuracy of one network on one data set."""
+
+    dataset: str
+    model: str
+    defence: str
+    result: Accuracy
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in both forms.
+
+    Attributes:
+        columns: the CSV's header.
+        rows: the CSV's rows; accuracies are fractions.
+        title: the Markdown's heading.
+        header: the Markdown's header.
+        lines: the Markdown's rows, for readers: percentages, and the paper's value beside ours.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
+    """The accuracies in score files, over the images whose file name matches ``pattern``.
+
+    Raises:
+        UserError: no image matches.
+    """
+    cells = []
+    for path in scores:
+        with store.read(path, "scores/1") as file:
+            ids, correct = store.strings(file["ids"]), file["correct"][:]
+            cell = store.params(file)
+        keep = metrics.select(ids, pattern)
+        if not keep.any():
+            raise UserError(
+                f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the "
+                f"first is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count "
+                "every image."
+            )
+        kept = [identity for identity, kept in zip(ids, keep, strict=True) if kept]
+        result = metrics.accuracy(correct[keep], kept)
+        cells.append(Cell(cell["dataset"], cell["model"], cell["defence"], result))
+    return cells
+
+
+def relation(dataset: str, model: str, defence: str) -> str:
+    """What the maker of a data set knew of the network that is scored on it.
+
+    ``matched``: the model, but not its defence. ``adaptive``: model and defence, both. Otherwise
+    ``transferred``: it was made against another network. ``published``: against one that the data
+    set's name tells. ``none``: the images are not attacked.
+    """
+    kind, *target = dataset.split("-")
+    if kind == "original":
+        return "none"
+    if kind == "published":
+        return "published"
+    if target == [model, "none"]:
+        return "matched"
+    return "adaptive" if target == [model, defence] else "transferred"
+
+
+def table_1(cells: Sequence[Cell]) -> Table:
+    """Accuracy of every network on every data set (the paper's Table 1)."""
+    rows, lines = [], []
+    for cell in cells:
+        result, attack = cell.result, relation(cell.dataset, cell.model, cell.defence)
+        rows.append(
+            (cell.dataset, cell.model, cell.defence, result.n, result.correct, *_interval(result))
+        )
+        # The paper's perturbations are universal and made without the defence.
+        kind = cell.dataset.split("-")[0].replace("published", "universal")
+        theirs = None if attack == "adaptive" else paper.TABLE_1.get((kind, cell.defence))
+        lines.append(
+            (cell.dataset, attack, cell.model, cell.defence, str(result.n), *_ours(result, theirs))
+        )
+    return Table(
+        columns=("dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"),
+        rows=rows,
+        title="Table 1: accuracy on original and universally perturbed images",
+        header=(
+            *("Data set", "Attack", "Model", "Defence", "n"),
+            *("Accuracy, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def table_2(cells: Sequence[Cell], pairs: Sequence[Sequence[str]]) -> Table:
+    """Cross-testing of networks A and B under gradient attacks (the paper's Table 2).
+
+    A is scored on the images made against B, and B on those made against A: a network is almost
+    always wrong on the images made against itself.
+
+    Args:
+        cells: the scores, of one or more models.
+        pairs: defences ``(A, B)``.
+
+    Raises:
+        UserError: a pair lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    rows, lines = [], []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        for a, b in pairs:
+            first = _find(known, f"gradient-{model}-{b}", model, a)
+            second = _find(known, f"gradient-{model}-{a}", model, b)
+            if first.n != second.n:
+                raise UserError(
+                    f"table 2: {model}/{a} was scored on {first.n} images and {model}/{b} on "
+                    f"{second.n}. Expected the same test images; delete the older scores."
+                )
+            rows.append((model, a, b, first.n, *_interval(first), *_interval(second)))
+            theirs = paper.TABLE_2.get((a, b), (None, None))
+            lines.append(
+                (model, a, b, str(first.n), *_ours(first, theirs[0]), *_ours(second, theirs[1]))
+            )
+    return Table(
+        columns=(
+            *("model", "network_a", "network_b", "n"),
+            *("accuracy_a", "ci_low_a", "ci_high_a", "accuracy_b", "ci_low_b", "ci_high_b"),
+        ),
+        rows=rows,
+        title="Table 2: networks A and B on gradient perturbations made against each other",
+        header=(
+            *("Model", "Network A", "Network B", "n"),
+            *("A on images against B, %", "95 % interval", "Paper, %"),
+            *("B on images against A, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
+    """Downsampling by several ratios (the paper's Table 3).
+
+    Args:
+        cells: each network's score on the original images and on one attacked data set.
+        ratios: defence -> the fraction of the width and height that it keeps.
+
+    Raises:
+        UserError: a network lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    rows, lines = [], []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        for defence, ratio in ratios.items():
+            attacked = [
+                dataset
+                for dataset, *network in known
+                if dataset != "original" and network == [model, defence]
+            ]
+            if len(attacked) != 1:
+                raise UserError(
+                    f"table 3: {model}/{defence} has scores on {len(attacked)} attacked data sets "
+                    f"({', '.join(attacked) or 'none'}). Expected exactly one."
+                )
+            original = _find(known, "original", model, defence)
+            universal = _find(known, attacked[0], model, defence)
+            rows.append((model, ratio, original.n, *_interval(original), *_interval(universal)))
+            theirs = paper.TABLE_3.get(ratio, (None, None))
+            lines.append(
+                (
+                    *(model, f"{100 * ratio:g} %", str(original.n), *_ours(original, theirs[0])),
+                    *(attacked[0], relation(attacked[0], model, defence)),
+                    *_ours(universal, theirs[1]),
+                )
+            )
+    return Table(
+        columns=(
+            *("model", "ratio", "n", "accuracy_original", "ci_low_original", "ci_high_original"),
+            *("accuracy_universal", "ci_low_universal", "ci_high_universal"),
+        ),
+        rows=rows,
+        title="Table 3: downsampling",
+        header=(
+            *("Model", "Size kept", "n", "Original images, %", "95 % interval", "Paper, %"),
+            *("Attacked data set", "Attack", "Attacked images, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def write(
+    table: Table,
+    cells: Sequence[Cell],
+    *,
+    csv_path: str,
+    markdown_path: str,
+    pattern: str | None,
+    note: str | None,
+) -> str:
+    """Write a table in both forms and return the sentence that describes it.
+
+    Args:
+        table: what to write.
+        cells: the scores that it was made from.
+        csv_path: where its CSV goes.
+        markdown_path: where its Markdown goes.
+        pattern: the file names that were counted; the Markdown says so.
+        note: a remark to print below the Markdown.
+    """
+    with store.replacing(csv_path) as temporary:
+        write_csv(temporary, table.columns, table.rows)
+    results = [cell.result for cell in cells]
+    remarks = [
+        f"Images: {_range(result.n for result in results)}, from "
+        f"{_range(result.photographs for result in results)} photographs"
+        + (f" whose file name matches `{pattern}`" if pattern else "")
+        + ". Intervals are 95 % Wilson score intervals that count photographs, not crops. "
+        f"Paper: {paper.CITATION}, {paper.IMAGES:,} images.",
+        note,
+    ]
+    text = "\n\n".join(
+        (f"# {table.title}", _markdown(table), *(remark for remark in remarks if remark))
+    )
+    with store.replacing(markdown_path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return f"{table.title}: {len(table.rows)} rows"
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+    """Write a CSV with a header and fractions to six decimals, the same bytes on every system."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(f"{item:.6f}" if isinstance(item, float) else item for item in row)
+
+
+def _find(
+    known: Mapping[tuple[str, str, str], Accuracy], dataset: str, model: str, defence: str
+) -> Accuracy:
+    if (dataset, model, defence) not in known:
+        raise UserError(
+            f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
+            f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+        )
+    return known[dataset, model, defence]
+
+
+def _interval(result: Accuracy) -> tuple[float, float, float]:
+    return result.accuracy, result.low, result.high
+
+
+def _ours(result: Accuracy, theirs: float | None) -> tuple[str, str, str]:
+    """Our accuracy, its interval and the paper's accuracy, in percent."""
+    return (
+        f"{100 * result.accuracy:.2f}",
+        f"{100 * result.low:.1f} to {100 * result.high:.1f}",
+        NONE if theirs is None else f"{100 * theirs:.2f}",
+    )
+
+
+def _range(numbers: Iterable[int]) -> str:
+    ordered = sorted(set(numbers))
+    return f"{ordered[0]:,}" if len(ordered) == 1 else f"{ordered[0]:,} to {ordered[-1]:,}"
+
+
+def _markdown(table: Table) -> str:
+    rule = ["---"] * len(table.header)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (table.header, rule, *table.lines))
