@@ -1,0 +1,100 @@
+import pytest
+import torch
+from advrob.errors import UserError
+from advrob.job import generator
+from advrob.training.gan import Discriminator, Generator, doublings
+from advrob.training.multitask import MultiTaskNetwork
+from torch import nn
+from torch.nn import functional as F
+
+
+def small(module: nn.Module) -> nn.Module:
+    """The module with weights from an explicit generator."""
+    draw = generator(0, "weights")
+    for weights in module.parameters():
+        weights.data.normal_(0, 0.1, generator=draw)
+    return module
+
+
+@pytest.mark.parametrize("size", [32, 48, 56, 224])
+def test_shapes(size: int) -> None:
+    perturbations = Generator(latent=8, size=size, channels=2)(torch.zeros(2, 8))
+    assert perturbations.shape == (2, 3, size, size)
+    assert Discriminator(size=size, channels=2)(perturbations).shape == (2,)
+
+
+@pytest.mark.parametrize(("size", "times"), [(224, 5), (32, 3), (8, 1), (48, 3)])
+def test_doublings(size: int, times: int) -> None:
+    assert doublings(size) == times
+
+
+@pytest.mark.parametrize("size", [299, 36, 7, 0])
+def test_a_size_that_does_not_halve_is_refused(size: int) -> None:
+    with pytest.raises(UserError, match=f"size: found {size}"):
+        doublings(size)
+
+
+def test_perturbations_keep_to_the_radius_and_differ() -> None:
+    network = small(Generator(latent=8, size=32, channels=4, radius=7))
+    vectors = torch.randn(6, 8, generator=generator(0, "vectors"))
+    network.upsample[-2].weight.data.mul_(1000)
+    found = network(vectors).abs()
+    assert found.max() <= 7 / 255
+    assert found.max() > 6.9 / 255
+    assert not torch.equal(network(vectors)[0], network(vectors)[1])
+
+
+def test_gradients_reach_every_weight_of_both_players() -> None:
+    players = small(Generator(latent=8, size=32, channels=4)), small(Discriminator(size=32))
+    vectors = torch.randn(4, 8, generator=generator(0, "vectors"))
+    logits = players[1](0.5 + players[0](vectors))
+    F.softplus(-logits).mean().backward()
+    for player in players:
+        for name, weights in player.named_parameters():
+            assert weights.grad is not None, name
+            assert weights.grad.abs().sum() > 0, name
+
+
+def test_a_discriminator_learns_to_tell_two_kinds_apart() -> None:
+    draw = generator(0, "pictures")
+    dark, light = (level + 0.1 * torch.rand(8, 3, 32, 32, generator=draw) for level in (0, 0.2))
+    images, real = torch.cat((dark, light)), torch.cat((torch.zeros(8), torch.ones(8)))
+    network = small(Discriminator(size=32, channels=4))
+    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(60):
+        loss = F.binary_cross_entropy_with_logits(network(images), real)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert ((network(images) > 0) == real.bool()).all()
+
+
+@pytest.fixture
+def shared_trunk() -> MultiTaskNetwork:
+    trunk = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = MultiTaskNetwork(trunk, 6, {"class": 10, "category": 4, "rotation": 4})
+    small(network)
+    return network
+
+
+def test_heads_share_one_trunk(shared_trunk: MultiTaskNetwork) -> None:
+    images = torch.rand(5, 3, 16, 16, generator=generator(0, "images"))
+    answers = shared_trunk.tasks(images)
+    assert {task: tuple(logits.shape) for task, logits in answers.items()} == {
+        "class": (5, 10),
+        "category": (5, 4),
+        "rotation": (5, 4),
+    }
+    assert torch.equal(shared_trunk(images), answers["class"])
+
+    answers["rotation"].sum().backward()
+    assert all(weights.grad is not None for weights in shared_trunk.trunk.parameters())
+    assert shared_trunk.heads["rotation"].weight.grad is not None
+    assert shared_trunk.heads["class"].weight.grad is None
+
+
+def test_the_trunk_is_run_once_for_all_tasks(shared_trunk: MultiTaskNetwork) -> None:
+    runs: list[nn.Module] = []
+    shared_trunk.trunk.register_forward_hook(lambda module, *_: runs.append(module))
+    shared_trunk.tasks(torch.zeros(1, 3, 16, 16))
+    assert len(runs) == 1

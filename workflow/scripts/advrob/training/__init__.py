@@ -1,0 +1,1 @@
+"""Preventive models: networks that are robust by their training, not by a defence in front."""
