@@ -32,6 +32,9 @@ class LocalResponseNorm(nn.Module):
     `torch.nn.LocalResponseNorm` takes most of the network's time.
     """
 
+    band: Tensor
+    one: Tensor
+
     def __init__(self, channels: int, *, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
         distance = torch.arange(channels)[:, None] - torch.arange(channels)[None, :]

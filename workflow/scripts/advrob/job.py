@@ -89,7 +89,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 
 
 def generator(
-    seed: int, *identity: str | int, device: torch.device | str = "cpu"
+    seed: int, *identity: str | float, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A random generator for one job: the same seed and identity always draw the same numbers."""
     text = "\0".join(map(str, (seed, *identity)))

@@ -39,6 +39,9 @@ class Model(nn.Module):
         size: the side of its square input in pixels; other images are resized to it.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, network: nn.Module, normalisation: Normalisation, size: int) -> None:
         super().__init__()
         mean, scale, self.bgr = normalisation

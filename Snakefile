@@ -1,0 +1,49 @@
+# Does a preprocessing defence make a pretrained image classifier robust?
+#
+# A network is a model behind a defence, a data set is the test images, original or attacked, and a
+# score is one network on one data set. Tables and figures join scores.
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version, validate
+
+from workflow.scripts.advrob.configuration import ConfigurationError, check, code_version
+from workflow.scripts.advrob.configuration import is_fitted, kind_of
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+validate(config, "workflow/schemas/config.schema.yaml")
+try:
+    check(config)
+except ConfigurationError as error:
+    raise WorkflowError(str(error)) from None
+
+EXPERIMENTS = config["experiments"]
+MODELS = EXPERIMENTS["models"]
+
+
+wildcard_constraints:
+    model="[a-z0-9_]+",
+    defence="[a-z0-9_]+",
+    published="[a-z0-9_]+",
+    perturbation="(universal|published)-[a-z0-9_-]+",
+    dataset="[a-z0-9_-]+",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/defences.smk"
+include: "workflow/rules/perturbations.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        rules.tables.input,
+        rules.figures.input,

@@ -1,0 +1,51 @@
+# Photographs to 8-bit tensors: the test images, and the images that defences and attacks learn from.
+
+ARCHIVE = config["images"].get("archive")
+
+
+rule images:
+    input:
+        archive=branch(
+            ARCHIVE and not config["images_root"], then="resources/images.tgz", otherwise=[]
+        ),
+    output:
+        test="results/images/test.h5",
+        fit="results/images/fit.h5",
+    log:
+        "logs/images.log",
+    benchmark:
+        "benchmarks/output/images.tsv"
+    conda:
+        "../../envs/images.yaml"
+    threads: 4
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        root=lookup(dpath="images_root", within=config),
+        settings={
+            key: value
+            for key, value in config["images"].items()
+            if key not in ("archive", "unseen", "note")
+        },
+        seed=config["seed"],
+        code=code_version("images"),
+    script:
+        "../scripts/images.py"
+
+
+rule download:
+    output:
+        file="resources/images.tgz",
+    log:
+        "logs/download.log",
+    benchmark:
+        "benchmarks/output/download.tsv"
+    conda:
+        "../../envs/images.yaml"
+    localrule: True
+    params:
+        url=lookup(dpath="images/archive/url", within=config, default=None),
+        sha256=lookup(dpath="images/archive/sha256", within=config, default=None),
+    script:
+        "../scripts/download.py"

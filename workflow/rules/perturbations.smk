@@ -1,0 +1,119 @@
+# Attacks: perturbations that fit every image, and perturbations made for one image each. Both see
+# the network that their name says, which is a model behind a defence.
+
+
+rule universal:
+    input:
+        images="results/images/fit.h5",
+        held_out="results/images/test.h5",
+        state=state,
+        weights=weights,
+    output:
+        perturbation="results/perturbations/universal-{model}-{defence}.h5",
+    log:
+        "logs/perturbations/universal-{model}-{defence}.log",
+    benchmark:
+        "benchmarks/output/perturbations/universal-{model}-{defence}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+    params:
+        model_settings=settings_of("model"),
+        defence_settings=settings_of("defence"),
+        settings=config["perturbations"]["universal"],
+        batch_size=config["batch_size"],
+        device=config["device"],
+        seed=config["seed"],
+        code=code("universal"),
+    script:
+        "../scripts/universal.py"
+
+
+rule published:
+    input:
+        file=lookup(dpath="perturbations/published/{published}/file", within=config),
+    output:
+        perturbation="results/perturbations/published-{published}.h5",
+    log:
+        "logs/perturbations/published-{published}.log",
+    benchmark:
+        "benchmarks/output/perturbations/published-{published}.tsv"
+    conda:
+        "../../envs/images.yaml"
+    localrule: True
+    params:
+        settings=lookup(dpath="perturbations/published/{published}", within=config),
+        size=config["images"]["size"],
+        seed=config["seed"],
+        code=code_version("published"),
+    script:
+        "../scripts/published.py"
+
+
+rule original:
+    input:
+        "results/images/test.h5",
+    output:
+        "results/datasets/original.h5",
+    log:
+        "logs/datasets/original.log",
+    benchmark:
+        "benchmarks/output/datasets/original.tsv"
+    conda:
+        "../../envs/images.yaml"
+    localrule: True
+    shell:
+        "cp {input} {output} 2> {log}"
+
+
+rule perturbed:
+    input:
+        images="results/images/test.h5",
+        perturbation="results/perturbations/{perturbation}.h5",
+    output:
+        dataset="results/datasets/{perturbation}.h5",
+    log:
+        "logs/datasets/{perturbation}.log",
+    benchmark:
+        "benchmarks/output/datasets/{perturbation}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        seed=config["seed"],
+        code=code_version("perturbed"),
+    script:
+        "../scripts/perturbed.py"
+
+
+rule gradient:
+    input:
+        images="results/images/test.h5",
+        state=state,
+        weights=weights,
+    output:
+        dataset="results/datasets/gradient-{model}-{defence}.h5",
+    log:
+        "logs/datasets/gradient-{model}-{defence}.log",
+    benchmark:
+        "benchmarks/output/datasets/gradient-{model}-{defence}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    threads: 8
+    resources:
+        mem_mb=8000,
+        runtime=720,
+        gpu=GPUS,
+    params:
+        model_settings=settings_of("model"),
+        defence_settings=settings_of("defence"),
+        settings=config["perturbations"]["gradient"],
+        batch_size=config["batch_size"],
+        device=config["device"],
+        seed=config["seed"],
+        code=code("gradient"),
+    script:
+        "../scripts/gradient.py"

@@ -1,0 +1,177 @@
+"""What the Snakefile asks about the configuration and the code, without importing PyTorch.
+
+Snakemake reads the Snakefile on every call and in every cluster job, so this module reads the
+library's source instead of importing it.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SCRIPTS = Path(__file__).parent.parent
+DEFENCES = Path(__file__).parent / "defences"
+
+
+class ConfigurationError(ValueError):
+    """A value in the configuration that cannot be right; the message names its key."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A defence's file, read without running it.
+
+    Attributes:
+        parameters: the keywords of its constructor; True for those without a default.
+        fitted: whether it learns from images.
+    """
+
+    parameters: Mapping[str, bool]
+    fitted: bool
+
+
+@cache
+def defence_kind(kind: str) -> Kind:
+    """What ``defences/<kind>.py`` declares."""
+    parameters: dict[str, bool] = {}
+    methods: set[str] = set()
+    for node in _tree(DEFENCES / f"{kind}.py").body:
+        if isinstance(node, ast.ClassDef) and any(
+            isinstance(base, ast.Name) and base.id == "Defence" for base in node.bases
+        ):
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef):
+                    methods.add(item.name)
+                    if item.name == "__init__":
+                        names = (argument.arg for argument in item.args.kwonlyargs)
+                        required = (default is None for default in item.args.kw_defaults)
+                        parameters.update(zip(names, required, strict=True))
+    return Kind(parameters, "fit" in methods)
+
+
+def kind_of(name: str, entry: Mapping[str, Any]) -> str:
+    """The kind of a configuration entry: its own name, unless it says another."""
+    return str(entry.get("kind", name))
+
+
+def is_fitted(config: Mapping[str, Any], defence: str) -> bool:
+    """Whether a configured defence learns from images."""
+    return defence_kind(kind_of(defence, config["defences"][defence])).fitted
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse names that do not exist and parameters that a defence does not have.
+
+    Types, ranges and unknown keys are the schema's business; this looks across the parts.
+
+    Raises:
+        ConfigurationError: with the key, what was found, and the nearest valid name.
+    """
+    kinds = sorted(path.stem for path in DEFENCES.glob("*.py") if path.stem != "__init__")
+    for name, entry in config["defences"].items():
+        kind = kind_of(name, entry)
+        _known(f"defences.{name}", kind, kinds, "a kind of defence")
+        declared = defence_kind(kind).parameters
+        given = entry.keys() - {"kind"}
+        for parameter in sorted(given):
+            _known(f"defences.{name}", parameter, declared, f"a parameter of {kind}")
+        if missing := sorted(
+            key for key, required in declared.items() if required and key not in given
+        ):
+            raise ConfigurationError(
+                f"defences.{name}: parameter {', '.join(missing)} is missing; {kind} needs it."
+            )
+    for name, entry in config["models"].items():
+        weights = entry.get("weights")
+        if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
+            raise ConfigurationError(
+                f"models.{name}.weights: found no file {weights}. Put the network's weights there, "
+                "or name another file."
+            )
+    experiments = config["experiments"]
+    models, defences = config["models"], config["defences"]
+    for model in experiments["models"]:
+        _known("experiments.models", model, models, "a model")
+    pairs = [defence for pair in experiments["cross_tests"] for defence in pair]
+    for key, names in (
+        ("defences", experiments["defences"]),
+        ("cross_tests", pairs),
+        ("downsampling", experiments["downsampling"]),
+    ):
+        for defence in names:
+            _known(f"experiments.{key}", defence, defences, "a defence")
+    for defence in experiments["downsampling"]:
+        if "ratio" not in defences[defence]:
+            raise ConfigurationError(
+                f"experiments.downsampling: '{defence}' has no ratio. Expected defences of the "
+                "kind downsample."
+            )
+    for model in experiments["models"]:
+        _dataset(experiments["universal"].format(model=model), config)
+
+
+def _dataset(name: str, config: Mapping[str, Any]) -> None:
+    key = "experiments.universal"
+    family, _, rest = name.partition("-")
+    _known(key, family, ("universal", "published"), "a family of perturbed data sets")
+    if family == "published":
+        _known(key, rest, config["perturbations"]["published"], "a published perturbation")
+    else:
+        model, _, defence = rest.partition("-")
+        _known(key, model, config["models"], "a model")
+        _known(key, defence, config["defences"], "a defence")
+
+
+def _known(key: str, found: str, expected: Iterable[str], what: str) -> None:
+    expected = sorted(expected)
+    if found not in expected:
+        near = get_close_matches(found, expected, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise ConfigurationError(
+            f"{key}: '{found}' is not {what}. Expected one of: {', '.join(expected) or 'none'}.{hint}"
+        )
+
+
+def code_version(script: str, *modules: str) -> str:
+    """A hash of a script and of all that it imports from the library.
+
+    As a rule's parameter it reruns exactly the jobs whose result an edit can change.
+
+    Args:
+        script: a script's stem.
+        modules: further modules, dotted without ``advrob.``, for those imported by a configured
+            name, such as ``defences.pca``.
+    """
+    files = {SCRIPTS / f"{script}.py"}
+    files.update(SCRIPTS / "advrob" / f"{module.replace('.', '/')}.py" for module in modules)
+    while (found := files.union(*(_imports(file) for file in files))) != files:
+        files = found
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.relative_to(SCRIPTS).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _imports(file: Path) -> frozenset[Path]:
+    modules: set[str] = set()
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+    paths = (
+        SCRIPTS / module.replace(".", "/") for module in modules if module.startswith("advrob")
+    )
+    candidates = (c for path in paths for c in (path.with_suffix(".py"), path / "__init__.py"))
+    return frozenset(candidate for candidate in candidates if candidate.is_file())
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))

@@ -1,0 +1,38 @@
+"""Additive noise (section 4 of the paper)."""
+
+import torch
+from torch import Tensor
+
+from advrob.defences import Defence
+from advrob.errors import UserError
+
+
+class UniformNoise(Defence):
+    """Independent uniform noise on every channel of every pixel, clipped to [0, 1].
+
+    Args:
+        minimum: the least that is added, in units of 1/255.
+        maximum: the most that is added, in units of 1/255.
+
+    Raises:
+        UserError: the minimum is above the maximum.
+    """
+
+    stochastic = True
+
+    def __init__(self, *, minimum: float, maximum: float) -> None:
+        super().__init__()
+        if minimum > maximum:
+            raise UserError(
+                f"noise: minimum is {minimum} and maximum {maximum}; expected minimum <= maximum."
+            )
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Add a fresh draw to every image."""
+        # Drawn where the generator lives, so that a CPU generator gives a GPU the same noise.
+        where = images.device if self.generator is None else self.generator.device
+        unit = torch.rand(images.shape, generator=self.generator, device=where).to(images)
+        noise = self.minimum + (self.maximum - self.minimum) * unit
+        return (images + noise / 255).clamp(0, 1)

@@ -1,0 +1,42 @@
+"""A job's network: the configured model behind the configured defence, with its fitted state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from advrob import defences, models, store
+from advrob.configuration import kind_of
+
+
+def build(
+    model: str,
+    model_settings: Mapping[str, Any],
+    defence: str,
+    defence_settings: Mapping[str, Any],
+    *,
+    state: str | None,
+    generator: torch.Generator,
+    device: torch.device,
+    mixed: bool = False,
+) -> models.Network:
+    """Build the network ``{model}/{defence}``.
+
+    Args:
+        model: the model's name in the configuration.
+        model_settings: its entry there.
+        defence: the defence's name in the configuration.
+        defence_settings: its entry there.
+        state: the file with the defence's fitted state, if it has one.
+        generator: what a stochastic defence draws from.
+        device: where the network runs.
+        mixed: see `advrob.models.Network`.
+    """
+    kind = kind_of(defence, defence_settings)
+    parameters = {key: value for key, value in defence_settings.items() if key != "kind"}
+    if state:
+        with store.read(state, "state/1") as file:
+            built = defences.build(kind, parameters, state=file, generator=generator, device=device)
+    else:
+        built = defences.build(kind, parameters, generator=generator, device=device)
+    return models.Network(built, models.build(model, model_settings, device), mixed=mixed)

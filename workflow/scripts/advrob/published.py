@@ -1,0 +1,61 @@
+"""Universal perturbations as their authors publish them: MATLAB and NumPy files."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+
+from advrob.errors import UserError
+
+
+def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> np.ndarray:
+    """A perturbation to be added to RGB images in 0..255.
+
+    Args:
+        path: a ``.mat`` file with one numeric array, or a ``.npy`` file.
+        size: the side of the images that it is for, in pixels.
+        norm: ``linf`` or ``l2``.
+        radius: what its norm is said to be at most, in units of 1/255.
+        key: the configuration key to name in messages.
+
+    Returns:
+        float32 ``(size, size, 3)``.
+
+    Raises:
+        UserError: the file cannot be read, or holds something else than such a perturbation.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".mat":
+            arrays = [v for k, v in loadmat(path).items() if not k.startswith("__")]
+        else:
+            arrays = [np.load(path, allow_pickle=False)]
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise UserError(
+            f"{key}.file: {path} cannot be read ({error}). Expected a MATLAB (.mat, up to version "
+            "7.2) or NumPy (.npy) file with one array."
+        ) from error
+    if len(arrays) != 1:
+        raise UserError(f"{key}.file: {path} holds {len(arrays)} arrays, expected exactly one.")
+    found = np.asarray(arrays[0]).squeeze()
+    if found.shape != (size, size, 3):
+        raise UserError(
+            f"{key}.file: {path} holds an array of shape {found.shape}, expected "
+            f"({size}, {size}, 3): height, width, RGB, for images of {size} x {size} pixels."
+        )
+    values = found.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{key}.file: {path} holds NaN or infinite values, expected numbers.")
+    magnitude = float(np.abs(values).max() if norm == "linf" else np.linalg.norm(values))
+    # Published files keep their bound up to the rounding of single precision.
+    if magnitude > radius * (1 + 1e-3):
+        raise UserError(
+            f"{key}.radius: the {norm} norm of {path} is {magnitude:.4g}/255, more than the "
+            f"{radius} that is configured. Correct norm or radius."
+        )
+    if magnitude < 1.5 <= radius:
+        raise UserError(
+            f"{key}.file: the {norm} norm of {path} is {magnitude:.4g}, expected about {radius}. "
+            "Its values seem to be in 0..1; multiply them by 255."
+        )
+    return values

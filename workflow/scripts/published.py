@@ -1,0 +1,27 @@
+"""Read a universal perturbation that somebody published."""
+
+from advrob import job, store
+from advrob.published import read
+
+
+def main(
+    *, file: str, perturbation: str, published: str, settings: dict, size: int, seed: int
+) -> str:
+    """Bring the .mat or .npy ``file`` into the workflow's format."""
+    values = read(
+        file,
+        size=size,
+        norm=settings["norm"],
+        radius=settings["radius"],
+        key=f"perturbations.published.{published}",
+    )
+    params = {key: value for key, value in settings.items() if key != "file"}
+    with store.write(
+        perturbation, "perturbation/1", seed=seed, params=params, source=f"published: {published}"
+    ) as output:
+        store.put(output, {"perturbation": values})
+    return f"{published}: largest change {abs(values).max():.3g}/255"
+
+
+if __name__ == "__main__":
+    job.run(main)

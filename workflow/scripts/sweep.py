@@ -1,0 +1,49 @@
+"""Score a model behind uniform noise of several magnitudes on one data set."""
+
+import numpy as np
+from advrob import defences, job, models, store
+from advrob.scoring import predict
+
+
+def main(
+    *,
+    images: str,
+    sweep: str,
+    dataset: str,
+    model: str,
+    model_settings: dict,
+    magnitudes: list[float],
+    batch_size: int,
+    device: str,
+    seed: int,
+) -> str:
+    """Predict the file ``images`` behind noise within each magnitude, in units of 1/255."""
+    place = job.device(device)
+    classifier = models.build(model, model_settings, place)
+    networks = []
+    for magnitude in magnitudes:
+        generator = job.generator(seed, "sweep", dataset, model, magnitude, device=place)
+        bounds = {"minimum": -magnitude, "maximum": magnitude}
+        noise = defences.build("noise", bounds, generator=generator, device=place)
+        networks.append(models.Network(noise, classifier, mixed=False))
+    with store.read(images, "images/1") as source:
+        predicted, confidence = predict(
+            networks, source["images"], batch_size=batch_size, device=place
+        )
+        correct = predicted == source["labels"][:]
+        ids = store.strings(source["ids"])
+    arrays = {
+        "magnitudes": np.asarray(magnitudes, np.float64),
+        "predicted": predicted,
+        "correct": correct,
+        "confidence": confidence,
+        "ids": ids,
+    }
+    params = {"dataset": dataset, "model": model, "model_settings": model_settings}
+    with store.write(sweep, "sweep/1", seed=seed, params=params, source=images) as file:
+        store.put(file, arrays)
+    return f"{dataset} through {model}: {len(magnitudes)} magnitudes of noise scored"
+
+
+if __name__ == "__main__":
+    job.run(main)
