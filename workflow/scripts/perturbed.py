@@ -1,0 +1,25 @@
+"""Add a universal perturbation to the test images."""
+
+from advrob import job, store
+from advrob.attacks.universal import apply
+
+
+def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
+    """Write the file ``dataset``: every image of ``images`` plus ``perturbation``, in 8 bits."""
+    with store.read(perturbation, "perturbation/1") as file:
+        values = file["perturbation"][:]
+        params = store.params(file)
+    with store.read(images, "images/1") as source:
+        pixels = source["images"]
+        blocks = (apply(pixels[i : i + 256], values) for i in range(0, len(pixels), 256))
+        with store.write(
+            dataset, "images/1", seed=seed, params=params, source=f"{images} + {perturbation}"
+        ) as file:
+            store.put(file, {"images": store.Blocks(pixels.shape, "uint8", blocks)})
+            for name in ("labels", "ids", "classes"):
+                source.copy(name, file)
+        return f"{len(pixels)} images perturbed"
+
+
+if __name__ == "__main__":
+    job.run(main)
