@@ -1,0 +1,65 @@
+"""The paper's gradient attack: every image towards a random target of its own."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def random_targets(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+    """A class for each image, uniform over all but the image's own.
+
+    Args:
+        labels: the classes to avoid, int64 ``(N,)``: true labels or predictions.
+        classes: how many classes there are, at least two.
+        generator: a CPU generator.
+    """
+    # A shift by 1 to classes - 1, modulo classes, reaches every other class once, itself never.
+    shifts = torch.randint(1, classes, labels.shape, generator=generator)
+    return (labels + shifts.to(labels.device)) % classes
+
+
+def targeted(
+    network: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    radius: float,
+    step: float = 1.0,
+    iterations: int = 100,
+) -> Tensor:
+    """Move images towards target classes, no pixel further than ``radius``.
+
+    The iterative method of Kurakin, Goodfellow and Bengio, "Adversarial examples in the physical
+    world" (2017), Section 2.3, with a chosen target instead of the least likely class; Section 5
+    of the reproduced paper with its 100 iterations. Each iteration descends the cross-entropy to
+    the target (equation 4) by the sign of its gradient.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
+        targets: the wanted classes, int64 ``(N,)``.
+        radius: the most that a pixel may move, in units of 1/255; need not be whole.
+        step: how far a pixel moves in an iteration, in units of 1/255.
+        iterations: how many iterations.
+
+    Returns:
+        Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255: stored as 8 bits they stay as they
+        are, and within ``radius`` of the originals.
+    """
+    images = images.detach()
+    lower = (images - radius / 255).clamp_(min=0)
+    upper = (images + radius / 255).clamp_(max=1)
+    adversarial = images.clone()
+    for _ in range(iterations):
+        adversarial.requires_grad_()
+        with torch.enable_grad():
+            # The sum, not the mean: an image's gradient does not depend on the batch's size.
+            loss = F.cross_entropy(network(adversarial), targets, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, adversarial)
+        adversarial = adversarial.detach()
+        adversarial.sub_(gradient.sign_(), alpha=step / 255).clamp_(lower, upper)
+    # Rounding could leave a radius that is not whole: the last whole level inside it is the bound.
+    levels = (images * 255).round_()
+    closest = (adversarial * 255).round_()
+    closest.clamp_((levels - radius).ceil_(), (levels + radius).floor_())
+    return closest / 255
