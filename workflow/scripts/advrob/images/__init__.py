@@ -1,0 +1,5 @@
+"""Photographs on disk, in archives and in packages, drawn and decoded into image files."""
+
+from advrob.images.subset import extract
+
+__all__ = ["extract"]

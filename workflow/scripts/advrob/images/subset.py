@@ -1,0 +1,304 @@
+"""The subset: seeded draws of photographs, decoded into one file to test and one to fit."""
+
+import hashlib
+import json
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+import torch
+
+from advrob import labels, store
+from advrob.errors import UserError
+from advrob.images.decode import centre_crop, decode, random_crop
+from advrob.images.photographs import Classes, Draw, Photograph
+from advrob.images.sources import find
+from advrob.job import generator, progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Photographs decoded and written at a time.
+_BLOCK = 64
+
+
+@dataclass
+class Part:
+    """What was made of one part of the subset.
+
+    Attributes:
+        images: rows of its file.
+        labels: the class of each photograph in it.
+        drawn: ids of the photographs that were drawn, decodable or not.
+        digests: SHA-256 of each decoded photograph's bytes, by their number.
+        skipped: drawn photographs that cannot be decoded.
+        duplicates: photographs passed over because the other part has the same bytes.
+    """
+
+    images: int = 0
+    labels: list[int] = field(default_factory=list)
+    drawn: set[str] = field(default_factory=set)
+    digests: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    skipped: int = 0
+    duplicates: int = 0
+
+    def has_bytes_of(self, photograph: Photograph) -> bool:
+        """Whether the photograph is in this part already, under whatever name."""
+        # Few files have a size in common: hardly any is read for this.
+        return (
+            photograph.size in self.digests
+            and _digest(photograph.read()) in self.digests[photograph.size]
+        )
+
+
+def extract(
+    *, test: str | Path, fit: str | Path, root: str | None, settings: Mapping[str, Any], seed: int
+) -> str:
+    """Draw the subset and write it: images to test networks on, and others to fit defences to.
+
+    No photograph is in both, by id or by its bytes. Rows alternate between the classes, so that the
+    first rows of a file are a balanced subset as well. Several crops of a photograph follow each
+    other and are called ``id#0``, ``id#1``, ...; the first is the standard evaluation crop.
+
+    Args:
+        test: the file of schema ``images/1`` to make for testing.
+        fit: the one for fitting.
+        root: the configured ``images_root``.
+        settings: the configuration's ``images``: ``size`` (side in pixels), ``layout``, ``broken``
+            (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of `Draw`.
+        seed: the configured seed.
+
+    Returns:
+        A sentence that counts what was made.
+
+    Raises:
+        UserError: the configuration does not fit what is there, or a photograph cannot be decoded.
+    """
+    tested = _make("test", test, Part(), root, settings, seed)
+    fitted = _make("fit", fit, tested, root, settings, seed)
+    return (
+        f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
+        f"images; {tested.skipped + fitted.skipped} skipped, {fitted.duplicates} duplicates dropped"
+    )
+
+
+def _make(
+    name: str,
+    path: str | Path,
+    other: Part,
+    root: str | None,
+    settings: Mapping[str, Any],
+    seed: int,
+) -> Part:
+    """Write one part of the subset, of photographs that the other part does not hold."""
+    layout, draw, part = settings["layout"], Draw(**settings[name]), Part()
+    with ExitStack() as files:
+        classes = find(layout, root, draw, files)
+        if name == "test" and labels.UNLABELLED in classes:
+            raise UserError(
+                f"images.test: {classes[labels.UNLABELLED][0].id} has no label. Expected labelled "
+                "photographs to test on. Give its entry a label pattern, or move it to images.fit."
+            )
+        photographs, part.duplicates = choose(classes, draw, name, seed, other)
+        if not photographs:
+            raise UserError(
+                f"images.{name}: no photograph is left to draw: all that were found are in the "
+                "other part. Name other splits, packages or a smaller draw there."
+            )
+        part.drawn = {photograph.id for photograph in photographs}
+        source = _source(layout, root, draw)
+        with store.write(path, "images/1", seed=seed, params={}, source=source) as file:
+            _fill(file, photographs, draw.crops, part, settings, seed)
+            # How many could be decoded is known only now.
+            params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
+                "photographs": len(part.labels),
+                "skipped": part.skipped,
+                "duplicates": part.duplicates,
+            }
+            file.attrs["params"] = json.dumps(params, sort_keys=True)
+    return part
+
+
+def choose(
+    classes: Classes, draw: Draw, name: str, seed: int, other: Part
+) -> tuple[list[Photograph], int]:
+    """Draw photographs; which ones depends on the seed and on their ids, not on any listing.
+
+    Args:
+        classes: the candidates by class.
+        draw: how many of each class, and which first.
+        name: ``test`` or ``fit``.
+        seed: the configured seed.
+        other: the part whose photographs are not drawn again.
+
+    Returns:
+        The photographs, one of each class in turn, and how many were passed over because the other
+        part has their bytes under another name. A class without a replacement for these comes out
+        short.
+
+    Raises:
+        UserError: there are fewer than were asked for.
+    """
+    ordered = {}
+    for label, candidates in sorted(classes.items()):
+        free = sorted((c for c in candidates if c.id not in other.drawn), key=lambda c: c.id)
+        drawing = generator(seed, "images", name, label)
+        shuffled = [free[i] for i in torch.randperm(len(free), generator=drawing).tolist()]
+        if draw.prefer is not None:
+            preferred = draw.prefer
+            shuffled.sort(key=lambda c: not fnmatchcase(c.id.rpartition("/")[2], preferred))
+        ordered[label] = shuffled
+    duplicates = 0
+    chosen: list[list[Photograph]] = []
+    for candidates, quota in zip(ordered.values(), _quotas(ordered, draw, name, seed), strict=True):
+        kept: list[Photograph] = []
+        for candidate in candidates:
+            if len(kept) == quota:
+                break
+            if other.has_bytes_of(candidate):
+                duplicates += 1
+            else:
+                kept.append(candidate)
+        chosen.append(kept)
+    in_turn = chain.from_iterable(zip_longest(*chosen))
+    return [photograph for photograph in in_turn if photograph is not None], duplicates
+
+
+def _quotas(classes: Classes, draw: Draw, name: str, seed: int) -> list[int]:
+    """How many photographs to take of each class."""
+    available = np.array([len(candidates) for candidates in classes.values()])
+    if draw.per_class is not None and draw.total is not None:
+        raise UserError(
+            f"images.{name}: has both per_class and total. Keep one of them, or neither to take "
+            "every photograph."
+        )
+    if draw.per_class is not None:
+        for label, found in zip(classes, available, strict=True):
+            if found < draw.per_class:
+                title = labels.classes()[label] if label >= 0 else "of the unlabelled photographs"
+                raise UserError(
+                    f"images.{name}.per_class: {draw.per_class} photographs a class are asked for, "
+                    f"but class {title} has {found}. Lower per_class, add photographs, or use "
+                    "total, which takes what each class has."
+                )
+        return [draw.per_class] * len(available)
+    if draw.total is None:
+        return list(available)
+    if draw.total > available.sum():
+        raise UserError(
+            f"images.{name}.total: {draw.total} photographs are asked for, but there are only "
+            f"{available.sum()}. Lower total, leave it out to take them all, or add photographs "
+            "or splits."
+        )
+    # The highest level to which all classes can be filled, and what is left over at random.
+    levels = range(available.max() + 1)
+    level = max(n for n in levels if np.minimum(available, n).sum() <= draw.total)
+    quotas = np.minimum(available, level)
+    fuller = np.flatnonzero(available > level)
+    drawing = generator(seed, "images", name, "remainder")
+    lucky = torch.randperm(len(fuller), generator=drawing).numpy()[: draw.total - quotas.sum()]
+    quotas[fuller[lucky]] += 1
+    return list(quotas)
+
+
+def _fill(
+    file: h5py.File,
+    photographs: Sequence[Photograph],
+    crops: int,
+    part: Part,
+    settings: Mapping[str, Any],
+    seed: int,
+) -> None:
+    """Decode the photographs into a file, and count in ``part`` what they turn out to be."""
+    size = settings["size"]
+
+    def work(photograph: Photograph) -> tuple[list[np.ndarray], int, bytes]:
+        try:
+            data = photograph.read()
+        except OSError as error:
+            raise UserError(
+                f"{photograph.id}: cannot be read ({error}). Restore the file, or leave such "
+                "files out with images.broken: skip."
+            ) from error
+        image = decode(data, photograph.id)
+        drawing = generator(seed, "images", "crops", photograph.id)
+        rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
+        return [centre_crop(image, size), *rows], len(data), _digest(data)
+
+    # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
+    shape = (len(photographs) * crops, size, size, 3)
+    images = file.create_dataset("images", shape, "uint8", maxshape=shape, chunks=(1, *shape[1:]))
+    ids: list[str] = []
+    decoded: list[np.ndarray] = []
+
+    def flush() -> None:
+        if decoded:
+            images[part.images : part.images + len(decoded)] = np.stack(decoded)
+            part.images += len(decoded)
+            decoded.clear()
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        futures = _in_order(pool, work, photographs)
+        for photograph, future in zip(
+            photographs, progress(futures, "photographs", len(photographs)), strict=True
+        ):
+            try:
+                rows, length, digest = future.result()
+            except UserError as error:
+                if settings["broken"] == "error":
+                    raise
+                part.skipped += 1
+                print(f"skipped: {error}", flush=True)
+                continue
+            decoded += rows
+            ids += [photograph.id] if crops == 1 else [f"{photograph.id}#{i}" for i in range(crops)]
+            part.labels.append(photograph.label)
+            part.digests[length].add(digest)
+            if len(decoded) >= _BLOCK:
+                flush()
+    flush()
+    if not part.images:
+        raise UserError(
+            f"none of the {len(photographs)} photographs can be decoded; the log says why of each."
+        )
+    images.resize(part.images, axis=0)
+    store.put(
+        file,
+        {
+            "labels": np.repeat(np.array(part.labels, dtype=np.int64), crops),
+            "ids": np.array(ids, dtype=object),
+            "classes": np.array(labels.classes(), dtype=object),
+        },
+    )
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
+) -> Iterator[Future[R]]:
+    """Calls of ``function`` in the items' order, never many more than are asked for."""
+    pending: deque[Future[R]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) >= _BLOCK:
+            yield pending.popleft()
+    yield from pending
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
+def _source(layout: str, root: str | None, draw: Draw) -> str:
+    """Where the photographs are from, in words that are the same on every machine."""
+    if layout == "packages":
+        return "packages " + ", ".join(entry["package"] for entry in draw.packages)
+    place = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"
+    return f"{layout} {Path(root or '').absolute().name}, {place}"
