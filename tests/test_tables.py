@@ -126,7 +126,7 @@ def test_table_2_names_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_table_3(tmp_path: Path) -> None:
-    ratios = {"downsample_50": 0.5, "downsample_75": 0.75}
+    ratios = {"downsample": 0.5, "downsample_75": 0.75}
     scores = [
         score(tmp_path, dataset, "lite", defence, hits)
         for dataset, hits in (("original", 32), ("universal-lite-none", 22))
@@ -155,6 +155,6 @@ def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_the_papers_tables_agree_with_each_other() -> None:
     assert paper.TABLE_3[0.5] == (
-        paper.TABLE_1["original", "downsample_50"],
-        paper.TABLE_1["universal", "downsample_50"],
+        paper.TABLE_1["original", "downsample"],
+        paper.TABLE_1["universal", "downsample"],
     )

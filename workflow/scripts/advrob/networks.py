@@ -32,11 +32,24 @@ def build(
         device: where the network runs.
         mixed: see `advrob.models.Network`.
     """
-    kind = kind_of(defence, defence_settings)
-    parameters = {key: value for key, value in defence_settings.items() if key != "kind"}
-    if state:
-        with store.read(state, "state/1") as file:
-            built = defences.build(kind, parameters, state=file, generator=generator, device=device)
-    else:
-        built = defences.build(kind, parameters, generator=generator, device=device)
+    built = build_defence(
+        defence, defence_settings, state=state, generator=generator, device=device
+    )
     return models.Network(built, models.build(model, model_settings, device), mixed=mixed)
+
+
+def build_defence(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    state: str | None,
+    generator: torch.Generator,
+    device: torch.device,
+) -> defences.Defence:
+    """Build a configured defence; the arguments are those of `build`."""
+    kind = kind_of(name, settings)
+    parameters = {key: value for key, value in settings.items() if key != "kind"}
+    if not state:
+        return defences.build(kind, parameters, generator=generator, device=device)
+    with store.read(state, "state/1") as file:
+        return defences.build(kind, parameters, state=file, generator=generator, device=device)

@@ -3,7 +3,7 @@
 D. Liang, P. Hayes, A. Althoff: Deep Adversarial Robustness (2017). Accuracies are fractions, of
 2,000 ImageNet images (two a class), by a pretrained Inception network behind each defence. The
 keys are the names that defences have in this workflow: ``none`` is the paper's *Inception* or
-*Control*, ``noise`` its *Additive Noise*, ``downsample_50`` its *Downsampling*, which its Table 3
+*Control*, ``noise`` its *Additive Noise*, ``downsample`` its *Downsampling*, which its Table 3
 shows to be the one by 50 %.
 """
 
@@ -15,11 +15,11 @@ TABLE_1 = {
     ("original", "none"): 0.7585,
     ("original", "pca"): 0.2335,
     ("original", "noise"): 0.7305,
-    ("original", "downsample_50"): 0.6295,
+    ("original", "downsample"): 0.6295,
     ("universal", "none"): 0.5525,
     ("universal", "pca"): 0.2210,
     ("universal", "noise"): 0.6245,
-    ("universal", "downsample_50"): 0.5430,
+    ("universal", "downsample"): 0.5430,
 }
 
 # Table 2, "Gradient Perturbation Experimental results": (A, B) -> accuracy of A on the images made

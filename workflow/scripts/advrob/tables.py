@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from advrob import metrics, paper, store
 from advrob.errors import UserError
 from advrob.metrics import Accuracy
@@ -59,17 +61,26 @@ def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
         with store.read(path, "scores/1") as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
             cell = store.params(file)
-        keep = metrics.select(ids, pattern)
-        if not keep.any():
-            raise UserError(
-                f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the "
-                f"first is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count "
-                "every image."
-            )
-        kept = [identity for identity, kept in zip(ids, keep, strict=True) if kept]
+        keep, kept = matching(path, ids, pattern)
         result = metrics.accuracy(correct[keep], kept)
         cells.append(Cell(cell["dataset"], cell["model"], cell["defence"], result))
     return cells
+
+
+def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.ndarray, list[str]]:
+    """Which images of a file count, bool ``(N,)``, and their ids.
+
+    Raises:
+        UserError: none does.
+    """
+    keep = metrics.select(ids, pattern)
+    if not keep.any():
+        raise UserError(
+            f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
+            f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
+            "image."
+        )
+    return keep, [identity for identity, kept in zip(ids, keep, strict=True) if kept]
 
 
 def relation(dataset: str, model: str, defence: str) -> str:

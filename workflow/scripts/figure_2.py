@@ -1,0 +1,32 @@
+"""Figure 2: the generative adversarial network."""
+
+import torch
+from advrob import diagrams, plotting
+from advrob.job import run
+from advrob.training.gan import Discriminator, Generator
+
+
+def main(*, size: int, pdf: str, png: str) -> str:
+    """Draw both players for images of ``size`` pixels."""
+    # On this device modules and tensors have shapes but no values.
+    with torch.device("meta"):
+        generator, discriminator = Generator(size=size), Discriminator(size=size)
+        vectors, images = torch.empty(2, generator.latent), torch.empty(2, 3, size, size)
+    rows = (
+        [diagrams.image(vectors.shape[1:], "random vector"), *diagrams.trace(generator, vectors)],
+        [
+            diagrams.image(images.shape[1:], "image, or image\n+ perturbation"),
+            *diagrams.trace(discriminator, images),
+        ],
+    )
+    drawing = diagrams.Drawing(0.3 + 0.92 * max(map(len, rows)), 5.2)
+    for row, middle, name in zip(rows, (3.7, 1.2), ("Generator", "Discriminator"), strict=True):
+        drawing.text(0.15, middle + 1.1, name, 10, ha="left", weight="bold")
+        drawing.chain(row, 0.1, middle)
+    plotting.save(drawing.figure, pdf=pdf, png=png)
+    total = sum(layer.parameters for row in rows for layer in row)
+    return f"Figure 2: {diagrams.count(total)}"
+
+
+if __name__ == "__main__":
+    run(main)

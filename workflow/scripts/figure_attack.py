@@ -1,0 +1,40 @@
+"""Figures 5 and 6: photographs before and after an attack, and the difference."""
+
+import numpy as np
+from advrob import panels, plotting
+from advrob.job import run
+from advrob.panels import Picture
+
+
+def main(
+    *,
+    original: str,
+    attacked: str,
+    scores_original: str,
+    scores_attacked: str,
+    count: int,
+    pdf: str,
+    png: str,
+) -> str:
+    """Draw ``count`` photographs with the predictions in the score files of these images."""
+    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, count)
+    difference = pairs.attacked.astype(np.int16) - pairs.original
+    radius = max(int(abs(difference).max()), 1)
+    changes = [
+        Picture(image, f"difference × {127.5 / radius:.3g}")
+        for image in panels.magnify(difference, radius)
+    ]
+    columns = (
+        pairs.pictures(pairs.original, *pairs.before),
+        changes,
+        pairs.pictures(pairs.attacked, *pairs.after),
+    )
+    figure = panels.grid(
+        list(zip(*columns, strict=True)), ("original", "perturbation", "attacked"), pairs.names()
+    )
+    plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
+    return f"{len(changes)} photographs of {pairs.dataset} as {pairs.model} sees them"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+"""Figures 8 to 10: photographs before and after an attack, with and without a defence."""
+
+import numpy as np
+from advrob import job, networks, panels, plotting
+from advrob.pixels import to_tensor, to_uint8
+from advrob.scoring import predict
+
+
+def main(
+    *,
+    original: str,
+    attacked: str,
+    scores_original: str,
+    scores_attacked: str,
+    state: str,
+    model: str,
+    model_settings: dict,
+    defence: str,
+    defence_settings: dict,
+    device: str,
+    seed: int,
+    count: int,
+    pdf: str,
+    png: str,
+) -> str:
+    """Draw ``count`` photographs; predictions are the model's on exactly the pictures shown."""
+    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, count)
+    place = job.device(device)
+    network = networks.build(
+        model,
+        model_settings,
+        defence,
+        defence_settings,
+        state=state,
+        generator=job.generator(seed, "figure", model, defence, device=place),
+        device=place,
+    )
+    images = to_tensor(np.concatenate((pairs.original, pairs.attacked)), place)
+    defended = to_uint8(network.defence(images))
+    predictions = predict([network.model], defended, batch_size=len(images), device=place)
+    shown = len(images) // 2
+    before, after = (
+        pairs.pictures(defended[half], *(values[0, half] for values in predictions))
+        for half in (slice(shown), slice(shown, None))
+    )
+    columns = (
+        pairs.pictures(pairs.original, *pairs.before),
+        before,
+        pairs.pictures(pairs.attacked, *pairs.after),
+        after,
+    )
+    headings = ("original", f"original, {defence}", "attacked", f"attacked, {defence}")
+    figure = panels.grid(list(zip(*columns, strict=True)), headings, pairs.names())
+    plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
+    kept = sum(picture.right for picture in after)
+    return f"{defence} on {pairs.dataset}: {kept} of {shown} attacked photographs recognised"
+
+
+if __name__ == "__main__":
+    job.run(main)
