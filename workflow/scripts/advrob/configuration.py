@@ -136,10 +136,8 @@ def _known(key: str, found: str, expected: Iterable[str], what: str) -> None:
         )
 
 
-def code_version(script: str, *modules: str) -> str:
-    """A hash of a script and of all that it imports from the library.
-
-    As a rule's parameter it reruns exactly the jobs whose result an edit can change.
+def imported_modules(script: str, *modules: str) -> list[Path]:
+    """The files that a script consists of: itself and all that it imports from the library.
 
     Args:
         script: a script's stem.
@@ -150,8 +148,16 @@ def code_version(script: str, *modules: str) -> str:
     files.update(SCRIPTS / "advrob" / f"{module.replace('.', '/')}.py" for module in modules)
     while (found := files.union(*(_imports(file) for file in files))) != files:
         files = found
+    return sorted(files)
+
+
+def code_version(script: str, *modules: str) -> str:
+    """A hash of `imported_modules`.
+
+    As a rule's parameter it reruns exactly the jobs whose result an edit can change.
+    """
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in imported_modules(script, *modules):
         digest.update(file.relative_to(SCRIPTS).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 

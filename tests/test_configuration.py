@@ -1,0 +1,129 @@
+"""Configurations that cannot be right are refused, with the key and the nearest valid name."""
+
+import pytest
+import yaml
+from advrob import configuration
+from advrob.configuration import ConfigurationError, check, code_version, defence_kind
+from conftest import ROOT
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config, validate
+
+SCHEMA = str(ROOT / "workflow/schemas/config.schema.yaml")
+
+
+@pytest.fixture
+def config():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_the_default_is_valid(config):
+    validate(config, SCHEMA)
+    check(config)
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
+    update_config(config, yaml.safe_load(preset.read_text()))
+    validate(config, SCHEMA)
+    monkeypatch.chdir(tmp_path)
+    for entry in config["models"].values():
+        if "weights" in entry:
+            file = tmp_path / entry["weights"]
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+    check(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sede": 1}, "sede"),
+        ({"seed": "one"}, "'one' is not of type 'integer'"),
+        ({"device": "gpu"}, "'gpu' is not one of"),
+        ({"batch_size": 0}, "0 is less than the minimum"),
+        ({"images": {"layout": "folder"}}, "'folder' is not one of"),
+        ({"images": {"test": {"per_clas": 2}}}, "per_clas"),
+        ({"models": {"Inception-V3": {}}}, "Inception-V3"),
+        ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "weight"),
+        ({"perturbations": {"universal": {"norm": "l1"}}}, "'l1' is not one of"),
+        ({"perturbations": {"universal": {"radius": -1}}}, "-1"),
+        ({"perturbations": {"gradient": {"iterations": 1.5}}}, "1.5 is not of type 'integer'"),
+        ({"experiments": {"cross_tests": [["none"]]}}, "too short"),
+        ({"experiments": {"noise_magnitudes": [0, 300]}}, "300"),
+    ],
+)
+def test_the_schema_refuses(config, change, message):
+    update_config(config, change)
+    with pytest.raises(WorkflowError) as error:
+        validate(config, SCHEMA)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"defences": {"blur": {}}}, "defences.blur: 'blur' is not a kind of defence"),
+        ({"defences": {"p": {"kind": "pcaa"}}}, "Did you mean 'pca'"),
+        ({"defences": {"noise": {"minimun": 1}}}, "'minimun' is not a parameter of noise"),
+        ({"defences": {"noise": {"minimun": 1}}}, "Did you mean 'minimum'"),
+        ({"defences": {"half": {"kind": "downsample"}}}, "parameter ratio is missing"),
+        ({"experiments": {"models": ["googlenet"]}}, "experiments.models: 'googlenet' is not a"),
+        ({"experiments": {"defences": ["non"]}}, "Did you mean 'none'"),
+        ({"experiments": {"cross_tests": [["none", "nois"]]}}, "Did you mean 'noise'"),
+        ({"experiments": {"downsampling": ["noise"]}}, "'noise' has no ratio"),
+        ({"experiments": {"universal": "published-vgg"}}, "'vgg' is not a published perturbation"),
+        ({"experiments": {"universal": "universal-vgg-none"}}, "'vgg' is not a model"),
+        (
+            {
+                "models": {"googlenet": {"weights": "missing.safetensors"}},
+                "experiments": {"models": ["googlenet"]},
+            },
+            "models.googlenet.weights: found no file missing.safetensors",
+        ),
+    ],
+)
+def test_what_does_not_exist_is_refused(config, change, message):
+    update_config(config, change)
+    with pytest.raises(ConfigurationError) as error:
+        check(config)
+    assert message in str(error.value)
+
+
+def test_a_defence_is_read_from_its_source():
+    assert defence_kind("noise").parameters == {"minimum": True, "maximum": True}
+    assert not defence_kind("noise").fitted
+    assert defence_kind("pca").fitted
+
+
+def test_an_edit_changes_the_version_of_what_it_touches_and_nothing_else(tmp_path, monkeypatch):
+    def versions():
+        configuration._imports.cache_clear()
+        configuration._tree.cache_clear()
+        return {
+            (script, *modules): code_version(script, *modules)
+            for script, *modules in (
+                ("score", "defences.noise"),
+                ("score", "defences.downsample"),
+                ("published",),
+            )
+        }
+
+    import shutil
+
+    copy = tmp_path / "scripts"
+    shutil.copytree(configuration.SCRIPTS, copy)
+    monkeypatch.setattr(configuration, "SCRIPTS", copy)
+    before = versions()
+    for edited, touched in (
+        ("advrob/defences/noise.py", {("score", "defences.noise")}),
+        ("advrob/models.py", {("score", "defences.noise"), ("score", "defences.downsample")}),
+        ("advrob/store.py", set(before)),
+        ("published.py", {("published",)}),
+    ):
+        with (copy / edited).open("a") as file:
+            file.write("# an edit\n")
+        after = versions()
+        assert {key for key in before if before[key] != after[key]} == touched
+        before = after
+    configuration._imports.cache_clear()
+    configuration._tree.cache_clear()

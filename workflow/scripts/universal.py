@@ -1,0 +1,75 @@
+"""Make a universal perturbation of a network."""
+
+from pathlib import Path
+
+from advrob import job, networks, store
+from advrob.attacks import METHODS
+
+
+def main(
+    *,
+    images: str,
+    held_out: str,
+    perturbation: str,
+    model: str,
+    defence: str,
+    model_settings: dict,
+    defence_settings: dict,
+    state: str,
+    settings: dict,
+    batch_size: int,
+    device: str,
+    seed: int,
+) -> str:
+    """Find what fools ``{model}/{defence}`` on the file ``images``; measure it on ``held_out``."""
+    place = job.device(device)
+    identity = ("universal", model, defence)
+    network = networks.build(
+        model,
+        model_settings,
+        defence,
+        defence_settings,
+        state=state,
+        generator=job.generator(seed, *identity, "defence", device=place),
+        device=place,
+        mixed=True,
+    )
+    options = {key: value for key, value in settings.items() if key not in ("method", "images")}
+    checkpoint = Path(f"{perturbation}.checkpoint")
+    with store.read(images, "images/1") as own, store.read(held_out, "images/1") as others:
+        pixels = own["images"]
+        print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
+        found = METHODS[settings["method"]](
+            network,
+            pixels,
+            others["images"],
+            device=place,
+            generator=job.generator(seed, *identity),
+            batch_size=batch_size,
+            checkpoint=checkpoint,
+            **options,
+        )
+    params = {
+        "model": model,
+        "defence": defence,
+        "model_settings": model_settings,
+        "defence_settings": defence_settings,
+        **settings,
+    }
+    with store.write(
+        perturbation, "perturbation/1", seed=seed, params=params, source=images
+    ) as file:
+        store.put(file, {"perturbation": found.perturbation, **found.history})
+        file.attrs["norm"] = settings["norm"]
+        file.attrs["radius"] = settings["radius"]
+        file.attrs["fooling_rate"] = found.fooling_rate
+        file.attrs["fooling_rate_held_out"] = found.fooling_rate_held_out
+    checkpoint.unlink(missing_ok=True)
+    return (
+        f"{model}/{defence}: fools {found.fooling_rate:.1%} of its own images and "
+        f"{found.fooling_rate_held_out:.1%} of the held-out ones"
+    )
+
+
+if __name__ == "__main__":
+    job.run(main)
