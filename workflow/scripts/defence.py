@@ -1,7 +1,5 @@
 """Fit a defence to images outside the test set."""
 
-from pathlib import Path
-
 from advrob import defences, job, store
 from advrob.configuration import kind_of
 
@@ -10,8 +8,11 @@ def main(*, images: str, state: str, defence: str, settings: dict, device: str, 
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
     parameters = {key: value for key, value in settings.items() if key != "kind"}
     fitted = defences.defence_class(kind_of(defence, settings))(**parameters)
-    checkpoint = Path(f"{state}.checkpoint")
-    with store.read(images, "images/1") as source:
+    params = {"defence": defence, **settings}
+    with (
+        store.read(images, "images/1") as source,
+        job.checkpoint(state, params, images) as checkpoint,
+    ):
         print(f"fitting {defence} to {len(source['images'])} images on {job.device(device)}")
         arrays = fitted.fit(
             source["images"],
@@ -19,11 +20,8 @@ def main(*, images: str, state: str, defence: str, settings: dict, device: str, 
             generator=job.generator(seed, "defence", defence),
             checkpoint=checkpoint,
         )
-        with store.write(
-            state, "state/1", seed=seed, params={"defence": defence, **settings}, source=images
-        ) as file:
+        with store.write(state, "state/1", seed=seed, params=params, source=images) as file:
             store.put(file, arrays)
-    checkpoint.unlink(missing_ok=True)
     return f"{defence}: fitted"
 
 

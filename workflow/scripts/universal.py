@@ -1,7 +1,5 @@
 """Make a universal perturbation of a network."""
 
-from pathlib import Path
-
 from advrob import job, networks, store
 from advrob.attacks import METHODS
 
@@ -34,10 +32,21 @@ def main(
         device=place,
         mixed=True,
     )
+    params = {
+        "model": model,
+        "defence": defence,
+        "model_settings": model_settings,
+        "defence_settings": defence_settings,
+        **settings,
+    }
     options = {key: value for key, value in settings.items() if key not in ("method", "images")}
-    checkpoint = Path(f"{perturbation}.checkpoint")
-    with store.read(images, "images/1") as own, store.read(held_out, "images/1") as others:
-        pixels = own["images"]
+    with (
+        store.read(images, "images/1") as own,
+        store.read(held_out, "images/1") as others,
+        job.checkpoint(perturbation, params, images) as checkpoint,
+    ):
+        limit = settings.get("images")
+        pixels = own["images"][:limit] if limit else own["images"]
         print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
         found = METHODS[settings["method"]](
             network,
@@ -49,22 +58,14 @@ def main(
             checkpoint=checkpoint,
             **options,
         )
-    params = {
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-        **settings,
-    }
-    with store.write(
-        perturbation, "perturbation/1", seed=seed, params=params, source=images
-    ) as file:
-        store.put(file, {"perturbation": found.perturbation, **found.history})
-        file.attrs["norm"] = settings["norm"]
-        file.attrs["radius"] = settings["radius"]
-        file.attrs["fooling_rate"] = found.fooling_rate
-        file.attrs["fooling_rate_held_out"] = found.fooling_rate_held_out
-    checkpoint.unlink(missing_ok=True)
+        with store.write(
+            perturbation, "perturbation/1", seed=seed, params=params, source=images
+        ) as file:
+            store.put(file, {"perturbation": found.perturbation, **found.history})
+            file.attrs["norm"] = settings["norm"]
+            file.attrs["radius"] = settings["radius"]
+            file.attrs["fooling_rate"] = found.fooling_rate
+            file.attrs["fooling_rate_held_out"] = found.fooling_rate_held_out
     return (
         f"{model}/{defence}: fools {found.fooling_rate:.1%} of its own images and "
         f"{found.fooling_rate_held_out:.1%} of the held-out ones"

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import inspect
+import json
 import sys
 import time
 import traceback
@@ -29,7 +30,6 @@ def run(main: Callable[..., str | None]) -> None:
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
         given.update(dict(part.items()))
     keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
-    torch.set_num_threads(snakemake.threads)
     started = time.monotonic()
     with _logging(snakemake.log[0] if snakemake.log else None):
         try:
@@ -95,6 +95,22 @@ def generator(
     text = "\0".join(map(str, (seed, *identity)))
     digest = hashlib.sha256(text.encode()).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+@contextlib.contextmanager
+def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
+    """A file beside ``output`` for a long job to go on from; removed when the block succeeds.
+
+    Its name depends on the parameters and on the inputs' sizes and times: after a change of either,
+    a job starts anew instead of going on from what no longer fits.
+    """
+    states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in inputs]
+    identity = json.dumps([params, states], sort_keys=True).encode()
+    target = Path(output)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    yield target.with_name(f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint")
+    for file in target.parent.glob(f".{target.name}.*.checkpoint"):
+        file.unlink()
 
 
 def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> Iterator[T]:

@@ -1,0 +1,165 @@
+# The paper's tables: scores joined.
+
+UNSEEN = config["images"].get("unseen")
+
+
+def universal(model):
+    """The data set that plays the paper's Universal for a model."""
+    return EXPERIMENTS["universal"].format(model=model)
+
+
+def scores(cells):
+    """Score files of cells (data set, model, defence), each once."""
+    unique = dict.fromkeys(cells)
+    return [f"results/scores/{dataset}/{model}/{defence}.h5" for dataset, model, defence in unique]
+
+
+rule table_1:
+    input:
+        scores=scores(
+            (dataset, model, defence)
+            for model in MODELS
+            for dataset in ("original", universal(model))
+            for defence in EXPERIMENTS["defences"]
+        ),
+    output:
+        csv="results/tables/table_1.csv",
+        markdown=report(
+            "results/tables/table_1.md",
+            caption="../report/table_1.rst",
+            category="Universal perturbations",
+            labels={"what": "Table 1"},
+        ),
+    log:
+        "logs/tables/table_1.log",
+    benchmark:
+        "benchmarks/output/tables/table_1.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    localrule: True
+    params:
+        pattern=None,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("table_1"),
+    script:
+        "../scripts/table_1.py"
+
+
+rule table_2:
+    input:
+        scores=scores(
+            (f"gradient-{model}-{against}", model, defence)
+            for model in MODELS
+            for pair in EXPERIMENTS["cross_tests"]
+            for against, defence in (pair, pair[::-1])
+        ),
+    output:
+        csv="results/tables/table_2.csv",
+        markdown=report(
+            "results/tables/table_2.md",
+            caption="../report/table_2.rst",
+            category="Gradient perturbations",
+            labels={"what": "Table 2"},
+        ),
+    log:
+        "logs/tables/table_2.log",
+    benchmark:
+        "benchmarks/output/tables/table_2.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    localrule: True
+    params:
+        pairs=EXPERIMENTS["cross_tests"],
+        pattern=None,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("table_2"),
+    script:
+        "../scripts/table_2.py"
+
+
+rule table_3:
+    input:
+        scores=scores(
+            (dataset, model, defence)
+            for model in MODELS
+            for defence in EXPERIMENTS["downsampling"]
+            for dataset in ("original", universal(model))
+        ),
+    output:
+        csv="results/tables/table_3.csv",
+        markdown=report(
+            "results/tables/table_3.md",
+            caption="../report/table_3.rst",
+            category="Universal perturbations",
+            labels={"what": "Table 3"},
+        ),
+    log:
+        "logs/tables/table_3.log",
+    benchmark:
+        "benchmarks/output/tables/table_3.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    localrule: True
+    params:
+        ratios={
+            defence: config["defences"][defence]["ratio"]
+            for defence in EXPERIMENTS["downsampling"]
+        },
+        pattern=None,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("table_3"),
+    script:
+        "../scripts/table_3.py"
+
+
+# The same tables from those images alone that pretrained networks have not seen.
+use rule table_1 as table_1_unseen with:
+    output:
+        csv="results/tables/unseen/table_1.csv",
+        markdown="results/tables/unseen/table_1.md",
+    log:
+        "logs/tables/unseen/table_1.log",
+    benchmark:
+        "benchmarks/output/tables/unseen/table_1.tsv"
+    params:
+        pattern=UNSEEN,
+        note=None,
+
+
+use rule table_2 as table_2_unseen with:
+    output:
+        csv="results/tables/unseen/table_2.csv",
+        markdown="results/tables/unseen/table_2.md",
+    log:
+        "logs/tables/unseen/table_2.log",
+    benchmark:
+        "benchmarks/output/tables/unseen/table_2.tsv"
+    params:
+        pairs=EXPERIMENTS["cross_tests"],
+        pattern=UNSEEN,
+        note=None,
+
+
+use rule table_3 as table_3_unseen with:
+    output:
+        csv="results/tables/unseen/table_3.csv",
+        markdown="results/tables/unseen/table_3.md",
+    log:
+        "logs/tables/unseen/table_3.log",
+    benchmark:
+        "benchmarks/output/tables/unseen/table_3.tsv"
+    params:
+        ratios=rules.table_3.params.ratios,
+        pattern=UNSEEN,
+        note=None,
+
+
+rule tables:
+    localrule: True
+    input:
+        expand("results/tables/table_{number}.csv", number=[1, 2, 3]),
+        branch(
+            UNSEEN,
+            then=expand("results/tables/unseen/table_{number}.csv", number=[1, 2, 3]),
+            otherwise=[],
+        ),
