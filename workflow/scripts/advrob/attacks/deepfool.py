@@ -62,17 +62,20 @@ def _step(network: nn.Module, images: Tensor, ranked: Tensor) -> Tensor:
         images.requires_grad_()
         logits = network(images).gather(1, ranked)
         gaps = logits[:, 1:] - logits[:, :1]
+        # One image's gap depends on that image alone, so the sum's gradient holds everyone's.
+        totals = gaps.sum(dim=0).unbind()
+    gaps = gaps.detach().abs()
     nearest = torch.full_like(gaps[:, 0], torch.inf)
     step = torch.zeros_like(images)
     # One backward pass a class through one graph. Measured on convolutional networks, repeating
     # the images for every class takes twice as long and ten times the memory, and vectorised
     # gradients (is_grads_batched) two to five times as long.
-    for k in range(gaps.shape[1]):
-        last = k == gaps.shape[1] - 1
-        (normal,) = torch.autograd.grad(gaps[:, k].sum(), images, retain_graph=not last)
+    for k, total in enumerate(totals):
+        last = k == len(totals) - 1
+        (normal,) = torch.autograd.grad(total, images, retain_graph=not last)
         length = normal.flatten(1).norm(dim=1)
         # Without a gradient the boundary is infinitely far, also where the gap is zero.
-        distance = torch.where(length > 0, gaps[:, k].detach().abs() / length, torch.inf)
+        distance = torch.where(length > 0, gaps[:, k] / length, torch.inf)
         closer = distance < nearest
         scale = ((distance + MARGIN) / length)[:, None, None, None]
         step = torch.where(closer[:, None, None, None], scale * normal, step)
