@@ -1,0 +1,191 @@
+"""The workflow as users run it: dry runs of every target, then all of it on a small real set."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from conftest import ROOT
+
+TABLES = [f"table_{number}" for number in (1, 2, 3)]
+FIGURES = [f"figure_{number}" for number in range(1, 13)]
+
+# Small enough for a minute or two; everything else is the default configuration.
+SMALL = {
+    "images": {"test": {"crops": 1}, "fit": {"crops": 1}},
+    "defences": {
+        "pca": {"variance": 0.95},
+        "autoencoder": {"hidden": 16, "epochs": 1},
+        "conv_autoencoder": {"epochs": 1},
+    },
+    "perturbations": {
+        "universal": {"images": 24, "passes": 1},
+        "gradient": {"radius": 4, "iterations": 4},
+    },
+    "experiments": {"noise_magnitudes": [0, 10, 40]},
+}
+
+
+def snakemake(folder, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--directory", str(folder), *map(str, arguments)]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A working folder with the default configuration and a smaller one beside it."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copy(ROOT / "config.yaml", folder)
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+    return folder
+
+
+def planned(folder, *arguments):
+    """Jobs by rule that a dry run announces, without collecting targets."""
+    done = snakemake(folder, "--dry-run", "--cores", 1, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = re.findall(r"^([a-z]\w*)\s+(\d+)$", done.stdout, re.MULTILINE)
+    jobs = {rule: int(count) for rule, count in counts}
+    return {rule: count for rule, count in jobs.items() if rule not in ("total", "all")}
+
+
+IMAGES = {"images": 1}
+UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
+EXPECTED = {
+    "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
+    "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
+    "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
+    "figure_1": {"figure_1": 1},
+    "figure_2": {"figure_2": 1},
+    "figure_3": {"figure_3": 1},
+    "figure_4": IMAGES | {"universal": 1, "figure_4": 1},
+    "figure_5": UNIVERSAL | {"original": 1, "score": 2, "figure_5": 1},
+    "figure_6": IMAGES | {"original": 1, "gradient": 1, "score": 2, "figure_6": 1},
+    "figure_7": IMAGES | {"defence": 3, "figure_7": 1},
+    "figure_8": UNIVERSAL | {"original": 1, "score": 2, "figure_8": 1},
+    "figure_9": UNIVERSAL | {"original": 1, "defence": 1, "score": 2, "figure_9": 1},
+    "figure_10": UNIVERSAL | {"original": 1, "score": 2, "figure_10": 1},
+    "figure_11": IMAGES | {"original": 1, "sweep": 1, "score": 1, "figure_11": 1},
+    "figure_12": UNIVERSAL | {"sweep": 1, "score": 1, "figure_12": 1},
+}
+
+
+@pytest.mark.parametrize("target", EXPECTED)
+def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
+    assert planned(folder, target) == EXPECTED[target]
+
+
+def test_all_is_every_table_and_figure(folder):
+    every = planned(folder)
+    assert every == planned(folder, *TABLES, *FIGURES) | {"tables": 1, "figures": 1}
+
+
+def test_a_mistake_is_told_without_a_stack_trace(folder):
+    done = snakemake(folder, "-n", "--configfile", write(folder, {"defences": {"blurr": {}}}))
+    assert done.returncode != 0
+    message = done.stdout + done.stderr
+    assert "defences.blurr: 'blurr' is not a kind of defence" in message
+    assert "Traceback" not in message
+
+
+def write(folder, config):
+    path = folder / "mistake.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    done = snakemake(folder, "--cores", 2, "--configfile", "small.yaml")
+    logs = "\n".join(
+        f"== {path.relative_to(folder)}\n{path.read_text()}"
+        for path in folder.rglob("logs/**/*.log")
+    )
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return folder / "results"
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_all_tables_and_figures_are_there(results):
+    for table in TABLES:
+        assert (results / "tables" / f"{table}.csv").stat().st_size
+        assert "paper" in (results / "tables" / f"{table}.md").read_text().lower()
+    for figure in FIGURES:
+        assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_table_1_says_what_the_scores_say(results):
+    table = rows(results / "tables/table_1.csv")
+    assert list(table[0]) == [
+        "dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"
+    ]  # fmt: skip
+    assert len(table) == 12
+    for row in table:
+        path = results / "scores" / row["dataset"] / row["model"] / f"{row['defence']}.h5"
+        with h5py.File(path) as file:
+            correct = file["correct"][:]
+        assert int(row["n"]) == len(correct) == 20
+        assert int(row["correct"]) == correct.sum()
+        assert float(row["accuracy"]) == pytest.approx(correct.mean(), abs=1e-4)
+        assert float(row["ci_low"]) <= correct.mean() <= float(row["ci_high"])
+    control = next(r for r in table if (r["dataset"], r["defence"]) == ("original", "none"))
+    assert int(control["correct"]) >= 16, "the pretrained network recognises real photographs"
+
+
+def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
+    with h5py.File(results / "images/test.h5") as test, h5py.File(results / "images/fit.h5") as fit:
+        original = test["images"][:].astype(int)
+        assert not set(test["ids"][:]) & set(fit["ids"][:])
+        labels = test["labels"][:]
+    attacked = {path.stem: path for path in (results / "datasets").glob("*-*.h5")}
+    assert len(attacked) == 4
+    for name, path in attacked.items():
+        radius = 10 if name.startswith("universal") else 4
+        with h5py.File(path) as file:
+            moved = np.abs(file["images"][:].astype(int) - original)
+            np.testing.assert_array_equal(file["labels"][:], labels)
+            if "targets" in file:
+                assert (file["targets"][:] != labels).all()
+        assert 0 < moved.max() <= radius, name
+
+
+def test_a_second_run_has_nothing_to_do(folder, results):
+    done = snakemake(folder, "--cores", 2, "--configfile", "small.yaml")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_the_same_seed_gives_the_same_bytes(folder, results):
+    targets = [
+        "results/images/fit.h5",
+        "results/perturbations/universal-efficientnet_lite0-none.h5",
+        "results/datasets/gradient-efficientnet_lite0-noise.h5",
+        "results/scores/original/efficientnet_lite0/noise.h5",
+        "results/figures/figure_11.pdf",
+        "results/figures/figure_11.png",
+    ]
+    before = {target: (folder / target).read_bytes() for target in targets}
+    forced = ["images", "universal", "gradient", "score", "figure_11"]
+    done = snakemake(
+        folder, *targets, "--cores", 2, "--configfile", "small.yaml", "--forcerun", *forced
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for target in targets:
+        assert (folder / target).read_bytes() == before[target], target
+
+
+def test_nothing_is_left_over(results):
+    assert not [path for path in results.rglob(".*") if path.is_file()]
