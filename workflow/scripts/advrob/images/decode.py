@@ -13,7 +13,7 @@ from advrob.errors import UserError
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 # The formats of those suffixes. Others are left out, for some of them call foreign programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
 # The short side is resized to `size` over this share before the centre is cut out: 256 for 224.
 _CENTRE = 0.875

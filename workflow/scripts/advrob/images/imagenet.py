@@ -67,9 +67,9 @@ def _ground_truth(folder: Path) -> dict[str, int]:
     if listing.is_file():
         truths = {}
         for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
-            name, _, label = line.strip().rpartition(" ")
-            with at(f"{listing}, line {number}"):
-                truths[Path(name).stem] = labels.parse(label)
+            if fields := line.split():
+                with at(f"{listing}, line {number}"):
+                    truths[Path(fields[0]).stem] = labels.parse(fields[-1])
         return truths
     parts = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")
     kit = folder / "ILSVRC2012_devkit_t12.tar.gz"

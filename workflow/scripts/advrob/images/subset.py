@@ -267,7 +267,7 @@ def _fill(
     flush()
     if not part.images:
         raise UserError(
-            f"none of the {len(photographs)} photographs can be decoded; the log says why of each."
+            f"images: none of the {len(photographs)} photographs can be decoded; the log says why of each."
         )
     images.resize(part.images, axis=0)
     store.put(
