@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from advrob import metrics
 from scipy.stats import binomtest
+
+from advrob import metrics
 
 
 @pytest.mark.parametrize("n", [1, 2, 20, 500, 2000])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from advrob import metrics, paper, store, tables
 from advrob.errors import UserError
 

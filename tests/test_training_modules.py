@@ -1,11 +1,12 @@
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from advrob.errors import UserError
 from advrob.job import generator
 from advrob.training.gan import Discriminator, Generator, doublings
-from advrob.training.multitask import MultiTaskNetwork
-from torch import nn
-from torch.nn import functional as F
+from advrob.training.multitask import MultiTaskNetwork, build
 
 
 def small(module: nn.Module) -> nn.Module:
@@ -35,9 +36,10 @@ def test_a_size_that_does_not_halve_is_refused(size: int) -> None:
 
 
 def test_perturbations_keep_to_the_radius_and_differ() -> None:
-    network = small(Generator(latent=8, size=32, channels=4, radius=7))
+    network = small(Generator(latent=8, size=224, channels=4, radius=7))
     vectors = torch.randn(6, 8, generator=generator(0, "vectors"))
-    network.upsample[-2].weight.data.mul_(1000)
+    # Tanh is near its bounds.
+    network.get_parameter("upsample.12.weight").data.mul_(1000)
     found = network(vectors).abs()
     assert found.max() <= 7 / 255
     assert found.max() > 6.9 / 255
@@ -59,9 +61,9 @@ def test_a_discriminator_learns_to_tell_two_kinds_apart() -> None:
     draw = generator(0, "pictures")
     dark, light = (level + 0.1 * torch.rand(8, 3, 32, 32, generator=draw) for level in (0, 0.2))
     images, real = torch.cat((dark, light)), torch.cat((torch.zeros(8), torch.ones(8)))
-    network = small(Discriminator(size=32, channels=4))
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
-    for _ in range(60):
+    network = small(Discriminator(size=32, channels=2))
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(20):
         loss = F.binary_cross_entropy_with_logits(network(images), real)
         optimiser.zero_grad()
         loss.backward()
@@ -98,3 +100,13 @@ def test_the_trunk_is_run_once_for_all_tasks(shared_trunk: MultiTaskNetwork) -> 
     shared_trunk.trunk.register_forward_hook(lambda module, *_: runs.append(module))
     shared_trunk.tasks(torch.zeros(1, 3, 16, 16))
     assert len(runs) == 1
+
+
+def test_a_trunk_from_timm_knows_its_features() -> None:
+    with torch.device("meta"):
+        network = build("tf_efficientnet_lite0", {"class": 1000, "rotation": 4}).eval()
+        answers = network.tasks(torch.empty(2, 3, 224, 224))
+    assert answers["class"].shape == (2, 1000)
+    assert answers["rotation"].shape == (2, 4)
+    with pytest.raises(UserError, match="tf_efficientnet_lite0"):
+        build("tf_efficientnet_lit0", {"class": 10})

@@ -1,6 +1,7 @@
 """Figure 2: the generative adversarial network."""
 
 import torch
+
 from advrob import diagrams, plotting
 from advrob.job import run
 from advrob.training.gan import Discriminator, Generator
@@ -19,9 +20,9 @@ def main(*, size: int, pdf: str, png: str) -> str:
             *diagrams.trace(discriminator, images),
         ],
     )
-    drawing = diagrams.Drawing(0.3 + 0.92 * max(map(len, rows)), 5.2)
+    drawing = diagrams.Drawing(0.3 + 0.92 * max(map(len, rows)), 5.0)
     for row, middle, name in zip(rows, (3.7, 1.2), ("Generator", "Discriminator"), strict=True):
-        drawing.text(0.15, middle + 1.1, name, 10, ha="left", weight="bold")
+        drawing.heading(middle + 1.05, name)
         drawing.chain(row, 0.1, middle)
     plotting.save(drawing.figure, pdf=pdf, png=png)
     total = sum(layer.parameters for row in rows for layer in row)

@@ -1,22 +1,10 @@
 """Figure 3: examples of multi-task networks."""
 
-import timm
 import torch
+
 from advrob import diagrams, plotting
-from advrob.diagrams import Layer
 from advrob.job import run
-from advrob.training.multitask import MultiTaskNetwork
-
-
-def layers(architecture: str, heads: dict[str, int], size: int) -> tuple[list[Layer], list[Layer]]:
-    """The layers of the trunk and of the heads."""
-    # On this device modules and tensors have shapes but no values.
-    with torch.device("meta"):
-        trunk = timm.create_model(architecture, num_classes=0)
-        network = MultiTaskNetwork(trunk, trunk.num_features, heads).eval()
-        images = torch.empty(1, 3, size, size)
-    found = diagrams.trace(network, images, depth=3, call=network.tasks)
-    return [layer for layer in found if layer.path.startswith("trunk")], found[-len(heads) :]
+from advrob.training import multitask
 
 
 def main(
@@ -31,24 +19,19 @@ def main(
         pdf: the figure.
         png: the figure again.
     """
-    networks = [layers(architecture, heads, size) for heads in examples]
+    # On this device modules and tensors have shapes but no values.
+    with torch.device("meta"):
+        built = [multitask.build(architecture, heads).eval() for heads in examples]
+        images = torch.empty(1, 3, size, size)
+    networks = [diagrams.trace_tasks(network, images) for network in built]
     chain = [diagrams.image((3, size, size)), *networks[0][0]]
     pitch = 0.82
     drawing = diagrams.Drawing(0.2 + pitch * len(chain), 5.2)
-    drawing.text(0.15, 5.0, "Shared trunk", 10, ha="left", weight="bold")
+    drawing.heading(5.0, f"Shared trunk: {architecture}")
     drawing.chain(chain, 0.1, 3.6, pitch=pitch)
-    drawing.text(0.15, 2.15, "Networks with this trunk", 10, ha="left", weight="bold")
+    drawing.heading(2.15, "Networks with this trunk")
     for number, (trunk, heads) in enumerate(networks):
-        total = sum(layer.parameters for layer in trunk)
-        root = ("trunk", diagrams.sizes(trunk[-1].shape), diagrams.count(total))
-        leaves = [
-            (
-                (layer.path.partition(".")[2], f"{layer.shape[0]} classes"),
-                diagrams.PURPLE if auxiliary else diagrams.ORANGE,
-            )
-            for auxiliary, layer in enumerate(heads)
-        ]
-        drawing.fan(0.15 + 3.1 * number, 1.05, root, leaves)
+        drawing.tasks(0.15 + 3.1 * number, 1.05, diagrams.together(trunk, "trunk"), heads)
     plotting.save(drawing.figure, pdf=pdf, png=png)
     return f"Figure 3: {len(examples)} networks on {architecture}"
 

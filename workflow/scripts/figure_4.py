@@ -1,10 +1,25 @@
 """Figure 4: universal perturbations as pictures."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from advrob import panels, plotting, store
 from advrob.job import run
 from advrob.panels import Picture
+
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
+
+
+COLUMNS = 4
+
+
+def caption(name: str, made: Mapping[str, Any]) -> str:
+    """A perturbation's name, norm, radius and, where it was made here, fooling rates."""
+    size = f"{NORMS[made['norm']]} radius {made['radius']:g}/255"
+    rates = [100 * made[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in made]
+    fools = "fools {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
+    return "\n".join((*name.split("-", 1), size, fools))
 
 
 def main(*, perturbations: list[str], pdf: str, png: str) -> str:
@@ -12,18 +27,12 @@ def main(*, perturbations: list[str], pdf: str, png: str) -> str:
     pictures = []
     for path in perturbations:
         with store.read(path, "perturbation/1") as file:
-            made = store.params(file)
+            made = {**store.params(file), **file.attrs}
             image = panels.magnify(file["perturbation"][:], made["radius"])
-            norm = {"linf": "∞", "l2": "2"}.get(made["norm"], made["norm"])
-            own, held_out = (
-                100 * float(file.attrs[rate]) for rate in ("fooling_rate", "fooling_rate_held_out")
-            )
-        caption = (
-            f"ℓ{norm} radius {made['radius']:g}/255\nfools {own:.0f} %, held out {held_out:.0f} %"
-        )
-        pictures.append((Path(path).stem, Picture(image, caption)))
-    names, row = zip(*pictures, strict=True)
-    plotting.save(panels.grid([row], names, [""]), pdf=pdf, png=png, dpi=panels.DPI)
+        pictures.append(Picture(image, caption(Path(path).stem, made)))
+    rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
+    figure = panels.grid(rows, [""] * len(rows[0]), [""] * len(rows))
+    plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
     return f"Figure 4: {len(pictures)} perturbations"
 
 

@@ -1,6 +1,7 @@
 """Figures 5 and 6: photographs before and after an attack, and the difference."""
 
 import numpy as np
+
 from advrob import panels, plotting
 from advrob.job import run
 from advrob.panels import Picture

@@ -1,6 +1,7 @@
 """Figures 8 to 10: photographs before and after an attack, with and without a defence."""
 
 import numpy as np
+
 from advrob import job, networks, panels, plotting
 from advrob.pixels import to_tensor, to_uint8
 from advrob.scoring import predict

@@ -5,9 +5,10 @@ diagram is written by hand.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from advrob.plotting import COLOURS, GREY
+from advrob.training.multitask import MultiTaskNetwork
 
 Point = tuple[float, float]
 
@@ -135,6 +137,27 @@ def narrowest(module: nn.Module, images: Tensor) -> tuple[int, ...]:
     return min(shapes, key=math.prod)
 
 
+def trace_tasks(network: MultiTaskNetwork, images: Tensor) -> tuple[list[Layer], list[Layer]]:
+    """The layers of a multi-task network's trunk, down to its stages, and its heads.
+
+    Args:
+        network: what to run.
+        images: ``(N, 3, H, W)``, on the network's device.
+    """
+    layers = trace(network, images, depth=3, call=network.tasks)
+    trunk = [
+        replace(layer, path=layer.path.removeprefix("trunk."))
+        for layer in layers
+        if layer.path.startswith("trunk.")
+    ]
+    return trunk, layers[len(trunk) :]
+
+
+def together(layers: Sequence[Layer], name: str) -> Layer:
+    """Several layers as one of a given name."""
+    return Layer(name, (name,), layers[-1].shape, sum(layer.parameters for layer in layers))
+
+
 class Drawing:
     """A page to draw on, in inches from the lower left corner.
 
@@ -144,6 +167,7 @@ class Drawing:
     """
 
     def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
         self.figure = Figure(figsize=(width, height))
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
         self.axes.set_axis_off()
@@ -152,18 +176,36 @@ class Drawing:
         """Write a text, centred on a point unless ``ha`` and ``va`` say otherwise."""
         self.axes.text(x, y, text, **{"size": size, "ha": "center", "va": "center", **style})
 
-    def arrow(self, start: Point, end: Point, *, bend: float = 0) -> None:
-        """Draw an arrow, curved if ``bend`` is not zero."""
-        style = {"arrowstyle": "-|>", "mutation_scale": 6, "shrinkA": 0, "shrinkB": 0}
-        curve = f"arc3,rad={bend}"
+    def heading(self, y: float, text: str) -> None:
+        """Write a heading at the left margin."""
+        self.text(0.15, y, text, 10, ha="left", weight="bold")
+
+    def arrow(self, start: Point, end: Point) -> None:
+        """Draw a straight arrow."""
         self.axes.add_patch(
-            FancyArrowPatch(start, end, color=GREY, lw=0.8, connectionstyle=curve, **style)
+            FancyArrowPatch(
+                start,
+                end,
+                arrowstyle="-|>",
+                mutation_scale=6,
+                shrinkA=0,
+                shrinkB=0,
+                color=GREY,
+                linewidth=0.8,
+            )
         )
 
     def box(
-        self, centre: Point, width: float, height: float, lines: Sequence[str], colour: str = GREY
+        self,
+        centre: Point,
+        width: float,
+        height: float,
+        lines: Sequence[str],
+        colour: str = GREY,
+        *,
+        shift: float = 0,
     ) -> None:
-        """Draw a rounded box with a heading and lines below it."""
+        """Draw a rounded box with a heading and lines below it, ``shift`` right of its centre."""
         x, y = centre
         self.axes.add_patch(
             FancyBboxPatch(
@@ -179,7 +221,7 @@ class Drawing:
         for number, line in enumerate(lines):
             offset = (len(lines) - 1) / 2 - number
             style = {"weight": "bold", "size": 7.5} if number == 0 else {"size": 6.5}
-            self.text(x, y + offset * step, line, **style)
+            self.text(x + shift, y + offset * step, line, **style)
 
     def chain(
         self, layers: Sequence[Layer], left: float, middle: float, *, pitch: float = 0.92
@@ -223,31 +265,102 @@ class Drawing:
                 )
         return end
 
-    def fan(
-        self,
-        left: float,
-        middle: float,
-        root: Sequence[str],
-        leaves: Sequence[tuple[Sequence[str], str]],
-        *,
-        widths: tuple[float, float] = (0.95, 1.1),
-    ) -> None:
-        """Draw a box and, to its right, one above the other, boxes that it leads to.
+    def tasks(self, left: float, middle: float, trunk: Layer, heads: Sequence[Layer]) -> None:
+        """Draw a multi-task network: its trunk, and the heads that share it, main task first.
 
         Args:
-            left: where the first box begins.
+            left: where the trunk begins.
             middle: the height of its centre.
-            root: its lines.
-            leaves: the others' lines and colours.
-            widths: of the first box and of the others.
+            trunk: all of it as one layer.
+            heads: the layers after it.
         """
-        high, step, gap = 0.44, 0.54, 0.35
-        self.box((left + widths[0] / 2, middle), widths[0], 0.6, root, BLUE)
-        start = left + widths[0]
-        for number, (lines, colour) in enumerate(leaves):
-            y = middle + ((len(leaves) - 1) / 2 - number) * step
+        wide, head_wide, high, step, gap = 1.05, 1.1, 0.44, 0.54, 0.35
+        lines = (*trunk.operations, sizes(trunk.shape), count(trunk.parameters))
+        self.box((left + wide / 2, middle), wide, 0.6, lines, BLUE)
+        start = left + wide
+        for number, head in enumerate(heads):
+            y = middle + ((len(heads) - 1) / 2 - number) * step
             self.arrow((start + 0.03, middle), (start + gap - 0.03, y))
-            self.box((start + gap + widths[1] / 2, y), widths[1], high, lines, colour)
+            lines = (head.path.removeprefix("heads."), f"{sizes(head.shape)} classes")
+            colour = PURPLE if number else ORANGE
+            self.box((start + gap + head_wide / 2, y), head_wide, high, lines, colour)
+
+    def defended(
+        self,
+        defences: Mapping[str, tuple[Mapping[str, Any], tuple[int, ...]]],
+        shape: tuple[int, ...],
+        model: Layer,
+        top: float,
+    ) -> None:
+        """Draw images that reach one model through each of several defences.
+
+        The hourglass beside a defence has a neck as narrow as the square root of the share of
+        numbers that pass through it.
+
+        Args:
+            defences: name -> settings and narrowest shape inside.
+            shape: of an image.
+            model: all of it as one layer; its operations are its lines.
+            top: the upper edge.
+        """
+        row, tall = 0.66, 0.66 * len(defences) - 0.12
+        middle = top - row * len(defences) / 2
+        self.box((0.6, middle), 0.9, tall, ("image", sizes(shape)))
+        lines = (*model.operations, count(model.parameters))
+        self.box((5.7, middle), 1.4, tall, lines, BLUE)
+        self.box((7.1, middle), 0.7, 0.54, ("logits", sizes(model.shape)))
+        self.arrow((6.43, middle), (6.72, middle))
+        for number, (name, (settings, code)) in enumerate(defences.items()):
+            y = top - row * (number + 0.5)
+            about = [name.replace("_", " ")]
+            if options := [f"{key} {value}" for key, value in settings.items() if key != "kind"]:
+                text = ", ".join(options).replace("_", " ")
+                about.append(shorten(text, 50, placeholder=" …"))
+            share = math.prod(code) / math.prod(shape)
+            if share < 1:
+                about.append(f"{sizes(shape)} → {sizes(code)} → {sizes(shape)}")
+            self.arrow((1.08, y), (1.37, y))
+            self.box((3.0, y), 3.2, 0.54, about, GREEN, shift=0.2)
+            self._hourglass((1.75, y), 0.4, 0.36, share**0.5)
+            self.arrow((4.63, y), (4.97, y))
+
+    def adversarial_training(
+        self, generator: Layer, model: Layer, latent: int, middle: float
+    ) -> None:
+        """Draw a model that trains on images with and without a generator's perturbations.
+
+        Args:
+            generator: all of it as one layer.
+            model: all of it as one layer; its operations are its lines.
+            latent: length of the generator's random vectors.
+            middle: the height of the row's centre.
+        """
+        lines = (*generator.operations, sizes(generator.shape), count(generator.parameters))
+        self.box((0.6, middle), 0.9, 0.54, ("vector", str(latent)))
+        self.arrow((1.08, middle), (1.37, middle))
+        self.box((2.1, middle), 1.4, 0.6, lines, ORANGE)
+        self.arrow((2.83, middle), (3.12, middle))
+        self.box((3.8, middle), 1.3, 0.54, ("image", "with and without it"))
+        self.arrow((4.48, middle), (4.97, middle))
+        lines = (*model.operations, count(model.parameters))
+        self.box((5.7, middle), 1.4, 0.6, lines, BLUE)
+        self.arrow((6.43, middle), (6.72, middle))
+        self.box((7.1, middle), 0.7, 0.54, ("logits", sizes(model.shape)))
+
+    def _hourglass(self, centre: Point, width: float, height: float, share: float) -> None:
+        """Draw a box whose waist is ``share`` of its height."""
+        x, y = centre
+        waist = max(share, 0.06)
+        corners = [(-1, 1), (0, waist), (1, 1), (1, -1), (0, -waist), (-1, -1)]
+        self.axes.add_patch(
+            Polygon(
+                [(x + a * width / 2, y + b * height / 2) for a, b in corners],
+                facecolor=_tint(GREEN, 0.4),
+                edgecolor=GREEN,
+                linewidth=0.8,
+                joinstyle="round",
+            )
+        )
 
     def _block(self, centre: Point, width: float, height: float, colour: str) -> float:
         """A cuboid seen from the front left; returns its right end."""
@@ -292,7 +405,7 @@ def count(parameters: int) -> str:
     """A number of parameters to three digits, such as ``4.65 M parameters``."""
     for unit, suffix in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
         if parameters >= unit:
-            return f"{parameters / unit:.3g}{suffix} parameters"
+            return f"{parameters / unit:#.3g}".rstrip(".") + f"{suffix} parameters"
     return f"{parameters} parameters"
 
 

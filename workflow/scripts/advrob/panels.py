@@ -105,7 +105,16 @@ def read_pairs(
             _check_ids(path, store.strings(file["ids"]), original, ids)
             images.append(np.stack([file["images"][row] for row in rows]))
     before, after = ((score["predicted"][rows], score["confidence"][rows]) for score in scores)
-    return Pairs(*images, labels[rows], classes, before, after, made["dataset"], made["model"])
+    return Pairs(
+        original=images[0],
+        attacked=images[1],
+        labels=labels[rows],
+        classes=classes,
+        before=before,
+        after=after,
+        dataset=made["dataset"],
+        model=made["model"],
+    )
 
 
 def choose(preferred: np.ndarray, labels: np.ndarray, ids: Sequence[str], count: int) -> np.ndarray:
@@ -134,7 +143,7 @@ def choose(preferred: np.ndarray, labels: np.ndarray, ids: Sequence[str], count:
 
 
 def magnify(difference: np.ndarray, radius: float) -> np.ndarray:
-    """A perturbation as 8-bit pictures: grey where it is zero, full range at plus, minus ``radius``.
+    """A perturbation as 8-bit pictures: grey where it is zero, black or white at the radius.
 
     Args:
         difference: ``(..., 3)`` in units of 1/255.
@@ -155,7 +164,10 @@ def grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], names: Seque
     height, width = (side / DPI for side in rows[0][0].image.shape[:2])
     # Inches: between pictures, for a label below one, at the left and at the top; whole pixels.
     lines = max(picture.name.count("\n") + 1 for pictures in rows for picture in pictures)
-    gap, label, left, top = (pixels / DPI for pixels in (12, 15 + 18 * lines, 36, 30))
+    gap, label, left, top = (
+        pixels / DPI
+        for pixels in (12, 15 + 18 * lines, 36 if any(names) else 4, 30 if any(columns) else 4)
+    )
     size = (
         left + len(columns) * (width + gap) - gap + 4 / DPI,
         top + len(rows) * (height + label),

@@ -5,8 +5,12 @@ that serve one.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
 
 from torch import Tensor, nn
+
+from advrob.errors import UserError
 
 
 class MultiTaskNetwork(nn.Module):
@@ -38,3 +42,25 @@ class MultiTaskNetwork(nn.Module):
         """Logits ``(N, classes)`` of every task, from one pass through the trunk."""
         features = self.trunk(images)
         return {task: head(features) for task, head in self.heads.items()}
+
+
+def build(architecture: str, heads: Mapping[str, int]) -> MultiTaskNetwork:
+    """An untrained multi-task network whose trunk is one of timm's architectures.
+
+    Args:
+        architecture: its name in timm.
+        heads: task -> number of classes, the main task first.
+
+    Raises:
+        UserError: timm has no such architecture.
+    """
+    import timm
+
+    if not timm.is_model(architecture):
+        near = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        raise UserError(
+            f"architecture: timm has no '{architecture}'. Nearest names: "
+            f"{', '.join(near) or 'none'}."
+        )
+    trunk: Any = timm.create_model(architecture, num_classes=0)
+    return MultiTaskNetwork(trunk, trunk.num_features, heads)
