@@ -53,6 +53,7 @@ class Search:
         predicted_held_out: the same for the held-out images.
         order: the images' order in the current pass, int64 ``(N,)``.
         position: how many of them the current pass has seen.
+        updates: how often the perturbation was updated in all passes together.
         history: see `Universal`.
         memory: what an update rule keeps from batch to batch.
     """
@@ -63,6 +64,7 @@ class Search:
     predicted_held_out: Tensor
     order: Tensor
     position: int = 0
+    updates: int = 0
     history: dict[str, list[float]] = field(
         default_factory=lambda: {"fooling_rate": [], "fooling_rate_held_out": []}
     )
@@ -241,6 +243,7 @@ def search(
             moved = update(state, batch, state.predicted[rows].to(device))
             state.perturbation = project(moved, norm=norm, radius=radius)
             state.position = start + batch_size
+            state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _save(checkpoint, identity, generator, state)
                 saved = time.monotonic()
