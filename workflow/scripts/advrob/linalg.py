@@ -1,7 +1,7 @@
 """Linear algebra on image collections that do not fit in memory as floats.
 
-Images are stored 8-bit ``(n, H, W, 3)``; here each is one row of ``d = 3 H W`` numbers, in the stored
-order, so that the channels-last memory of a batch of networks' inputs is the same row.
+Images are stored 8-bit ``(n, H, W, 3)``; here each is one row of ``d = 3 H W`` numbers in
+that order, which is also the order in memory of a channels-last batch ``(N, 3, H, W)``.
 """
 
 import functools
@@ -42,7 +42,7 @@ def gram(images: Images, device: torch.device) -> Tensor:
         device: where to compute.
 
     Returns:
-        ``(n, n)`` float64, symmetric, in squared levels of 255, on ``device``.
+        ``(n, n)`` float64, in squared levels of 255, on ``device``.
     """
     n, d = len(images), int(np.prod(images.shape[1:]))
 
@@ -93,7 +93,7 @@ def batches(images: Images, device: torch.device) -> Iterator[tuple[int, Tensor]
 
 def mean(images: Images, device: torch.device) -> Tensor:
     """The mean image, ``(d,)`` float32 in [0, 1]."""
-    total = sum(batch.sum(dim=0, dtype=torch.float64) for _, batch in batches(images, device))
+    total = sum(batch.sum(dim=0).double() for _, batch in batches(images, device))
     return torch.as_tensor(total / len(images)).float()
 
 
