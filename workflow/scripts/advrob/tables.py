@@ -161,7 +161,8 @@ def table_2(cells: Sequence[Cell], pairs: Sequence[Sequence[str]]) -> Table:
             *("accuracy_a", "ci_low_a", "ci_high_a", "accuracy_b", "ci_low_b", "ci_high_b"),
         ),
         rows=rows,
-        title="Table 2: networks A and B on gradient perturbations made against each other",
+        title="Table 2: networks A and B on gradient perturbations made against each other "
+        "(`gradient-{model}-B` and `gradient-{model}-A`)",
         header=(
             *("Model", "Network A", "Network B", "n"),
             *("A on images against B, %", "95 % interval", "Paper, %"),

@@ -1,0 +1,34 @@
+"""Figure 1: the convolutional autoencoder."""
+
+import torch
+
+from advrob import diagrams, plotting
+from advrob.configuration import kind_of
+from advrob.defences import defence_class
+from advrob.job import run
+
+
+def main(*, defence: str, defence_settings: dict, size: int, pdf: str, png: str) -> str:
+    """Draw the layers of a configured autoencoder for images of ``size`` pixels.
+
+    Args:
+        defence: its name in the configuration.
+        defence_settings: its entry there.
+        size: side of the images in pixels.
+        pdf: the figure.
+        png: the figure again.
+    """
+    parameters = {key: value for key, value in defence_settings.items() if key != "kind"}
+    # On this device modules and tensors have shapes but no values.
+    with torch.device("meta"):
+        network = defence_class(kind_of(defence, defence_settings))(**parameters).eval()
+        images = torch.empty(2, 3, size, size)
+    layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
+    drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)
+    drawing.chain(layers, 0.1, 1.35)
+    plotting.save(drawing.figure, pdf=pdf, png=png)
+    return f"Figure 1: {diagrams.count(sum(layer.parameters for layer in layers))}"
+
+
+if __name__ == "__main__":
+    run(main)
