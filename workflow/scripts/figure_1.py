@@ -8,20 +8,19 @@ from advrob.defences import defence_class
 from advrob.job import run
 
 
-def main(*, defence: str, defence_settings: dict, size: int, pdf: str, png: str) -> str:
-    """Draw the layers of a configured autoencoder for images of ``size`` pixels.
+def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
+    """Draw the layers of the configured autoencoder for images of ``size`` pixels.
 
     Args:
-        defence: its name in the configuration.
-        defence_settings: its entry there.
+        settings: its entry in the configuration.
         size: side of the images in pixels.
         pdf: the figure.
         png: the figure again.
     """
-    parameters = {key: value for key, value in defence_settings.items() if key != "kind"}
+    parameters = {key: value for key, value in settings.items() if key != "kind"}
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        network = defence_class(kind_of(defence, defence_settings))(**parameters).eval()
+        network = defence_class(kind_of("conv_autoencoder", settings))(**parameters).eval()
         images = torch.empty(2, 3, size, size)
     layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
     drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)
