@@ -478,6 +478,20 @@ def test_archives_equal_folders(original: Path, tmp_path: Path, name: str) -> No
         make(tmp_path, path, test={"splits": ["test"]})
 
 
+@pytest.mark.parametrize(("root", "source"), [("tree", "tree tree"), (None, "tree images.tgz")])
+def test_a_downloaded_archive_is_the_root_that_is_not_set(
+    original: Path, tmp_path: Path, root: str | None, source: str
+) -> None:
+    given = {part: str(tmp_path / f"{part}.h5") for part in ("test", "fit")}
+    archive = str(tarred(tmp_path / "images.tgz", original, "w:gz"))
+    place = None if root is None else str(original)
+    images_script.main(**given, root=place, settings=settings(), seed=1, archive=archive)
+    with h5py.File(given["test"]) as file:
+        assert file.attrs["source"] == f"{source}, split val"
+    with pytest.raises(UserError, match="images_root: is not set"):
+        images_script.main(**given, root=None, settings=settings(), seed=1, archive=[])
+
+
 @pytest.mark.parametrize("name", ["a.tar", "a.tgz", "a.zip"])
 @pytest.mark.parametrize("share", [0, 0.6])
 def test_truncated_archives(original: Path, tmp_path: Path, name: str, share: float) -> None:

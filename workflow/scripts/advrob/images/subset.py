@@ -267,7 +267,8 @@ def _fill(
     flush()
     if not part.images:
         raise UserError(
-            f"images: none of the {len(photographs)} photographs can be decoded; the log says why of each."
+            f"images: none of the {len(photographs)} photographs can be decoded. The log says why "
+            "of each. Restore the files, or name others."
         )
     images.resize(part.images, axis=0)
     store.put(
