@@ -2,11 +2,14 @@ import csv
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from docutils.core import publish_string
+from jinja2 import StrictUndefined, Template
 from PIL import Image
 from torch import nn
 
@@ -15,6 +18,7 @@ from advrob.errors import UserError
 from advrob.job import generator
 from advrob.panels import DPI, Picture
 
+ROOT = Path(__file__).parent.parent
 N, SIDE = 6, 48
 IDS = [f"foolbox/photograph_{i // 2}.jpg#{i % 2}" for i in range(N)]
 LABELS = np.array([0, 0, 1, 1, 2, 2])
@@ -248,3 +252,15 @@ def test_narrowest_is_the_code_of_an_autoencoder() -> None:
 )
 def test_counts_have_three_digits(number: int, text: str) -> None:
     assert diagrams.count(number) == f"{text} parameters"
+
+
+@pytest.mark.parametrize(
+    "caption", sorted((ROOT / "workflow/report").glob("*.rst")), ids=lambda path: path.stem
+)
+@pytest.mark.parametrize("pattern", [None, "ILSVRC2012_val_*"])
+def test_captions_are_restructured_text(caption: Path, pattern: str | None) -> None:
+    params = SimpleNamespace(pattern=pattern, note=None)
+    template = Template(caption.read_text(), undefined=StrictUndefined)
+    text = template.render(snakemake=SimpleNamespace(params=params))
+    assert "None" not in text
+    publish_string(text, writer="html", settings_overrides={"halt_level": 2})

@@ -24,7 +24,7 @@ from advrob.training.multitask import MultiTaskNetwork
 Point = tuple[float, float]
 
 BLUE, ORANGE, GREEN, PURPLE = COLOURS[0], COLOURS[4], COLOURS[2], COLOURS[3]
-# Readable names of common layers, and the colour of those that set a block's colour.
+# Readable names of layers whose class says it otherwise.
 NAMES = {
     "Conv2d": "convolution",
     "ConvTranspose2d": "transposed conv.",
@@ -41,6 +41,7 @@ NAMES = {
     "DepthwiseSeparableConv": "depthwise\nseparable conv.",
     "InvertedResidual": "inverted\nresidual",
 }
+# Layers that change no value.
 RESHAPES = ("Flatten", "Unflatten", "Identity")
 # Inches: the largest block. How far a block reaches back, as a share of its height.
 TALLEST, WIDEST, SLANT = 0.9, 0.42, 0.16
