@@ -1,0 +1,248 @@
+"""Compare the attacks with torchattacks, foolbox and the Adversarial Robustness Toolbox.
+
+    PYTHONPATH=workflow/scripts python benchmarks/attacks.py FOLDER
+
+FOLDER holds photographs, at any depth. Each contestant runs in a process of its own, on the same
+network and images, the two of a pair in turn. A contestant whose package is missing is left out.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from advrob import models
+from advrob.attacks.deepfool import deepfool
+from advrob.attacks.gradient import random_targets, targeted
+from advrob.attacks.universal import fooling_rate, universal
+from advrob.attacks.universal_gradient import universal_gradient
+from advrob.job import generator
+from advrob.pixels import quantise, to_tensor
+
+RADIUS = 10
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all contestants are given."""
+
+    folder: Path
+    weights: Path | None
+    batch: int
+    iterations: int
+    fit: int
+    test: int
+
+    def network(self) -> nn.Module:
+        """GoogLeNet if there are weights for it, else EfficientNet-Lite0; mixed precision."""
+        if self.weights:
+            model = models.build("googlenet", {"weights": self.weights})
+        else:
+            model = models.build("efficientnet_lite0", {})
+        return models.Network(nn.Identity(), model, mixed=True).eval().requires_grad_(False)
+
+    def images(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images to make perturbations from and images to test them on, uint8."""
+        names = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() == ".jpeg")
+        count = self.fit + self.test
+        chosen = names[:: max(1, len(names) // count)][:count]
+        decoded = np.stack(
+            [np.asarray(Image.open(name).convert("RGB").resize((224, 224))) for name in chosen]
+        )
+        order = np.random.default_rng(0).permutation(len(decoded))
+        return decoded[order[: self.fit]], decoded[order[self.fit :]]
+
+    def tensors(self) -> Tensor:
+        """One batch."""
+        return to_tensor(self.images()[0][: self.batch])
+
+
+# A contestant gives what it found, as a sentence; everything up to `start()` is preparation.
+Contestant = Callable[[Task, Callable[[], None]], str]
+
+
+def our_targeted(task: Task, start: Callable[[], None]) -> str:
+    """Ours; with the same targets, step and radius as `their_targeted`."""
+    network, images, targets = _with_targets(task)
+    start()
+    found = targeted(network, images, targets, radius=RADIUS, iterations=task.iterations)
+    return _hits(network, found, targets)
+
+
+def their_targeted(task: Task, start: Callable[[], None]) -> str:
+    """Projected gradient descent of torchattacks without a random start."""
+    import torchattacks
+
+    network, images, targets = _with_targets(task)
+    attack = torchattacks.PGD(network, RADIUS / 255, 1 / 255, task.iterations, random_start=False)
+    attack.set_mode_targeted_by_label(quiet=True)
+    start()
+    found = attack(images, targets)
+    return _hits(network, quantise(found), targets)
+
+
+def our_deepfool(task: Task, start: Callable[[], None]) -> str:
+    """Ours; with the candidates and overshoot of `their_deepfool`."""
+    network, images = task.network(), task.tensors()
+    start()
+    return _length(deepfool(network, images, steps=10))
+
+
+def their_deepfool(task: Task, start: Callable[[], None]) -> str:
+    """DeepFool of foolbox."""
+    import foolbox
+
+    network, images = task.network(), task.tensors()
+    own = network(images).argmax(dim=1)
+    attack = foolbox.attacks.L2DeepFoolAttack(steps=10, candidates=10, overshoot=0.02)
+    start()
+    _, moved, _ = attack(foolbox.PyTorchModel(network, (-1, 2)), images, own, epsilons=None)
+    return _length(moved - images)
+
+
+def our_universal(task: Task, start: Callable[[], None]) -> str:
+    """Ours, one pass of the DeepFool version."""
+    network, (fit, test) = task.network(), task.images()
+    start()
+    found = universal(network, fit, test, passes=1, **_settings())
+    return f"fools {found.fooling_rate_held_out:.3f} of {len(test)} other images"
+
+
+def our_universal_gradient(task: Task, start: Callable[[], None]) -> str:
+    """Ours, the gradient version with its defaults."""
+    network, (fit, test) = task.network(), task.images()
+    start()
+    found = universal_gradient(network, fit, test, **_settings())
+    return f"fools {found.fooling_rate_held_out:.3f} of {len(test)} other images"
+
+
+def their_universal(task: Task, start: Callable[[], None]) -> str:
+    """One pass of the Adversarial Robustness Toolbox, DeepFool inside with ten steps."""
+    from art.attacks.evasion import UniversalPerturbation
+    from art.estimators.classification import PyTorchClassifier
+
+    network, (fit, test) = task.network(), task.images()
+    classifier = PyTorchClassifier(
+        network, nn.CrossEntropyLoss(), (3, 224, 224), 1000, clip_values=(0, 1), device_type="cpu"
+    )
+    attack = UniversalPerturbation(
+        classifier,
+        attacker="deepfool",
+        attacker_params={"max_iter": 10, "nb_grads": 10, "epsilon": 0.02, "verbose": False},
+        max_iter=1,
+        eps=RADIUS / 255,
+        verbose=False,
+    )
+    start()
+    attack.generate(to_tensor(fit).numpy())
+    perturbation = 255 * attack.noise[0].transpose(1, 2, 0)
+    with torch.inference_mode():
+        own = np.concatenate([network(to_tensor(part)).argmax(1) for part in np.split(test, 2)])
+    rate = fooling_rate(network, test, perturbation, own, batch_size=32, device=CPU)
+    return f"fools {rate:.3f} of {len(test)} other images"
+
+
+PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
+    "targeted gradient attack": ((our_targeted,), their_targeted, "torchattacks"),
+    "DeepFool": ((our_deepfool,), their_deepfool, "foolbox"),
+    "universal perturbation": (
+        (our_universal, our_universal_gradient),
+        their_universal,
+        "adversarial-robustness-toolbox",
+    ),
+}
+
+
+def _settings() -> dict:
+    return {"device": CPU, "generator": generator(0, "benchmark"), "norm": "linf", "radius": RADIUS}
+
+
+def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:
+    network, images = task.network(), task.tensors()
+    with torch.no_grad():
+        own = network(images).argmax(dim=1)
+    return network, images, random_targets(own, 1000, generator(0, "targets"))
+
+
+def _hits(network: nn.Module, found: Tensor, targets: Tensor) -> str:
+    with torch.no_grad():
+        rate = (network(found).argmax(dim=1) == targets).float().mean()
+    return f"{rate:.3f} reach their target"
+
+
+def _length(perturbations: Tensor) -> str:
+    return f"mean l_2 length {perturbations.flatten(1).norm(dim=1).mean():.4f}"
+
+
+def _measure(contestant: Contestant, task: Task, threads: int) -> tuple[float, float, str]:
+    """Seconds, peak memory in MiB and what the contestant says; called in a fresh process."""
+    torch.set_num_threads(threads)
+    started = [0.0]
+
+    def start() -> None:
+        started[0] = time.perf_counter()
+
+    found = contestant(task, start)
+    seconds = time.perf_counter() - started[0]
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found
+
+
+def main() -> None:
+    """Run every pair whose package is installed and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="photographs (.jpeg), at any depth")
+    parser.add_argument("--weights", type=Path, help="GoogLeNet's; default: EfficientNet-Lite0")
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--fit", type=int, default=100)
+    parser.add_argument("--test", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = vars(parser.parse_args())
+    pairs, repeats = arguments.pop("pairs"), arguments.pop("repeats")
+    task, threads = Task(**arguments), len(os.sched_getaffinity(0))
+
+    print(f"{platform.machine()}, {threads} cores, Python {platform.python_version()}")
+    print(", ".join(f"{name} {_version(name)}" for name in ("torch", "timm")))
+    for pair in pairs:
+        ours, theirs, package = PAIRS[pair]
+        modules = {"adversarial-robustness-toolbox": "art"}
+        if importlib.util.find_spec(modules.get(package, package)) is None:
+            print(f"\n{pair}: {package} is not installed, nothing to compare with")
+            continue
+        print(f"\n{pair} (peer: {package} {_version(package)})")
+        contestants = [*ours, theirs]
+        seconds: dict[str, list[float]] = {function.__name__: [] for function in contestants}
+        for repeat in range(repeats):
+            for function in contestants:
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                    took, peak, found = fresh.submit(_measure, function, task, threads).result()
+                seconds[function.__name__].append(took)
+                print(f"  {repeat} {function.__name__}: {took:.2f} s, {peak:.0f} MiB, {found}")
+        median = {name: statistics.median(values) for name, values in seconds.items()}
+        for function in ours:
+            ratio = median[theirs.__name__] / median[function.__name__]
+            print(f"  {function.__name__}: {ratio:.2f} times as fast as {theirs.__name__}")
+
+
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
+if __name__ == "__main__":
+    main()
