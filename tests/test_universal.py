@@ -284,14 +284,15 @@ class Interrupted(nn.Module):
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 class TestCheckpoint:
     def attempt(self, search, checkpoint: Path | None, calls: int, **changed) -> Universal:
-        numbers = generator(0, "noisy")
+        noise = generator(0, "noise")
         settings = {"norm": "linf", "radius": 10, "passes": 2, "batch_size": 8, "fooling_rate": 1.0}
         return search(
-            Interrupted(numbers, calls),
+            Interrupted(noise, calls),
             pictures(24),
             pictures(20, seed=9),
             device=CPU,
-            generator=numbers,
+            generator=generator(0, "universal"),
+            noise=noise,
             checkpoint=checkpoint,
             **(settings | changed),
         )

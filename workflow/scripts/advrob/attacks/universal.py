@@ -134,6 +134,7 @@ def universal(
     overshoot: float = 0.02,
     steps: int = 50,
     checkpoint: Path | None = None,
+    noise: torch.Generator | None = None,
 ) -> Universal:
     """Find a universal perturbation by summing smallest perturbations.
 
@@ -144,8 +145,7 @@ def universal(
     with ``v`` fixed while its images are visited.
 
     Args:
-        network: images in [0, 1] to logits. If it is stochastic and draws from ``generator`` too, a
-            resumed search draws what an uninterrupted one would have drawn.
+        network: images in [0, 1] to logits.
         images: the images to fool, uint8 ``(N, H, W, 3)``, read in slices.
         held_out: images to measure the fooling rate on, of the same kind.
         device: where ``network`` is.
@@ -160,6 +160,8 @@ def universal(
         steps: see `deepfool`.
         checkpoint: a file to go on from if it exists, and to keep up to date. One network's file
             must not be given to another. The caller removes it.
+        noise: what a stochastic network draws from: its place is kept in the checkpoint, so that a
+            resumed search draws what an uninterrupted one would have drawn.
     """
 
     def update(state: Search, batch: Tensor, predicted: Tensor) -> Tensor:
@@ -186,6 +188,7 @@ def universal(
         passes=passes,
         batch_size=batch_size,
         checkpoint=checkpoint,
+        noise=noise,
         classes=classes,
         overshoot=overshoot,
         steps=steps,
@@ -206,6 +209,7 @@ def search(
     passes: int,
     batch_size: int,
     checkpoint: Path | None,
+    noise: torch.Generator | None,
     **settings: float,
 ) -> Universal:
     """Improve a perturbation batch by batch: what every universal attack has in common.
@@ -217,7 +221,8 @@ def search(
     identity = _identity(
         images, held_out, norm=norm, radius=radius, passes=passes, batch_size=batch_size, **settings
     )
-    state = _load(checkpoint, identity, generator, device)
+    generators = [generator] if noise is None else [generator, noise]
+    state = _load(checkpoint, identity, generators, device)
     if state is None:
         height, width, channels = images.shape[1:]
         zero = torch.zeros(height, width, channels, device=device).permute(2, 0, 1)
@@ -245,7 +250,7 @@ def search(
             state.position = start + batch_size
             state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                _save(checkpoint, identity, generator, state)
+                _save(checkpoint, identity, generators, state)
                 saved = time.monotonic()
         for rates, measured, predictions in (
             (own, images, state.predicted),
@@ -268,7 +273,7 @@ def search(
         state.order = torch.randperm(len(images), generator=generator)
         state.position = 0
         if checkpoint:
-            _save(checkpoint, identity, generator, state)
+            _save(checkpoint, identity, generators, state)
     # The latest of equals, as in the loop.
     best = max(range(len(own)), key=lambda index: (own[index], index))
     return Universal(
@@ -308,23 +313,28 @@ def _identity(images: Images, held_out: Images, **settings: Any) -> str:
     return digest.hexdigest()
 
 
-def _save(path: Path, identity: str, generator: torch.Generator, state: Search) -> None:
-    content = {"identity": identity, "generator": generator.get_state(), "search": vars(state)}
+def _save(path: Path, identity: str, generators: list[torch.Generator], state: Search) -> None:
+    content = {
+        "identity": identity,
+        "generators": [generator.get_state() for generator in generators],
+        "search": vars(state),
+    }
     with store.replacing(path) as temporary:
         torch.save(content, temporary)
 
 
 def _load(
-    path: Path | None, identity: str, generator: torch.Generator, device: torch.device
+    path: Path | None, identity: str, generators: list[torch.Generator], device: torch.device
 ) -> Search | None:
-    """The search that a checkpoint holds, with ``generator`` put where it was; None without one."""
+    """The search that a checkpoint holds, its generators put where they were; None without one."""
     if path is None or not path.exists():
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)
     if content["identity"] != identity:
         print(f"{path}: belongs to another search, which is not gone on from")
         return None
-    generator.set_state(content["generator"])
+    for generator, place in zip(generators, content["generators"], strict=True):
+        generator.set_state(place)
     state = Search(**content["search"])
     state.perturbation = state.perturbation.to(device)
     state.best = state.best.to(device)

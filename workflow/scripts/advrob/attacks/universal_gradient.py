@@ -32,6 +32,7 @@ def universal_gradient(
     step: float = 1.0,
     beta: float = 9.0,
     checkpoint: Path | None = None,
+    noise: torch.Generator | None = None,
 ) -> Universal:
     """Find a universal perturbation by ascending a truncated loss.
 
@@ -57,7 +58,8 @@ def universal_gradient(
         batch_size: images at a time.
         step: the root mean square of the first step over all values, in units of 1/255.
         beta: where the cross-entropy of an image is cut off.
-        checkpoint: as in `advrob.attacks.universal.universal`.
+        checkpoint: see `advrob.attacks.universal.universal`, as for ``noise``.
+        noise: what a stochastic network draws from.
     """
 
     updates = passes * math.ceil(len(images) / batch_size)
@@ -95,6 +97,7 @@ def universal_gradient(
         passes=passes,
         batch_size=batch_size,
         checkpoint=checkpoint,
+        noise=noise,
         step=step,
         beta=beta,
     )
