@@ -5,7 +5,11 @@
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
-from workflow.scripts.advrob.configuration import ConfigurationError, check, code_version
+from workflow.scripts.advrob.configuration import (
+    ConfigurationError,
+    check,
+    code_version,
+)
 from workflow.scripts.advrob.configuration import is_fitted, kind_of
 
 min_version("9.0")
@@ -43,7 +47,7 @@ include: "workflow/rules/figures.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         rules.tables.input,
         rules.figures.input,
+    localrule: True

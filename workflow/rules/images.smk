@@ -6,7 +6,9 @@ ARCHIVE = config["images"].get("archive")
 rule images:
     input:
         archive=branch(
-            ARCHIVE and not config["images_root"], then="resources/images.tgz", otherwise=[]
+            ARCHIVE and not config["images_root"],
+            then="resources/images.tgz",
+            otherwise=[],
         ),
     output:
         test="results/images/test.h5",
@@ -41,9 +43,9 @@ rule download:
         "logs/download.log",
     benchmark:
         "benchmarks/output/download.tsv"
+    localrule: True
     conda:
         "../../envs/images.yaml"
-    localrule: True
     params:
         url=lookup(dpath="images/archive/url", within=config, default=None),
         sha256=lookup(dpath="images/archive/sha256", within=config, default=None),

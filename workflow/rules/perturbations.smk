@@ -42,9 +42,9 @@ rule published:
         "logs/perturbations/published-{published}.log",
     benchmark:
         "benchmarks/output/perturbations/published-{published}.tsv"
+    localrule: True
     conda:
         "../../envs/images.yaml"
-    localrule: True
     params:
         settings=lookup(dpath="perturbations/published/{published}", within=config),
         size=config["images"]["size"],
@@ -63,9 +63,9 @@ rule original:
         "logs/datasets/original.log",
     benchmark:
         "benchmarks/output/datasets/original.tsv"
+    localrule: True
     conda:
         "../../envs/images.yaml"
-    localrule: True
     shell:
         "cp {input} {output} 2> {log}"
 

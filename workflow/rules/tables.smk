@@ -11,7 +11,10 @@ def universal(model):
 def scores(cells):
     """Score files of cells (data set, model, defence), each once."""
     unique = dict.fromkeys(cells)
-    return [f"results/scores/{dataset}/{model}/{defence}.h5" for dataset, model, defence in unique]
+    return [
+        f"results/scores/{dataset}/{model}/{defence}.h5"
+        for dataset, model, defence in unique
+    ]
 
 
 rule table_1:
@@ -34,9 +37,9 @@ rule table_1:
         "logs/tables/table_1.log",
     benchmark:
         "benchmarks/output/tables/table_1.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
-    localrule: True
     params:
         pattern=None,
         note=lookup(dpath="images/note", within=config, default=None),
@@ -65,9 +68,9 @@ rule table_2:
         "logs/tables/table_2.log",
     benchmark:
         "benchmarks/output/tables/table_2.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
-    localrule: True
     params:
         pairs=EXPERIMENTS["cross_tests"],
         pattern=None,
@@ -97,9 +100,9 @@ rule table_3:
         "logs/tables/table_3.log",
     benchmark:
         "benchmarks/output/tables/table_3.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
-    localrule: True
     params:
         ratios={
             defence: config["defences"][defence]["ratio"]
@@ -155,7 +158,6 @@ use rule table_3 as table_3_unseen with:
 
 
 rule tables:
-    localrule: True
     input:
         expand("results/tables/table_{number}.csv", number=[1, 2, 3]),
         branch(
@@ -163,3 +165,4 @@ rule tables:
             then=expand("results/tables/unseen/table_{number}.csv", number=[1, 2, 3]),
             otherwise=[],
         ),
+    localrule: True

@@ -1,7 +1,10 @@
 """Make a universal perturbation of a network."""
 
 from advrob import job, networks, store
-from advrob.attacks import METHODS
+from advrob.attacks.universal import universal
+from advrob.attacks.universal_gradient import universal_gradient
+
+METHODS = {"deepfool": universal, "stochastic_gradient": universal_gradient}
 
 
 def main(

@@ -1,0 +1,291 @@
+# The paper's figures. Where one shows a single model, it is the first that is configured.
+
+SHOWN = MODELS[0]
+ATTACKED = universal(SHOWN)
+# The multi-task networks that figures 3 and 7 draw: tasks and their classes, the main one first.
+MULTITASK = "tf_efficientnet_lite0"
+TASKS = [
+    {"class": 1000, "coarse category": 67},
+    {"class": 1000, "rotation": 4},
+    {"class": 1000, "coarse category": 67, "rotation": 4},
+]
+
+
+def figure_report(number, category):
+    """The report's entry for a figure."""
+    return report(
+        f"results/figures/figure_{number}.png",
+        caption=f"../report/figure_{number}.rst",
+        category=category,
+        labels={"what": f"Figure {number}"},
+    )
+
+
+# Diagrams of the networks ----------------------------------------------------------------------
+
+
+rule figure_1:
+    output:
+        pdf="results/figures/figure_1.pdf",
+        png=figure_report(1, "Models"),
+    log:
+        "logs/figures/figure_1.log",
+    benchmark:
+        "benchmarks/output/figures/figure_1.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        settings=lookup(dpath="defences/conv_autoencoder", within=config),
+        size=config["images"]["size"],
+        code=code_version("figure_1", "defences.conv_autoencoder"),
+    script:
+        "../scripts/figure_1.py"
+
+
+rule figure_2:
+    output:
+        pdf="results/figures/figure_2.pdf",
+        png=figure_report(2, "Models"),
+    log:
+        "logs/figures/figure_2.log",
+    benchmark:
+        "benchmarks/output/figures/figure_2.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        size=config["images"]["size"],
+        code=code_version("figure_2"),
+    script:
+        "../scripts/figure_2.py"
+
+
+rule figure_3:
+    output:
+        pdf="results/figures/figure_3.pdf",
+        png=figure_report(3, "Models"),
+    log:
+        "logs/figures/figure_3.log",
+    benchmark:
+        "benchmarks/output/figures/figure_3.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        architecture=MULTITASK,
+        examples=TASKS,
+        size=config["images"]["size"],
+        code=code_version("figure_3"),
+    script:
+        "../scripts/figure_3.py"
+
+
+rule figure_7:
+    input:
+        states=[
+            f"results/defences/shared/{defence}.h5"
+            for defence in EXPERIMENTS["defences"]
+            if is_fitted(config, defence)
+        ],
+        weights=config["models"][SHOWN].get("weights", []),
+    output:
+        pdf="results/figures/figure_7.pdf",
+        png=figure_report(7, "Models"),
+    log:
+        "logs/figures/figure_7.log",
+    benchmark:
+        "benchmarks/output/figures/figure_7.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    resources:
+        mem_mb=16000,
+        runtime=60,
+    params:
+        model=SHOWN,
+        model_settings=config["models"][SHOWN],
+        defences={
+            defence: config["defences"][defence]
+            for defence in EXPERIMENTS["defences"]
+            if defence != "none"
+        },
+        architecture=MULTITASK,
+        heads=TASKS[-1],
+        size=config["images"]["size"],
+        device=config["device"],
+        code=code_version("figure_7"),
+    script:
+        "../scripts/figure_7.py"
+
+
+# Photographs before and after attacks -----------------------------------------------------------
+
+
+rule figure_4:
+    input:
+        perturbations=[
+            f"results/perturbations/{universal(model)}.h5" for model in MODELS
+        ],
+    output:
+        pdf="results/figures/figure_4.pdf",
+        png=figure_report(4, "Universal perturbations"),
+    log:
+        "logs/figures/figure_4.log",
+    benchmark:
+        "benchmarks/output/figures/figure_4.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        code=code_version("figure_4"),
+    script:
+        "../scripts/figure_4.py"
+
+
+rule figure_5:
+    input:
+        original="results/datasets/original.h5",
+        attacked=f"results/datasets/{ATTACKED}.h5",
+        scores_original=f"results/scores/original/{SHOWN}/none.h5",
+        scores_attacked=f"results/scores/{ATTACKED}/{SHOWN}/none.h5",
+    output:
+        pdf="results/figures/figure_5.pdf",
+        png=figure_report(5, "Universal perturbations"),
+    log:
+        "logs/figures/figure_5.log",
+    benchmark:
+        "benchmarks/output/figures/figure_5.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        count=4,
+        code=code_version("figure_attack"),
+    script:
+        "../scripts/figure_attack.py"
+
+
+use rule figure_5 as figure_6 with:
+    input:
+        original="results/datasets/original.h5",
+        attacked=f"results/datasets/gradient-{SHOWN}-none.h5",
+        scores_original=f"results/scores/original/{SHOWN}/none.h5",
+        scores_attacked=f"results/scores/gradient-{SHOWN}-none/{SHOWN}/none.h5",
+    output:
+        pdf="results/figures/figure_6.pdf",
+        png=figure_report(6, "Gradient perturbations"),
+    log:
+        "logs/figures/figure_6.log",
+    benchmark:
+        "benchmarks/output/figures/figure_6.tsv"
+
+
+def panels_of(defence):
+    """Parameters of the figure that shows what a defence does to photographs."""
+    return dict(
+        count=4,
+        model=SHOWN,
+        model_settings=config["models"][SHOWN],
+        defence=defence,
+        defence_settings=config["defences"][defence],
+        device=config["device"],
+        seed=config["seed"],
+        code=code_version(
+            "figure_panels", f"defences.{kind_of(defence, config['defences'][defence])}"
+        ),
+    )
+
+
+rule figure_8:
+    input:
+        **rules.figure_5.input,
+        state=[],
+        weights=config["models"][SHOWN].get("weights", []),
+    output:
+        pdf="results/figures/figure_8.pdf",
+        png=figure_report(8, "Universal perturbations"),
+    log:
+        "logs/figures/figure_8.log",
+    benchmark:
+        "benchmarks/output/figures/figure_8.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        **panels_of("noise"),
+    script:
+        "../scripts/figure_panels.py"
+
+
+use rule figure_8 as figure_9 with:
+    input:
+        **rules.figure_5.input,
+        state="results/defences/shared/pca.h5",
+        weights=config["models"][SHOWN].get("weights", []),
+    output:
+        pdf="results/figures/figure_9.pdf",
+        png=figure_report(9, "Universal perturbations"),
+    log:
+        "logs/figures/figure_9.log",
+    benchmark:
+        "benchmarks/output/figures/figure_9.tsv"
+    params:
+        **panels_of("pca"),
+
+
+use rule figure_8 as figure_10 with:
+    output:
+        pdf="results/figures/figure_10.pdf",
+        png=figure_report(10, "Universal perturbations"),
+    log:
+        "logs/figures/figure_10.log",
+    benchmark:
+        "benchmarks/output/figures/figure_10.tsv"
+    params:
+        **panels_of("downsample"),
+
+
+# Accuracy against the magnitude of noise --------------------------------------------------------
+
+
+rule figure_11:
+    input:
+        sweeps=[f"results/scores/original/{model}/sweep-noise.h5" for model in MODELS],
+        scores=[f"results/scores/original/{model}/none.h5" for model in MODELS],
+    output:
+        csv="results/figures/figure_11.csv",
+        pdf="results/figures/figure_11.pdf",
+        png=figure_report(11, "Universal perturbations"),
+    log:
+        "logs/figures/figure_11.log",
+    benchmark:
+        "benchmarks/output/figures/figure_11.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        pattern=None,
+        code=code_version("figure_sweep"),
+    script:
+        "../scripts/figure_sweep.py"
+
+
+use rule figure_11 as figure_12 with:
+    input:
+        sweeps=[
+            f"results/scores/{universal(model)}/{model}/sweep-noise.h5"
+            for model in MODELS
+        ],
+        scores=[
+            f"results/scores/{universal(model)}/{model}/none.h5" for model in MODELS
+        ],
+    output:
+        csv="results/figures/figure_12.csv",
+        pdf="results/figures/figure_12.pdf",
+        png=figure_report(12, "Universal perturbations"),
+    log:
+        "logs/figures/figure_12.log",
+    benchmark:
+        "benchmarks/output/figures/figure_12.tsv"
+
+
+rule figures:
+    input:
+        expand("results/figures/figure_{number}.pdf", number=range(1, 13)),
+    localrule: True
