@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from advrob.errors import UserError
 
@@ -30,7 +31,7 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
             arrays = [v for k, v in loadmat(path).items() if not k.startswith("__")]
         else:
             arrays = [np.load(path, allow_pickle=False)]
-    except (OSError, ValueError, NotImplementedError) as error:
+    except (OSError, ValueError, NotImplementedError, MatReadError) as error:
         raise UserError(
             f"{key}.file: {path} cannot be read ({error}). Expected a MATLAB (.mat, up to version "
             "7.2) or NumPy (.npy) file with one array."

@@ -1,0 +1,100 @@
+"""What a script's run does with the rule's values, its log and its errors."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from advrob import job
+from advrob.errors import UserError
+
+SCRIPTS = Path(job.__file__).parent.parent
+
+
+class Named(dict):
+    """Named values as Snakemake gives them."""
+
+
+@pytest.fixture
+def rule(monkeypatch, tmp_path):
+    snakemake = SimpleNamespace(
+        wildcards=Named(model="m"),
+        params=Named(seed=3, code="abc"),
+        input=Named(images="in.h5"),
+        output=Named(scores="out.h5"),
+        log=[str(tmp_path / "log")],
+        rule="score",
+        threads=1,
+    )
+    monkeypatch.setattr(sys.modules["__main__"], "snakemake", snakemake, raising=False)
+    return snakemake
+
+
+def test_a_main_gets_what_it_names(rule):
+    seen = {}
+
+    def main(*, images, scores, model, seed):
+        seen.update(images=images, scores=scores, model=model, seed=seed)
+        print("working")
+        return "two of three"
+
+    job.run(main)
+    assert seen == {"images": "in.h5", "scores": "out.h5", "model": "m", "seed": 3}
+    lines = Path(rule.log[0]).read_text().splitlines()
+    assert lines[0] == "working"
+    assert lines[-1].startswith("two of three (")
+
+
+def test_a_users_mistake_is_one_sentence(rule, capfd):
+    def main():
+        raise UserError("config: found 1, expected 2.")
+
+    with pytest.raises(SystemExit) as exit_:
+        job.run(main)
+    assert exit_.value.code == 1
+    assert Path(rule.log[0]).read_text() == "error: config: found 1, expected 2.\n"
+
+
+def test_a_programmers_mistake_keeps_its_trace(rule):
+    def main():
+        return 1 / 0
+
+    with pytest.raises(SystemExit):
+        job.run(main)
+    assert "ZeroDivisionError" in Path(rule.log[0]).read_text()
+
+
+def test_random_numbers_belong_to_a_seed_and_an_identity():
+    def draw(*identity):
+        return torch.rand(3, generator=job.generator(*identity)).tolist()
+
+    assert draw(1, "a", 2) == draw(1, "a", 2)
+    assert len({tuple(draw(*i)) for i in [(1, "a", 2), (2, "a", 2), (1, "b", 2), (1, "a2")]}) == 4
+
+
+def test_a_missing_gpu_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert job.device("auto").type == "cpu"
+    with pytest.raises(
+        UserError, match="'cuda' was asked for"
+    ):
+        job.device("cuda")
+
+
+def test_progress_tells_rate_and_remaining_time(capsys):
+    assert list(job.progress(range(3), "batches", 3, every=0)) == [0, 1, 2]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("batches: 1/3, ")
+    assert lines[-1].endswith(" 0 s left")
+
+
+def test_tables_start_without_torch():
+    """A job that joins small files should not spend its time importing PyTorch."""
+    code = "import sys, table_1, table_2, table_3; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
