@@ -88,6 +88,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     heads = {"class": 1000, "rotation": 4}
     defences = {"none": {}, "downsample": {"ratio": 0.5}}
     return [
+        ("figure_1", {"settings": {"channels": [8, 8, 4]}, "size": 32}),
         ("figure_2", {"size": 32}),
         (
             "figure_3",
@@ -129,7 +130,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(8))
 def test_every_figure_is_the_same_bytes_each_time(
     number: int, results: Path, tmp_path: Path
 ) -> None:
