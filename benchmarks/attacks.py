@@ -30,7 +30,7 @@ from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal import fooling_rate, universal
 from advrob.attacks.universal_gradient import universal_gradient
-from advrob.job import generator
+from advrob.compute import generator
 from advrob.pixels import quantise, to_tensor
 
 RADIUS = 10

@@ -2,11 +2,12 @@
 
 import pytest
 import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config, validate
+
 from advrob import configuration
 from advrob.configuration import ConfigurationError, check, code_version, defence_kind
 from conftest import ROOT
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config, validate
 
 SCHEMA = str(ROOT / "workflow/schemas/config.schema.yaml")
 

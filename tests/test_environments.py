@@ -8,6 +8,7 @@ from importlib import metadata
 
 import pytest
 import yaml
+
 from advrob.configuration import DEFENCES, imported_modules
 from conftest import ROOT
 

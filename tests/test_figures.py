@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from advrob import diagrams, metrics, panels, plotting, store
+from advrob.compute import generator
 from advrob.errors import UserError
-from advrob.job import generator
 from advrob.panels import DPI, Picture
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +69,7 @@ def pairs(results: Path) -> dict[str, Any]:
         "attacked": str(results / f"{ATTACKED}.h5"),
         "scores_original": str(results / "scores-original.h5"),
         "scores_attacked": str(results / f"scores-{ATTACKED}.h5"),
-        "count": 2,
+        "photographs": 2,
     }
 
 
@@ -198,7 +198,7 @@ def test_pairs_of_other_images_are_refused(results: Path, tmp_path: Path) -> Non
     }
     write(other, "scores/1", {"dataset": "original", "model": "m", "defence": "none"}, arrays)
     with pytest.raises(UserError, match="is about other images than"):
-        panels.read_pairs(**{**pairs(results), "scores_original": str(other)})
+        draw(tmp_path, "figure_attack", **{**pairs(results), "scores_original": str(other)})
 
 
 @pytest.fixture

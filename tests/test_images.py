@@ -25,10 +25,10 @@ from torchvision import transforms
 import download
 import images as images_script
 from advrob import labels, store
+from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.images import extract
 from advrob.images.decode import centre_crop, decode, random_crop
-from advrob.job import generator
 
 SIZE = 32
 CLASSES = ["n01440764", "n02102040", "n03888257"]

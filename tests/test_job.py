@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from advrob import job
+from advrob import compute, job
 from advrob.errors import UserError
 
 SCRIPTS = Path(job.__file__).parent.parent
@@ -69,7 +69,7 @@ def test_a_programmers_mistake_keeps_its_trace(rule):
 
 def test_random_numbers_belong_to_a_seed_and_an_identity():
     def draw(*identity):
-        return torch.rand(3, generator=job.generator(*identity)).tolist()
+        return torch.rand(3, generator=compute.generator(*identity)).tolist()
 
     assert draw(1, "a", 2) == draw(1, "a", 2)
     assert len({tuple(draw(*i)) for i in [(1, "a", 2), (2, "a", 2), (1, "b", 2), (1, "a2")]}) == 4
@@ -77,11 +77,9 @@ def test_random_numbers_belong_to_a_seed_and_an_identity():
 
 def test_a_missing_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert job.device("auto").type == "cpu"
-    with pytest.raises(
-        UserError, match="'cuda' was asked for"
-    ):
-        job.device("cuda")
+    assert compute.device("auto").type == "cpu"
+    with pytest.raises(UserError, match="'cuda' was asked for"):
+        compute.device("cuda")
 
 
 def test_progress_tells_rate_and_remaining_time(capsys):

@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
 from advrob import models, published, scoring
 from advrob.attacks.universal import apply
 from advrob.errors import UserError
@@ -10,8 +13,6 @@ from advrob.googlenet import GoogLeNet, LocalResponseNorm
 from advrob.images import extract
 from advrob.pixels import to_tensor
 from advrob.store import read
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 CPU = torch.device("cpu")
 

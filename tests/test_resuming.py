@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from advrob import job
 from advrob.resuming import resumed
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from advrob.compute import generator
 from advrob.errors import UserError
-from advrob.job import generator
 from advrob.training.gan import Discriminator, Generator, doublings
 from advrob.training.multitask import MultiTaskNetwork, build
 

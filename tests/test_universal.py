@@ -13,7 +13,7 @@ from advrob.attacks import universal as module
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import Universal, apply, fooling_rate, project, universal
 from advrob.attacks.universal_gradient import universal_gradient
-from advrob.job import generator
+from advrob.compute import generator
 
 CPU = torch.device("cpu")
 SIDE = 8

@@ -154,7 +154,7 @@ rule figure_5:
     conda:
         "../../envs/networks.yaml"
     params:
-        count=4,
+        photographs=4,
         code=code_version("figure_attack"),
     script:
         "../scripts/figure_attack.py"
@@ -178,7 +178,7 @@ use rule figure_5 as figure_6 with:
 def panels_of(defence):
     """Parameters of the figure that shows what a defence does to photographs."""
     return dict(
-        count=4,
+        photographs=4,
         model=SHOWN,
         model_settings=config["models"][SHOWN],
         defence=defence,

@@ -1,6 +1,6 @@
 """Fit a defence to images outside the test set."""
 
-from advrob import defences, job, store
+from advrob import compute, defences, job, store
 from advrob.configuration import kind_of
 
 
@@ -13,11 +13,11 @@ def main(*, images: str, state: str, defence: str, settings: dict, device: str, 
         store.read(images, "images/1") as source,
         job.checkpoint(state, params, images) as checkpoint,
     ):
-        print(f"fitting {defence} to {len(source['images'])} images on {job.device(device)}")
+        print(f"fitting {defence} to {len(source['images'])} images on {compute.device(device)}")
         arrays = fitted.fit(
             source["images"],
-            device=job.device(device),
-            generator=job.generator(seed, "defence", defence),
+            device=compute.device(device),
+            generator=compute.generator(seed, "defence", defence),
             checkpoint=checkpoint,
         )
         with store.write(state, "state/1", seed=seed, params=params, source=images) as file:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from advrob import diagrams, job, models, networks, plotting
+from advrob import compute, diagrams, job, models, networks, plotting
 from advrob.diagrams import Layer
 from advrob.training import multitask
 from advrob.training.gan import Generator
@@ -41,12 +41,12 @@ def main(
         pdf: the figure.
         png: the figure again.
     """
-    place = job.device(device)
+    place = compute.device(device)
     images = torch.zeros(BATCH, 3, size, size, device=place)
     files = {Path(state).stem: state for state in states}
     codes = {}
     for name, settings in defences.items():
-        generator = job.generator(0, "figure", name, device=place)
+        generator = compute.generator(0, "figure", name, device=place)
         defence = networks.build_defence(
             name, settings, state=files.get(name), generator=generator, device=place
         )

@@ -13,12 +13,12 @@ def main(
     attacked: str,
     scores_original: str,
     scores_attacked: str,
-    count: int,
+    photographs: int,
     pdf: str,
     png: str,
 ) -> str:
-    """Draw ``count`` photographs with the predictions in the score files of these images."""
-    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, count)
+    """Draw so many ``photographs`` with the predictions in the score files of these images."""
+    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
     difference = pairs.attacked.astype(np.int16) - pairs.original
     radius = max(int(abs(difference).max()), 1)
     changes = [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advrob import job, networks, panels, plotting
+from advrob import compute, job, networks, panels, plotting
 from advrob.pixels import to_tensor, to_uint8
 from advrob.scoring import predict
 
@@ -20,20 +20,20 @@ def main(
     defence_settings: dict,
     device: str,
     seed: int,
-    count: int,
+    photographs: int,
     pdf: str,
     png: str,
 ) -> str:
-    """Draw ``count`` photographs; predictions are the model's on exactly the pictures shown."""
-    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, count)
-    place = job.device(device)
+    """Draw so many ``photographs``; predictions are the model's on exactly the pictures shown."""
+    pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
+    place = compute.device(device)
     network = networks.build(
         model,
         model_settings,
         defence,
         defence_settings,
         state=state,
-        generator=job.generator(seed, "figure", model, defence, device=place),
+        generator=compute.generator(seed, "figure", model, defence, device=place),
         device=place,
     )
     images = to_tensor(np.concatenate((pairs.original, pairs.attacked)), place)

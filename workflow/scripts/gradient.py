@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from advrob import job, models, networks, store
+
+from advrob import compute, job, models, networks, store
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.pixels import to_tensor, to_uint8
 from advrob.resuming import resumed
@@ -24,7 +25,7 @@ def main(
     seed: int,
 ) -> str:
     """Attack ``{model}/{defence}`` with each image of the file ``images`` into ``dataset``."""
-    place = job.device(device)
+    place = compute.device(device)
     network = networks.build(
         model,
         model_settings,
@@ -48,11 +49,11 @@ def main(
     ):
         pixels, labels = source["images"], torch.from_numpy(source["labels"][:])
         # The same targets against every network, so that cross-tests compare like with like.
-        targets = random_targets(labels, len(source["classes"]), job.generator(seed, "targets"))
+        targets = random_targets(labels, len(source["classes"]), compute.generator(seed, "targets"))
 
         def attack(part: slice) -> np.ndarray:
             # Drawn anew for each batch, so that a resumed job draws what a whole one would.
-            network.defence.generator = job.generator(
+            network.defence.generator = compute.generator(
                 seed, "gradient", model, defence, part.start, device=place
             )
             moved = targeted(

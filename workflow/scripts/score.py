@@ -1,6 +1,6 @@
 """Score one network on one data set."""
 
-from advrob import job, networks, store
+from advrob import compute, job, networks, store
 from advrob.scoring import predict
 
 
@@ -19,14 +19,14 @@ def main(
     seed: int,
 ) -> str:
     """Predict every image of the file ``images`` with ``{model}/{defence}`` into ``scores``."""
-    place = job.device(device)
+    place = compute.device(device)
     network = networks.build(
         model,
         model_settings,
         defence,
         defence_settings,
         state=state,
-        generator=job.generator(seed, "score", dataset, model, defence, device=place),
+        generator=compute.generator(seed, "score", dataset, model, defence, device=place),
         device=place,
     )
     with store.read(images, "images/1") as source:

@@ -1,7 +1,8 @@
 """Score a model behind uniform noise of several magnitudes on one data set."""
 
 import numpy as np
-from advrob import defences, job, models, store
+
+from advrob import compute, defences, job, models, store
 from advrob.scoring import predict
 
 
@@ -18,11 +19,11 @@ def main(
     seed: int,
 ) -> str:
     """Predict the file ``images`` behind noise within each magnitude, in units of 1/255."""
-    place = job.device(device)
+    place = compute.device(device)
     classifier = models.build(model, model_settings, place)
     networks = []
     for magnitude in magnitudes:
-        generator = job.generator(seed, "sweep", dataset, model, magnitude, device=place)
+        generator = compute.generator(seed, "sweep", dataset, model, magnitude, device=place)
         bounds = {"minimum": -magnitude, "maximum": magnitude}
         noise = defences.build("noise", bounds, generator=generator, device=place)
         networks.append(models.Network(noise, classifier, mixed=False))

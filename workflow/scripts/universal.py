@@ -1,6 +1,6 @@
 """Make a universal perturbation of a network."""
 
-from advrob import job, networks, store
+from advrob import compute, job, networks, store
 from advrob.attacks.universal import universal
 from advrob.attacks.universal_gradient import universal_gradient
 
@@ -23,7 +23,7 @@ def main(
     seed: int,
 ) -> str:
     """Find what fools ``{model}/{defence}`` on the file ``images``; measure it on ``held_out``."""
-    place = job.device(device)
+    place = compute.device(device)
     identity = ("universal", model, defence)
     network = networks.build(
         model,
@@ -31,9 +31,10 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=job.generator(seed, *identity, "defence", device=place),
+        generator=compute.generator(seed, *identity, "defence", device=place),
         device=place,
-        mixed=True,
+        # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.
+        mixed=settings["method"] != "deepfool",
     )
     params = {
         "model": model,
@@ -56,7 +57,7 @@ def main(
             pixels,
             others["images"],
             device=place,
-            generator=job.generator(seed, *identity),
+            generator=compute.generator(seed, *identity),
             batch_size=batch_size,
             checkpoint=checkpoint,
             **options,

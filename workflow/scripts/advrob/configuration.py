@@ -131,9 +131,8 @@ def _known(key: str, found: str, expected: Iterable[str], what: str) -> None:
     if found not in expected:
         near = get_close_matches(found, expected, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise ConfigurationError(
-            f"{key}: '{found}' is not {what}. Expected one of: {', '.join(expected) or 'none'}.{hint}"
-        )
+        names = ", ".join(expected) or "none"
+        raise ConfigurationError(f"{key}: '{found}' is not {what}. Expected one of: {names}.{hint}")
 
 
 def imported_modules(script: str, *modules: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What every job needs: its arguments, its log, its device and its random numbers."""
+"""What every job needs: its arguments, its log, its checkpoint and its progress."""
 
 import contextlib
 import hashlib
@@ -10,8 +10,6 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
-
-import torch
 
 from advrob.errors import UserError
 
@@ -59,42 +57,6 @@ def _logging(path: str | None) -> Iterator[None]:
         contextlib.redirect_stderr(log),
     ):
         yield
-
-
-def device(name: str) -> torch.device:
-    """The device of a configured name: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
-
-    Raises:
-        UserError: a GPU is asked for where there is none.
-    """
-    available = torch.cuda.is_available()
-    if name.startswith("cuda") and not available:
-        raise UserError(
-            f"device: '{name}' was asked for, but PyTorch {torch.__version__} finds no GPU on this "
-            "machine. Set device to auto or cpu, or run on a machine with a GPU."
-        )
-    return torch.device(("cuda" if available else "cpu") if name == "auto" else name)
-
-
-def bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """bfloat16 for convolutions and multiplications where the hardware has it, else nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
-
-
-def generator(
-    seed: int, *identity: str | float, device: torch.device | str = "cpu"
-) -> torch.Generator:
-    """A random generator for one job: the same seed and identity always draw the same numbers."""
-    text = "\0".join(map(str, (seed, *identity)))
-    digest = hashlib.sha256(text.encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 @contextlib.contextmanager

@@ -6,11 +6,13 @@ that order, which is also the order in memory of a channels-last batch ``(N, 3, 
 
 import functools
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from advrob.defences import Images
 from advrob.errors import UserError
@@ -117,24 +119,83 @@ def combine(coefficients: Tensor, images: Images, centre: Tensor) -> Iterator[Te
         yield total
 
 
-def rows(images: Tensor, d: int, defence: str) -> Tensor:
-    """Images ``(N, 3, H, W)`` as rows ``(N, d)`` in stored order; no copy of channels-last ones.
+@dataclass(frozen=True)
+class Principal:
+    """Principal components of images, as combinations of the images.
+
+    Attributes:
+        eigenvalues: ``(n,)`` float64 of the centred images' Gram matrix, falling, none negative, in
+            squared levels of 255.
+        eigenvectors: ``(n, n)`` float64, its eigenvectors as columns.
+        rank: number of eigenvalues that are not 0 up to rounding.
+    """
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+    rank: int
+
+    def components(self, k: int, images: Images, mean: Tensor) -> Iterator[Tensor]:
+        """The first ``k`` principal components, orthonormal rows ``(k, d)`` float32, in blocks.
+
+        Args:
+            k: up to the rank.
+            images: that these are the components of.
+            mean: theirs, ``(d,)`` in [0, 1].
+        """
+        # |U^T v|^2 is the eigenvalue, in squared levels of 255 where `combine` has [0, 1].
+        scale = 255 / self.eigenvalues[:k].sqrt()
+        return combine((self.eigenvectors[:, :k] * scale).T.float(), images, mean)
+
+
+def principal(images: Images, device: torch.device, defence: str) -> Principal:
+    """Solve the eigenproblem of the Gram matrix, n x n, in place of the covariance's, d x d.
+
+    With U the centred images as rows, ``U U^T`` has the eigenvalues of ``U^T U``, and ``U^T`` takes
+    its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
+    products are exact, the decomposition is float64, and only the components are rounded.
+
+    Args:
+        images: 8-bit images ``(n, H, W, 3)``.
+        device: where to compute.
+        defence: its kind, for the message.
 
     Raises:
-        UserError: the images are not of the size that the defence was fitted on.
+        UserError: there is no variance.
     """
-    flat = images.permute(0, 2, 3, 1).flatten(1)
-    if flat.shape[1] != d:
+    eigenvalues, eigenvectors = torch.linalg.eigh(gram(images, device))
+    eigenvalues = eigenvalues.flip(0).clamp(min=0)
+    # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
+    tolerance = eigenvalues[0] * len(images) * torch.finfo(torch.float64).eps
+    rank = int((eigenvalues > tolerance).sum())
+    if rank == 0:
         raise UserError(
-            f"{defence}: found images of shape {tuple(images.shape[1:])}, expected {d} numbers as "
-            "in the images it was fitted on. Fit it again on images of the size of the test images."
+            f"{defence}: the {len(images)} images to fit are all the same, expected some variance. "
+            "Name different images to fit."
         )
-    return flat
+    return Principal(eigenvalues, eigenvectors.flip(1), rank)
 
 
-def images_like(images: Tensor, rows: Tensor) -> Tensor:
-    """The inverse of `rows`: ``(N, d)`` in the shape of ``images``, channels last."""
+def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:
+    """``c + B^T B (x - c)`` of images x, in stored order: no copy of channels-last images.
+
+    Args:
+        images: ``(N, 3, H, W)``.
+        centre: c, ``(d,)``.
+        basis: B, ``(k, d)``.
+        defence: its kind, for the message.
+
+    Raises:
+        UserError: the images are not of the size that the defence was fitted to.
+    """
     _, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).flatten(1)
+    if rows.shape[1] != len(centre):
+        raise UserError(
+            f"{defence}: found images of {width} x {height} pixels, {rows.shape[1]} numbers, "
+            f"expected {len(centre)} numbers as in the images to fit. Fit it again on images of "
+            "the test images' size."
+        )
+    rows = centre + functional.linear(rows - centre, basis) @ basis
     return rows.unflatten(1, (height, width, channels)).permute(0, 3, 1, 2)
 
 

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advrob.compute import autocast
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
-from advrob.job import autocast
 
 # Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...], bool]

@@ -7,7 +7,6 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from advrob import linalg
 from advrob.defences import Defence, Images
@@ -36,26 +35,20 @@ class PCA(Defence):
                 f"pca: found variance {variance} and components {components}, expected one of "
                 "them. Remove the other."
             )
-        if components is None:
-            variance = 0.99 if variance is None else variance
-            if not 0 < variance <= 1:
-                raise UserError(
-                    f"pca: variance is {variance}, expected a share above 0 and up to 1. Set it to "
-                    "0.99, for example."
-                )
-        elif components < 1:
+        self.variance = 0.99 if variance is None else variance
+        if not 0 < self.variance <= 1:
+            raise UserError(
+                f"pca: variance is {variance}, expected a share above 0 and up to 1. Set it to "
+                "0.99, for example."
+            )
+        if components is not None and components < 1:
             raise UserError(f"pca: components is {components}, expected at least 1. Raise it.")
-        self.variance = variance
         self.n_components = components
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
     ) -> Mapping[str, Array]:
-        """Solve the eigenproblem of the Gram matrix, n x n, in place of the covariance's, d x d.
-
-        With U the centred images as rows, ``U U^T`` has the covariance's eigenvalues and ``U^T``
-        takes its eigenvectors to the principal components (the paper's equation 1). The sums of
-        products are exact, the decomposition is float64, and only the components are rounded.
+        """Find the components by way of the Gram matrix; see `linalg.principal`.
 
         Returns:
             ``mean`` (d,) float32 in [0, 1]; ``components`` (k, d) float32, orthonormal rows in
@@ -71,28 +64,16 @@ class PCA(Defence):
         if self.n_components is not None:
             _check_rank(self.n_components, min(n - 1, d), n)
         mean = linalg.mean(images, device)
-        eigenvalues, eigenvectors = torch.linalg.eigh(linalg.gram(images, device))
-        eigenvalues, eigenvectors = eigenvalues.flip(0).clamp(min=0), eigenvectors.flip(1)
-        # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
-        rank = int((eigenvalues > eigenvalues[0] * n * torch.finfo(torch.float64).eps).sum())
-        if rank == 0:
-            raise UserError(
-                f"pca: the {n} images to fit are all the same, expected some variance. Name "
-                "different images to fit."
-            )
-        ratio = (eigenvalues / eigenvalues.sum()).cpu().numpy()
+        principal = linalg.principal(images, device, "pca")
+        variances = principal.eigenvalues.cpu().numpy() / 255**2
+        ratio = variances / variances.sum()
         cumulative = np.cumsum(ratio)
         if self.n_components is not None:
             k = self.n_components
-            _check_rank(k, rank, n)
+            _check_rank(k, principal.rank, n)
         else:
-            assert self.variance is not None
-            k = min(int(np.searchsorted(cumulative, self.variance)) + 1, rank)
-        # |U^T v|^2 is the eigenvalue, in squared levels of 255 where `combine` has [0, 1].
-        scale = 255 / eigenvalues[:k].sqrt()
-        coefficients = (eigenvectors[:, :k] * scale).T.float()
-        variances = eigenvalues.cpu().numpy() / 255**2
-        blocks = linalg.combine(coefficients, images, mean)
+            k = min(int(np.searchsorted(cumulative, self.variance)) + 1, principal.rank)
+        blocks = principal.components(k, images, mean)
         return {
             "mean": mean.cpu().numpy(),
             "components": Blocks((k, d), "float32", (block.cpu().numpy() for block in blocks)),
@@ -109,10 +90,7 @@ class PCA(Defence):
 
     def forward(self, images: Tensor) -> Tensor:
         """Project images ``(N, 3, H, W)``; the result may leave [0, 1]."""
-        components = self.components()
-        rows = linalg.rows(images, len(self.mean), "pca")
-        codes = F.linear(rows - self.mean, components)
-        return linalg.images_like(images, self.mean + codes @ components)
+        return linalg.project(images, self.mean, self.components(), "pca")
 
 
 def _check_rank(components: int, rank: int, n: int) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from advrob import labels, store
+from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.images.decode import centre_crop, decode, random_crop
 from advrob.images.photographs import Classes, Draw, Photograph
 from advrob.images.sources import find
-from advrob.job import generator, progress
+from advrob.job import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
