@@ -316,6 +316,8 @@ def test_overlapping_splits_stay_disjoint(original: Path, tmp_path: Path) -> Non
     assert len(fitted) == 6
     assert not fitted & set(made["test"]["ids"])
     assert made["fit"]["params"]["photographs"] == 6
+    # They are no candidates at all, which is why a draw can be met in full.
+    assert made["fit"]["params"]["duplicates"] == 0
 
 
 def test_copies_of_test_photographs_are_dropped(tree: Path, tmp_path: Path) -> None:
@@ -345,6 +347,17 @@ def test_crops(original: Path, tmp_path: Path) -> None:
     ]
     for i, name in enumerate(some["ids"]):
         np.testing.assert_array_equal(some["images"][i], three["images"][three["ids"].index(name)])
+
+
+def test_each_photograph_is_cropped_in_its_own_way(tree: Path, tmp_path: Path) -> None:
+    folder = tree / "train" / CLASSES[0]
+    shutil.copy(folder / f"{CLASSES[0]}_1.JPEG", folder / "twin.JPEG")
+    found = make(tmp_path, tree, fit={"splits": ["train"], "crops": 2})["fit"]
+    rows = dict(zip(found["ids"], found["images"], strict=True))
+    twins = [f"train/{CLASSES[0]}/{name}.JPEG" for name in (f"{CLASSES[0]}_1", "twin")]
+    standard, random = ([rows[f"{name}#{i}"] for name in twins] for i in range(2))
+    np.testing.assert_array_equal(*standard)
+    assert (random[0] != random[1]).any()
 
 
 def test_skipping_broken_photographs(tree: Path, tmp_path: Path, capsys: Any) -> None:
