@@ -35,3 +35,48 @@ def code(script, *modules):
 # Resources --------------------------------------------------------------------------------------
 
 GPUS = 0 if config["device"] == "cpu" else 1
+
+
+# Tables and figures -----------------------------------------------------------------------------
+
+UNSEEN = config["images"].get("unseen")
+
+
+def universal(model):
+    """The data set that plays the paper's Universal for a model."""
+    return EXPERIMENTS["universal"].format(model=model)
+
+
+def scores(cells):
+    """Score files of cells (data set, model, defence), each once."""
+    unique = dict.fromkeys(cells)
+    return [
+        f"results/scores/{dataset}/{model}/{defence}.h5"
+        for dataset, model, defence in unique
+    ]
+
+
+def figure_report(number, category):
+    """The report's entry for a figure."""
+    return report(
+        f"results/figures/figure_{number}.png",
+        caption=f"../report/figure_{number}.rst",
+        category=category,
+        labels={"what": f"Figure {number}"},
+    )
+
+
+def panels_of(defence):
+    """Parameters of the figure that shows what a defence does to photographs."""
+    return dict(
+        photographs=4,
+        model=MODELS[0],
+        model_settings=config["models"][MODELS[0]],
+        defence=defence,
+        defence_settings=config["defences"][defence],
+        device=config["device"],
+        seed=config["seed"],
+        code=code_version(
+            "figure_panels", f"defences.{kind_of(defence, config['defences'][defence])}"
+        ),
+    )

@@ -11,16 +11,6 @@ TASKS = [
 ]
 
 
-def figure_report(number, category):
-    """The report's entry for a figure."""
-    return report(
-        f"results/figures/figure_{number}.png",
-        caption=f"../report/figure_{number}.rst",
-        category=category,
-        labels={"what": f"Figure {number}"},
-    )
-
-
 # Diagrams of the networks ----------------------------------------------------------------------
 
 
@@ -131,7 +121,7 @@ rule figure_4:
     benchmark:
         "benchmarks/output/figures/figure_4.tsv"
     conda:
-        "../../envs/networks.yaml"
+        "../../envs/tables.yaml"
     params:
         code=code_version("figure_4"),
     script:
@@ -173,22 +163,6 @@ use rule figure_5 as figure_6 with:
         "logs/figures/figure_6.log",
     benchmark:
         "benchmarks/output/figures/figure_6.tsv"
-
-
-def panels_of(defence):
-    """Parameters of the figure that shows what a defence does to photographs."""
-    return dict(
-        photographs=4,
-        model=SHOWN,
-        model_settings=config["models"][SHOWN],
-        defence=defence,
-        defence_settings=config["defences"][defence],
-        device=config["device"],
-        seed=config["seed"],
-        code=code_version(
-            "figure_panels", f"defences.{kind_of(defence, config['defences'][defence])}"
-        ),
-    )
 
 
 rule figure_8:

@@ -1,21 +1,5 @@
 # The paper's tables: scores joined.
 
-UNSEEN = config["images"].get("unseen")
-
-
-def universal(model):
-    """The data set that plays the paper's Universal for a model."""
-    return EXPERIMENTS["universal"].format(model=model)
-
-
-def scores(cells):
-    """Score files of cells (data set, model, defence), each once."""
-    unique = dict.fromkeys(cells)
-    return [
-        f"results/scores/{dataset}/{model}/{defence}.h5"
-        for dataset, model, defence in unique
-    ]
-
 
 rule table_1:
     input:
