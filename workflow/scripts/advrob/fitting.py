@@ -84,23 +84,6 @@ def vary(images: Tensor, generator: torch.Generator) -> Tensor:
     return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Cut a square of ``size`` pixels out of each image, at random; smaller images stay whole.
-
-    Args:
-        images: ``(N, H, W, 3)``, of any type.
-        size: side of the squares in pixels.
-        generator: draws two offsets for each image, on the CPU.
-    """
-    n, height, width, _ = images.shape
-    side = min(size, height, width)
-    tops = torch.randint(height - side + 1, (n, 1, 1), generator=generator)
-    lefts = torch.randint(width - side + 1, (n, 1, 1), generator=generator)
-    rows = tops + torch.arange(side)[:, None]
-    columns = lefts + torch.arange(side)
-    return images[torch.arange(n)[:, None, None], rows, columns]
-
-
 class Learner(Protocol):
     """What `Training` trains: it can be asked for its error, and kept in a file."""
 
