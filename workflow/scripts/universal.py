@@ -4,7 +4,8 @@ from advrob import compute, job, networks, store
 from advrob.attacks.universal import universal
 from advrob.attacks.universal_gradient import universal_gradient
 
-METHODS = {"deepfool": universal, "stochastic_gradient": universal_gradient}
+# Each with the most images that it may have in a batch: many small steps are a part of the second.
+METHODS = {"deepfool": (universal, 512), "stochastic_gradient": (universal_gradient, 20)}
 
 
 def main(
@@ -25,13 +26,14 @@ def main(
     """Find what fools ``{model}/{defence}`` on the file ``images``; measure it on ``held_out``."""
     place = compute.device(device)
     identity = ("universal", model, defence)
+    noise = compute.generator(seed, *identity, "defence", device=place)
     network = networks.build(
         model,
         model_settings,
         defence,
         defence_settings,
         state=state,
-        generator=compute.generator(seed, *identity, "defence", device=place),
+        generator=noise,
         device=place,
         # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.
         mixed=settings["method"] != "deepfool",
@@ -52,13 +54,15 @@ def main(
         limit = settings.get("images")
         pixels = own["images"][:limit] if limit else own["images"]
         print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
-        found = METHODS[settings["method"]](
+        method, largest = METHODS[settings["method"]]
+        found = method(
             network,
             pixels,
             others["images"],
             device=place,
             generator=compute.generator(seed, *identity),
-            batch_size=batch_size,
+            batch_size=min(batch_size, largest),
+            noise=noise,
             checkpoint=checkpoint,
             **options,
         )
