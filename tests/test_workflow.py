@@ -111,7 +111,7 @@ def write(folder, config):
 
 @pytest.fixture(scope="module")
 def results(folder):
-    done = snakemake(folder, "--cores", 2, "--configfile", "small.yaml")
+    done = snakemake(folder, "--cores", 2, "--configfile", folder / "small.yaml")
     logs = "\n".join(
         f"== {path.relative_to(folder)}\n{path.read_text()}"
         for path in folder.rglob("logs/**/*.log")
@@ -170,7 +170,7 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):
-    done = snakemake(folder, "--cores", 2, "--configfile", "small.yaml")
+    done = snakemake(folder, "--cores", 2, "--configfile", folder / "small.yaml")
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_bytes(folder, results):
     before = {target: (folder / target).read_bytes() for target in targets}
     forced = ["images", "universal", "gradient", "score", "figure_11"]
     done = snakemake(
-        folder, *targets, "--cores", 2, "--configfile", "small.yaml", "--forcerun", *forced
+        folder, *targets, "--cores", 2, "--configfile", folder / "small.yaml", "--forcerun", *forced
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets:
