@@ -154,6 +154,9 @@ def principal(images: Images, device: torch.device, defence: str) -> Principal:
     its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
     products are exact, the decomposition is float64, and only the components are rounded.
 
+    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
+    or two on two cores.
+
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
         device: where to compute.
