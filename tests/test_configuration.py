@@ -68,6 +68,7 @@ def test_the_schema_refuses(config, change, message):
         ({"defences": {"noise": {"minimun": 1}}}, "'minimun' is not a parameter of noise"),
         ({"defences": {"noise": {"minimun": 1}}}, "Did you mean 'minimum'"),
         ({"defences": {"half": {"kind": "downsample"}}}, "parameter ratio is missing"),
+        ({"perturbations": {"universal": {"steps": 3}}}, "belongs to the method deepfool"),
         ({"experiments": {"models": ["googlenet"]}}, "experiments.models: 'googlenet' is not a"),
         ({"experiments": {"defences": ["non"]}}, "Did you mean 'none'"),
         ({"experiments": {"cross_tests": [["none", "nois"]]}}, "Did you mean 'noise'"),

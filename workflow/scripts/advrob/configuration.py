@@ -17,6 +17,13 @@ SCRIPTS = Path(__file__).parent.parent
 DEFENCES = Path(__file__).parent / "defences"
 
 
+# Keys of perturbations.universal that only one of the methods has.
+METHOD_KEYS = {
+    "deepfool": {"classes", "overshoot", "steps"},
+    "stochastic_gradient": {"step"},
+}
+
+
 class ConfigurationError(ValueError):
     """A value in the configuration that cannot be right; the message names its key."""
 
@@ -84,6 +91,13 @@ def check(config: Mapping[str, Any]) -> None:
         ):
             raise ConfigurationError(
                 f"defences.{name}: parameter {', '.join(missing)} is missing; {kind} needs it."
+            )
+    universal = config["perturbations"]["universal"]
+    for method, keys in METHOD_KEYS.items():
+        if universal["method"] != method and (foreign := sorted(keys & universal.keys())):
+            raise ConfigurationError(
+                f"perturbations.universal.{foreign[0]}: belongs to the method {method}, but the "
+                f"method is {universal['method']}. Remove the key, or change the method."
             )
     for name, entry in config["models"].items():
         weights = entry.get("weights")
