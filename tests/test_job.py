@@ -18,6 +18,14 @@ class Named(dict):
     """Named values as Snakemake gives them."""
 
 
+class NamedList(list):
+    """Named files as Snakemake gives them: a list with names."""
+
+    def __init__(self, **files):
+        super().__init__(files.values())
+        self.items = files.items
+
+
 @pytest.fixture
 def rule(monkeypatch, tmp_path):
     snakemake = SimpleNamespace(
@@ -46,6 +54,25 @@ def test_a_main_gets_what_it_names(rule):
     lines = Path(rule.log[0]).read_text().splitlines()
     assert lines[0] == "working"
     assert lines[-1].startswith("two of three (")
+
+
+def test_a_checkpoint_belongs_to_all_that_the_rule_is_given(rule, tmp_path):
+    source = tmp_path / "in.h5"
+    source.write_text("a")
+    rule.input, rule.output = NamedList(images=str(source)), NamedList(scores=f"{tmp_path}/out.h5")
+
+    def name(**changes):
+        rule.params = Named(seed=3, code="abc") | changes
+        seen = []
+        job.run(lambda *, seed, checkpoint: seen.append(checkpoint))
+        return seen[0]
+
+    first = name()
+    assert first.parent == tmp_path
+    assert name() == first
+    assert len({first, name(seed=4), name(code="def")}) == 3
+    source.write_text("other")
+    assert name() != first
 
 
 def test_a_users_mistake_is_one_sentence(rule, capfd):

@@ -1,18 +1,25 @@
 """Fit a defence to images outside the test set."""
 
+from pathlib import Path
+
 from advrob import compute, defences, job, store
-from advrob.configuration import kind_of
+from advrob.configuration import kind_of, parameters_of
 
 
-def main(*, images: str, state: str, defence: str, settings: dict, device: str, seed: int) -> str:
+def main(
+    *,
+    images: str,
+    state: str,
+    defence: str,
+    settings: dict,
+    device: str,
+    seed: int,
+    checkpoint: Path,
+) -> str:
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
-    parameters = {key: value for key, value in settings.items() if key != "kind"}
-    fitted = defences.defence_class(kind_of(defence, settings))(**parameters)
+    fitted = defences.defence_class(kind_of(defence, settings))(**parameters_of(settings))
     params = {"defence": defence, **settings}
-    with (
-        store.read(images, "images/1") as source,
-        job.checkpoint(state, params, images) as checkpoint,
-    ):
+    with store.read(images, "images/1") as source:
         print(f"fitting {defence} to {len(source['images'])} images on {compute.device(device)}")
         arrays = fitted.fit(
             source["images"],

@@ -3,7 +3,7 @@
 import torch
 
 from advrob import diagrams, plotting
-from advrob.configuration import kind_of
+from advrob.configuration import kind_of, parameters_of
 from advrob.defences import defence_class
 from advrob.job import run
 
@@ -17,10 +17,11 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
         pdf: the figure.
         png: the figure again.
     """
-    parameters = {key: value for key, value in settings.items() if key != "kind"}
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        network = defence_class(kind_of("conv_autoencoder", settings))(**parameters).eval()
+        network = defence_class(kind_of("conv_autoencoder", settings))(
+            **parameters_of(settings)
+        ).eval()
         images = torch.empty(2, 3, size, size)
     layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
     drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)

@@ -1,5 +1,7 @@
 """Make images that lead a network to classes drawn at random."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -23,6 +25,7 @@ def main(
     batch_size: int,
     device: str,
     seed: int,
+    checkpoint: Path,
 ) -> str:
     """Attack ``{model}/{defence}`` with each image of the file ``images`` into ``dataset``."""
     place = compute.device(device)
@@ -43,10 +46,7 @@ def main(
         "defence_settings": defence_settings,
         **settings,
     }
-    with (
-        store.read(images, "images/1") as source,
-        job.checkpoint(dataset, params, images) as checkpoint,
-    ):
+    with store.read(images, "images/1") as source:
         pixels, labels = source["images"], torch.from_numpy(source["labels"][:])
         # The same targets against every network, so that cross-tests compare like with like.
         targets = random_targets(labels, len(source["classes"]), compute.generator(seed, "targets"))
@@ -63,6 +63,10 @@ def main(
 
         print(f"{len(pixels)} images against {model}/{defence} on {place}")
         attacked = resumed(attack, pixels.shape, batch_size=batch_size, checkpoint=checkpoint)
+        # Its own draw, so that it is the same after whatever was resumed.
+        network.defence.generator = compute.generator(
+            seed, "gradient", model, defence, "hits", device=place
+        )
         exact = models.Network(network.defence, network.model, mixed=False)
         predicted, _ = predict([exact], attacked, batch_size=batch_size, device=place)
         hit_rate = float((predicted[0] == targets.numpy()).mean())

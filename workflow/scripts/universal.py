@@ -1,11 +1,14 @@
 """Make a universal perturbation of a network."""
 
+from pathlib import Path
+
 from advrob import compute, job, networks, store
 from advrob.attacks.universal import universal
 from advrob.attacks.universal_gradient import universal_gradient
 
-# Each with the most images that it may have in a batch: many small steps are a part of the second.
-METHODS = {"deepfool": (universal, 512), "stochastic_gradient": (universal_gradient, 20)}
+METHODS = {"deepfool": universal, "stochastic_gradient": universal_gradient}
+# Many small steps are a part of the gradient method: more images at a time weaken it.
+GRADIENT_BATCH = 20
 
 
 def main(
@@ -22,10 +25,12 @@ def main(
     batch_size: int,
     device: str,
     seed: int,
+    checkpoint: Path,
 ) -> str:
     """Find what fools ``{model}/{defence}`` on the file ``images``; measure it on ``held_out``."""
     place = compute.device(device)
     identity = ("universal", model, defence)
+    exact = settings["method"] == "deepfool"
     noise = compute.generator(seed, *identity, "defence", device=place)
     network = networks.build(
         model,
@@ -36,7 +41,7 @@ def main(
         generator=noise,
         device=place,
         # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.
-        mixed=settings["method"] != "deepfool",
+        mixed=not exact,
     )
     params = {
         "model": model,
@@ -49,19 +54,17 @@ def main(
     with (
         store.read(images, "images/1") as own,
         store.read(held_out, "images/1") as others,
-        job.checkpoint(perturbation, params, images) as checkpoint,
     ):
         limit = settings.get("images")
         pixels = own["images"][:limit] if limit else own["images"]
         print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
-        method, largest = METHODS[settings["method"]]
-        found = method(
+        found = METHODS[settings["method"]](
             network,
             pixels,
             others["images"],
             device=place,
             generator=compute.generator(seed, *identity),
-            batch_size=min(batch_size, largest),
+            batch_size=batch_size if exact else min(batch_size, GRADIENT_BATCH),
             noise=noise,
             checkpoint=checkpoint,
             **options,

@@ -65,6 +65,11 @@ def kind_of(name: str, entry: Mapping[str, Any]) -> str:
     return str(entry.get("kind", name))
 
 
+def parameters_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration entry gives to its kind: all but the kind's name."""
+    return {key: value for key, value in entry.items() if key != "kind"}
+
+
 def is_fitted(config: Mapping[str, Any], defence: str) -> bool:
     """Whether a configured defence learns from images."""
     return defence_kind(kind_of(defence, config["defences"][defence])).fitted
@@ -83,7 +88,7 @@ def check(config: Mapping[str, Any]) -> None:
         kind = kind_of(name, entry)
         _known(f"defences.{name}", kind, kinds, "a kind of defence")
         declared = defence_kind(kind).parameters
-        given = entry.keys() - {"kind"}
+        given = parameters_of(entry)
         for parameter in sorted(given):
             _known(f"defences.{name}", parameter, declared, f"a parameter of {kind}")
         if missing := sorted(

@@ -20,8 +20,9 @@ def run(main: Callable[..., str | None]) -> None:
     """Call a script's ``main`` with the rule's named inputs, outputs, parameters and wildcards.
 
     Names in the rule are names of ``main``'s keywords; what ``main`` does not name (the code's
-    version, say) is left out. Everything printed goes to the rule's log; the sentence that ``main``
-    returns is the log's last line. A `UserError` ends the job with its message alone.
+    version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
+    of the rule's parameters and inputs. Everything printed goes to the rule's log; the sentence
+    that ``main`` returns is the log's last line. A `UserError` ends the job with its message alone.
     """
     snakemake = sys.modules["__main__"].snakemake
     given: dict[str, Any] = {}
@@ -31,7 +32,12 @@ def run(main: Callable[..., str | None]) -> None:
     started = time.monotonic()
     with _logging(snakemake.log[0] if snakemake.log else None):
         try:
-            found = main(**keywords)
+            if "checkpoint" in inspect.signature(main).parameters:
+                parameters = dict(snakemake.params.items())
+                with checkpoint(snakemake.output[0], parameters, *snakemake.input) as file:
+                    found = main(**keywords, checkpoint=file)
+            else:
+                found = main(**keywords)
         except UserError as error:
             _fail(f"error: {error}")
         except Exception:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from advrob import defences, models, store
-from advrob.configuration import kind_of
+from advrob.configuration import kind_of, parameters_of
 
 
 def build(
@@ -48,7 +48,7 @@ def build_defence(
 ) -> defences.Defence:
     """Build a configured defence; the arguments are those of `build`."""
     kind = kind_of(name, settings)
-    parameters = {key: value for key, value in settings.items() if key != "kind"}
+    parameters = parameters_of(settings)
     if not state:
         return defences.build(kind, parameters, generator=generator, device=device)
     with store.read(state, "state/1") as file:
