@@ -44,4 +44,5 @@ def resumed(
             images = work(slice(start, min(start + batch_size, shape[0])))
             file.write(images.tobytes())
             file.flush()
-    return np.memmap(checkpoint, np.uint8, "r", shape=shape)
+    # Copy on write: PyTorch warns of arrays that cannot be written.
+    return np.memmap(checkpoint, np.uint8, "c", shape=shape)
