@@ -165,17 +165,93 @@ def principal(images: Images, device: torch.device, defence: str) -> Principal:
     Raises:
         UserError: there is no variance.
     """
-    eigenvalues, eigenvectors = torch.linalg.eigh(gram(images, device))
+    return decompose(gram(images, device), defence, f"{len(images)} images")
+
+
+def decompose(symmetric: Tensor, defence: str, fitted_to: str, scale: float = 0) -> Principal:
+    """Eigenvalues, in squared levels of 255, and eigenvectors of a matrix with no negative ones.
+
+    Args:
+        symmetric: ``(n, n)`` float64.
+        defence: its kind, for the message.
+        fitted_to: what the matrix was computed from, for the message.
+        scale: how large the numbers were that it is a difference of; their rounding is no rank.
+
+    Raises:
+        UserError: there is no variance.
+    """
+    eigenvalues, eigenvectors = torch.linalg.eigh(symmetric)
     eigenvalues = eigenvalues.flip(0).clamp(min=0)
     # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
-    tolerance = eigenvalues[0] * len(images) * torch.finfo(torch.float64).eps
+    epsilon = torch.finfo(torch.float64).eps
+    tolerance = eigenvalues[0].clamp(min=scale) * len(symmetric) * epsilon
     rank = int((eigenvalues > tolerance).sum())
     if rank == 0:
         raise UserError(
-            f"{defence}: the {len(images)} images to fit are all the same, expected some variance. "
+            f"{defence}: the {fitted_to} to fit are all the same, expected some variance. "
             "Name different images to fit."
         )
     return Principal(eigenvalues, eigenvectors.flip(1), rank)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many principal components a defence keeps: a share of the variance, or a number.
+
+    Attributes:
+        defence: its kind, for messages.
+        variance: keep the fewest that explain this share, in (0, 1]; 0.99 if neither is given.
+        components: or keep this many.
+    """
+
+    defence: str
+    variance: float | None
+    components: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        if self.variance is not None and self.components is not None:
+            raise UserError(
+                f"{self.defence}: found variance {self.variance} and components "
+                f"{self.components}, expected one of them. Remove the other."
+            )
+        if self.variance is not None and not 0 < self.variance <= 1:
+            raise UserError(
+                f"{self.defence}: variance is {self.variance}, expected a share above 0 and up to "
+                "1. Set it to 0.99, for example."
+            )
+        if self.components is not None and self.components < 1:
+            raise UserError(
+                f"{self.defence}: components is {self.components}, expected at least 1. Raise it."
+            )
+
+    def check(self, rank: int, fitted_to: str) -> None:
+        """Refuse more components than there can be.
+
+        Args:
+            rank: so many.
+            fitted_to: what they are the components of, for the message.
+        """
+        if self.components is not None and self.components > rank:
+            raise UserError(
+                f"{self.defence}: components is {self.components}, but the {fitted_to} to fit span "
+                f"{rank} at most. Lower components to {rank} or less, or fit on more, different "
+                "images."
+            )
+
+    def count(self, cumulative: np.ndarray, rank: int, fitted_to: str) -> int:
+        """The number of components to keep.
+
+        Args:
+            cumulative: share of the variance that the first so many explain.
+            rank: as in `check`, whose error is raised here, too.
+            fitted_to: as in `check`.
+        """
+        self.check(rank, fitted_to)
+        if self.components is not None:
+            return self.components
+        share = 0.99 if self.variance is None else self.variance
+        return min(int(np.searchsorted(cumulative, share)) + 1, rank)
 
 
 def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from advrob import linalg
 from advrob.defences import Defence, Images
-from advrob.errors import UserError
 from advrob.store import Array, Blocks
 
 
@@ -30,20 +29,7 @@ class PCA(Defence):
 
     def __init__(self, *, variance: float | None = None, components: int | None = None) -> None:
         super().__init__()
-        if variance is not None and components is not None:
-            raise UserError(
-                f"pca: found variance {variance} and components {components}, expected one of "
-                "them. Remove the other."
-            )
-        self.variance = 0.99 if variance is None else variance
-        if not 0 < self.variance <= 1:
-            raise UserError(
-                f"pca: variance is {variance}, expected a share above 0 and up to 1. Set it to "
-                "0.99, for example."
-            )
-        if components is not None and components < 1:
-            raise UserError(f"pca: components is {components}, expected at least 1. Raise it.")
-        self.n_components = components
+        self.extent = linalg.Extent("pca", variance, components)
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
@@ -61,18 +47,13 @@ class PCA(Defence):
             UserError: there is no variance, or less rank than components.
         """
         n, d = len(images), int(np.prod(images.shape[1:]))
-        if self.n_components is not None:
-            _check_rank(self.n_components, min(n - 1, d), n)
+        self.extent.check(min(n - 1, d), f"{n} images")
         mean = linalg.mean(images, device)
         principal = linalg.principal(images, device, "pca")
         variances = principal.eigenvalues.cpu().numpy() / 255**2
         ratio = variances / variances.sum()
         cumulative = np.cumsum(ratio)
-        if self.n_components is not None:
-            k = self.n_components
-            _check_rank(k, principal.rank, n)
-        else:
-            k = min(int(np.searchsorted(cumulative, self.variance)) + 1, principal.rank)
+        k = self.extent.count(cumulative, principal.rank, f"{n} images")
         blocks = principal.components(k, images, mean)
         return {
             "mean": mean.cpu().numpy(),
@@ -91,11 +72,3 @@ class PCA(Defence):
     def forward(self, images: Tensor) -> Tensor:
         """Project images ``(N, 3, H, W)``; the result may leave [0, 1]."""
         return linalg.project(images, self.mean, self.components(), "pca")
-
-
-def _check_rank(components: int, rank: int, n: int) -> None:
-    if components > rank:
-        raise UserError(
-            f"pca: components is {components}, but the {n} images to fit span {rank} at most. "
-            f"Lower components to {rank} or less, or fit on more, different images."
-        )
