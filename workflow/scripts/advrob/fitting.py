@@ -83,7 +83,9 @@ def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) ->
     places = []
     for side in sides:
         size = side if crop is None else min(crop, side)
-        low, high = (-round(side * SHIFT), round(side * SHIFT)) if size == side else (0, side - size)
+        low, high = (
+            (-round(side * SHIFT), round(side * SHIFT)) if size == side else (0, side - size)
+        )
         shifts = torch.randint(low, high + 1, (n, 1), generator=generator)
         places.append((torch.arange(size) + shifts).clamp_(0, side - 1))
     rows, columns = places

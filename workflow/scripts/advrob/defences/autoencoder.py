@@ -13,6 +13,7 @@ from torch.nn import functional
 from advrob import compute, fitting, linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
+from advrob.principal import principal
 from advrob.store import Array
 
 # Share of the past in the running means of the gradients and of their squared lengths.
@@ -206,11 +207,11 @@ def principal_weights(
         Unit rows ``(hidden, d)`` float32, and how many of them are principal components; the random
         ones are orthogonal to these, and nearly to each other.
     """
-    principal = linalg.principal(images, centre.device, "autoencoder")
-    rank = min(hidden, principal.rank)
+    found = principal(images, centre, components=hidden, generator=generator, defence="autoencoder")
+    rank = min(hidden, found.rank)
     weight = torch.empty(hidden, len(centre), device=centre.device)
     row = 0
-    for block in principal.components(rank, images, centre):
+    for block in found.components(rank):
         weight[row : row + len(block)] = block
         row += len(block)
     for block in weight[rank:].split(RANDOM_ROWS):
