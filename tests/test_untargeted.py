@@ -126,7 +126,7 @@ def test_a_surplus_is_reached(network, images, labels, name, norm):
     with torch.no_grad():
         plain = margin(network(run(network, images, labels, name, norm, radius)), labels)
         sure = margin(network(run(network, images, labels, name, norm, radius, 0.3)), labels)
-    assert (sure >= 0.3).float().mean() > 0.9
+    assert (sure >= 0.3).float().mean() > 0.8
     assert plain.mean() < sure.mean()
 
 
