@@ -17,7 +17,8 @@ from torch.nn import functional
 from advrob.defences import Images
 from advrob.errors import UserError
 
-# Bytes that one of these functions holds of images or of a result at a time.
+# Bytes that one of these functions holds of images or of a result at a time. Not what the job was
+# given: sums over other blocks are rounded otherwise, and results do not depend on the machine.
 BUDGET = 2 * 2**30
 # Images to a tile of the Gram matrix: large enough for full speed, small enough that the diagonal
 # tiles, of which half is superfluous, are few.
@@ -154,8 +155,8 @@ def principal(images: Images, device: torch.device, defence: str) -> Principal:
     its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
     products are exact, the decomposition is float64, and only the components are rounded.
 
-    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores.
+    It takes `principal_memory` and a time that grows with n^3: for 10,000 images 3 GiB and a minute
+    or two on two cores, too little for a checkpoint.
 
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
@@ -176,6 +177,11 @@ def principal(images: Images, device: torch.device, defence: str) -> Principal:
             "Name different images to fit."
         )
     return Principal(eigenvalues, eigenvectors.flip(1), rank)
+
+
+def principal_memory(n: int) -> int:
+    """Bytes that `principal` needs for n images: the Gram matrix, the eigenvectors, a workspace."""
+    return 32 * n**2
 
 
 def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:

@@ -83,6 +83,10 @@ class PCA(Defence):
             "reconstruction_error": np.float64(variances[k:].sum() / (n * d)),
         }
 
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's: the components are found and written in blocks."""
+        return linalg.principal_memory(shape[0])
+
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""
         self.register_buffer("mean", linalg.read_matrix(state["mean"]))
