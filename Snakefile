@@ -28,6 +28,11 @@ EXPERIMENTS = config["experiments"]
 MODELS = EXPERIMENTS["models"]
 
 
+# How many jobs share the images of a score or an attack.
+scattergather:
+    shards=config["shards"],
+
+
 wildcard_constraints:
     model="[a-z0-9_]+",
     defence="[a-z0-9_]+",
@@ -41,6 +46,7 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/defences.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

@@ -1,4 +1,4 @@
-# What several rules share: how a network is described to a job, and what a job may use.
+# What several rules share: how a network is described to a job, and what a job does and may use.
 
 
 # Parts of a network -----------------------------------------------------------------------------
@@ -30,6 +30,22 @@ def code(script, *modules):
         return code_version(script, f"defences.{kind}", *modules)
 
     return version
+
+
+# Shards -----------------------------------------------------------------------------------------
+
+SHARDS = config["shards"]
+
+
+def piece(path):
+    """The name of what one job makes of ``path``: all of it, or a shard where there are several."""
+    stem, dot, suffix = path.rpartition(".")
+    return path if SHARDS == 1 else f"{stem}/{{scatteritem}}{dot}{suffix}"
+
+
+def shard(path):
+    """`piece` of an output. Shards are gathered into ``path`` and are not kept."""
+    return path if SHARDS == 1 else temp(piece(path))
 
 
 # Resources --------------------------------------------------------------------------------------

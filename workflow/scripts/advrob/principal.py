@@ -1,5 +1,6 @@
 """Principal components of images: exactly from their inner products, or by a streamed search."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -65,14 +66,25 @@ def principal(
     if len(images) <= GRAM_LIMIT:
         found = from_gram(images, mean)
     else:
-        wanted = SPAN if components is None else int(components * (1 + SURPLUS))
-        found = from_search(images, mean, min(wanted, len(mean)), generator)
+        found = from_search(images, mean, _span(components, len(mean)), generator)
     if found.rank == 0:
         raise UserError(
             f"{defence}: the {len(images)} images to fit are all the same, expected some variance. "
             "Name different images to fit."
         )
     return found
+
+
+def principal_memory(shape: tuple[int, ...], components: int | None) -> int:
+    """Bytes that `principal` needs for images ``(n, H, W, 3)``, besides what it reads of them."""
+    n, *sides = shape
+    if n <= GRAM_LIMIT:
+        return 32 * n**2  # the matrix, the eigenvectors, a workspace
+    return 8 * _span(components, math.prod(sides)) * math.prod(sides)
+
+
+def _span(components: int | None, d: int) -> int:
+    return min(SPAN if components is None else int(components * (1 + SURPLUS)), d)
 
 
 def from_gram(images: Images, mean: Tensor) -> Principal:
@@ -82,8 +94,8 @@ def from_gram(images: Images, mean: Tensor) -> Principal:
     its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
     products are exact, the decomposition is float64, and only the components are rounded.
 
-    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores.
+    It takes `principal_memory` and a time that grows with n^3: for 10,000 images 3 GiB and a minute
+    or two on two cores, too little for a checkpoint.
     """
     eigenvalues, eigenvectors = torch.linalg.eigh(linalg.gram(images, mean.device))
     eigenvalues = eigenvalues.flip(0).clamp_(min=0).div_(255**2)

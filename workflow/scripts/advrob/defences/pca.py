@@ -11,7 +11,7 @@ from torch import Tensor
 from advrob import linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
-from advrob.principal import principal
+from advrob.principal import principal, principal_memory
 from advrob.store import Array, Blocks
 
 
@@ -96,6 +96,10 @@ class PCA(Defence):
                 f"searched for explain {cumulative[-1]:.4f}. Lower it, or fit on fewer images."
             )
         return int(np.searchsorted(cumulative, self.variance)) + 1
+
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's: the components are found and written in blocks."""
+        return principal_memory(shape, self.n_components)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""
