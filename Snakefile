@@ -10,7 +10,12 @@ from workflow.scripts.advrob.configuration import (
     check,
     code_version,
 )
-from workflow.scripts.advrob.configuration import is_fitted, kind_of
+from workflow.scripts.advrob.configuration import (
+    described,
+    is_fitted,
+    members,
+    parts,
+)
 
 min_version("9.0")
 

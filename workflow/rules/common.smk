@@ -6,14 +6,27 @@
 
 def settings_of(part):
     """The configuration of the wildcard's model or defence, the smallest slice that a job needs."""
-    return lookup(dpath=f"{part}s/{{{part}}}", within=config)
+
+    def settings(wildcards):
+        if part == "model":
+            return config["models"][wildcards.model]
+        return described(config, wildcards.defence)
+
+    return settings
+
+
+def states(defence):
+    """The files of a defence's fitted parts, in order."""
+    return [
+        f"results/defences/shared/{member}.h5"
+        for member in members(config, defence)
+        if is_fitted(config, member)
+    ]
 
 
 def state(wildcards):
-    """The file of a fitted defence; nothing for the others."""
-    if is_fitted(config, wildcards.defence):
-        return f"results/defences/shared/{wildcards.defence}.h5"
-    return []
+    """The files of the fitted parts of the wildcard's defence."""
+    return states(wildcards.defence)
 
 
 def weights(wildcards):
@@ -26,8 +39,7 @@ def code(script, *modules):
 
     def version(wildcards):
         defence = getattr(wildcards, "defence", "none")
-        kind = kind_of(defence, config["defences"].get(defence, {}))
-        return code_version(script, f"defences.{kind}", *modules)
+        return code_version(script, *parts(config, defence), *modules)
 
     return version
 
@@ -89,10 +101,8 @@ def panels_of(defence):
         model=MODELS[0],
         model_settings=config["models"][MODELS[0]],
         defence=defence,
-        defence_settings=config["defences"][defence],
+        defence_settings=described(config, defence),
         device=config["device"],
         seed=config["seed"],
-        code=code_version(
-            "figure_panels", f"defences.{kind_of(defence, config['defences'][defence])}"
-        ),
+        code=code_version("figure_panels", *parts(config, defence)),
     )

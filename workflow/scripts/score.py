@@ -15,7 +15,7 @@ def main(
     defence: str,
     model_settings: dict,
     defence_settings: dict,
-    state: str,
+    state: list[str],
     batch_size: int,
     device: str,
     seed: int,

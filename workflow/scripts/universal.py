@@ -22,7 +22,7 @@ def main(
     defence: str,
     model_settings: dict,
     defence_settings: dict,
-    state: str,
+    state: list[str],
     settings: dict,
     batch_size: int,
     device: str,
