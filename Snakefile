@@ -42,6 +42,7 @@ wildcard_constraints:
     model="[a-z0-9_]+",
     defence="[a-z0-9_]+",
     published="[a-z0-9_]+",
+    attack="|".join(config["perturbations"]["untargeted"]),
     perturbation="(universal|published)-[a-z0-9_-]+",
     dataset="[a-z0-9_-]+",
 
@@ -52,6 +53,7 @@ include: "workflow/rules/defences.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/shards.smk"
+include: "workflow/rules/robustness.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
@@ -61,4 +63,5 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.robustness.input,
     localrule: True

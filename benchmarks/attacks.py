@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advrob import models
+from advrob import defences, models
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal import fooling_rate, universal
@@ -55,7 +55,11 @@ class Task:
             model = models.build("googlenet", {"weights": self.weights})
         else:
             model = models.build("efficientnet_lite0", {})
-        return models.Network(nn.Identity(), model, mixed=mixed).eval().requires_grad_(False)
+        return (
+            models.Network(defences.build("none", {}), model, mixed=mixed)
+            .eval()
+            .requires_grad_(False)
+        )
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Images to make perturbations from and images to test them on, uint8."""

@@ -106,3 +106,35 @@ def panels_of(defence):
         seed=config["seed"],
         code=code_version("figure_panels", *parts(config, defence)),
     )
+
+
+# Robustness -------------------------------------------------------------------------------------
+
+ROBUSTNESS = EXPERIMENTS["robustness"]
+ROBUST_NETWORKS = [
+    (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
+]
+# What attacked images begin with -> how the attack is configured.
+ATTACKS = {
+    "universal": config["perturbations"]["universal"],
+    "gradient": config["perturbations"]["gradient"],
+    **config["perturbations"]["untargeted"],
+}
+
+
+def against(model, defence):
+    """The data sets of all attacks on a network."""
+    return [f"{attack}-{model}-{defence}" for attack in ATTACKS]
+
+
+def static(model):
+    """The data sets of all attacks on a model without a defence."""
+    return against(model, "none")
+
+
+def adaptive(wildcards):
+    """The files of all attacks on the wildcards' network."""
+    return [
+        f"results/datasets/{dataset}.h5"
+        for dataset in against(wildcards.model, wildcards.defence)
+    ]

@@ -22,6 +22,7 @@ rule score:
     params:
         model_settings=settings_of("model"),
         defence_settings=settings_of("defence"),
+        draws=EXPERIMENTS["draws"],
         batch_size=config["batch_size"],
         device=config["device"],
         seed=config["seed"],

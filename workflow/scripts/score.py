@@ -16,6 +16,7 @@ def main(
     model_settings: dict,
     defence_settings: dict,
     state: list[str],
+    draws: int,
     batch_size: int,
     device: str,
     seed: int,
@@ -44,14 +45,13 @@ def main(
         ids = store.strings(source["ids"][part])
         print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
         predicted, confidence = predict(
-            [network],
+            [network] * (draws if network.defence.stochastic else 1),
             source["images"],
             batch_size=batch_size,
             device=place,
             part=part,
             reseed=reseed,
         )
-    predicted, confidence = predicted[0], confidence[0]
     correct = predicted == labels
     params = {
         "dataset": dataset,
@@ -60,7 +60,14 @@ def main(
         "model_settings": model_settings,
         "defence_settings": defence_settings,
     }
-    arrays = {"predicted": predicted, "correct": correct, "confidence": confidence, "ids": ids}
+    # The first draw is the prediction; the others tell how much chance there is in it.
+    arrays = {
+        "predicted": predicted[0],
+        "correct": correct[0],
+        "confidence": confidence[0],
+        "draws": correct,
+        "ids": ids,
+    }
     with store.write(scores, "scores/1", seed=seed, params=params, source=images) as file:
         store.put(file, arrays)
     return f"{dataset} through {model}/{defence}: {correct.mean():.2%} of {len(ids)} right"

@@ -46,6 +46,22 @@ SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
         "predicted": ("int64", ("n",)),
         "correct": ("bool", ("n",)),
         "confidence": ("float32", ("n",)),
+        "draws": ("bool", ("d", "n")),
+        "ids": ("str", ("n",)),
+    },
+    "controls/1": {
+        "datasets": ("str", ("k",)),
+        "controls": ("str", ("c",)),
+        "correct": ("bool", ("k", "c", "n")),
+        "farthest": ("float64", ("k",)),
+        "ids": ("str", ("n",)),
+    },
+    "budget/1": {
+        "radii": ("float64", ("r",)),
+        "correct": ("bool", ("r", "n")),
+        "efforts": ("int64", ("e",)),
+        "correct_effort": ("bool", ("e", "n")),
+        "gradients": ("float32", ("n",)),
         "ids": ("str", ("n",)),
     },
     "sweep/1": {
