@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import inspect
 import json
+import os
+import platform
 import sys
 import time
 import traceback
@@ -21,8 +23,10 @@ def run(main: Callable[..., str | None]) -> None:
 
     Names in the rule are names of ``main``'s keywords; what ``main`` does not name (the code's
     version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
-    of the rule's parameters and inputs. Everything printed goes to the rule's log; the sentence
-    that ``main`` returns is the log's last line. A `UserError` ends the job with its message alone.
+    of the rule's parameters and inputs. Everything printed goes to the rule's log, between the
+    machine and the number of threads in the first line and the sentence that ``main`` returns in
+    the last. A `UserError` ends the job with its message alone. Snakemake has told
+    PyTorch and NumPy the number of threads before they are imported.
     """
     snakemake = sys.modules["__main__"].snakemake
     given: dict[str, Any] = {}
@@ -31,6 +35,7 @@ def run(main: Callable[..., str | None]) -> None:
     keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
     started = time.monotonic()
     with _logging(snakemake.log[0] if snakemake.log else None):
+        print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
         try:
             if "checkpoint" in inspect.signature(main).parameters:
                 parameters = dict(snakemake.params.items())
@@ -43,6 +48,13 @@ def run(main: Callable[..., str | None]) -> None:
         except Exception:
             _fail(f"error: rule {snakemake.rule} failed:\n{traceback.format_exc()}")
         print(f"{found or 'done'} ({time.monotonic() - started:.1f} s)", flush=True)
+
+
+def _place() -> str:
+    """The machine, by its name in Slurm if it is Slurm's, and the GPUs that the job may use."""
+    node = os.environ.get("SLURMD_NODENAME", platform.node())
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
 
 
 def _fail(message: str) -> None:
