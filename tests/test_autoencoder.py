@@ -194,3 +194,19 @@ def test_varied_images_are_mirrored_and_shifted_ones():
         assert len(matches) == 1
         seen |= matches
     assert len(seen) > 12  # of 18, by 40 draws
+
+
+def test_crops_lie_anywhere_in_the_image_and_half_are_mirrored():
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 9, 3), dtype=np.uint8)
+    found = fitting.vary(torch.from_numpy(images), generator(0), crop=7).numpy()
+    assert found.shape == (60, 6, 7, 3)  # lower than 7 pixels: shifted by none, at this size
+    seen = set()
+    for image, whole in zip(found, images, strict=True):
+        matches = {
+            (j, step)
+            for j, step in product(range(3), (1, -1))
+            if np.array_equal(image, whole[:, j : j + 7][:, ::step])
+        }
+        assert len(matches) == 1
+        seen |= matches
+    assert len(seen) == 6

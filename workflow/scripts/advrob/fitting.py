@@ -67,20 +67,30 @@ def split(
     return part(~held_out), part(held_out)
 
 
-def vary(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images and shift each a little; pixels at the border are repeated.
+def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) -> Tensor:
+    """Mirror half of the images and shift or crop each at random.
 
     Args:
         images: ``(N, H, W, 3)``, of any type.
         generator: draws a mirroring and two shifts for each image.
+        crop: cut squares of this side out, in pixels, from images that are larger. Without it,
+            images are shifted a little, and pixels at the border are repeated.
+
+    Returns:
+        ``(N, H, W, 3)``, or ``(N, crop, crop, 3)``.
     """
-    n, height, width, _ = images.shape
-    reach = round(width * SHIFT)
-    shifts = torch.randint(-reach, reach + 1, (2, n, 1), generator=generator)
+    n, *sides, _ = images.shape
+    places = []
+    for side in sides:
+        size = side if crop is None else min(crop, side)
+        low, high = (
+            (-round(side * SHIFT), round(side * SHIFT)) if size == side else (0, side - size)
+        )
+        shifts = torch.randint(low, high + 1, (n, 1), generator=generator)
+        places.append((torch.arange(size) + shifts).clamp_(0, side - 1))
+    rows, columns = places
     mirrored = torch.randint(2, (n, 1), generator=generator, dtype=torch.bool)
-    rows = (torch.arange(height) + shifts[0]).clamp(0, height - 1)
-    columns = (torch.arange(width) + shifts[1]).clamp(0, width - 1)
-    columns = torch.where(mirrored, width - 1 - columns, columns)
+    columns = torch.where(mirrored, columns.flip(1), columns)
     return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
@@ -112,6 +122,8 @@ class Training:
         learning_rate: at first; it falls to 0 linearly.
         noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
             in what is to be decoded.
+        crop: side of the squares that are cut out of the images to learn from, in pixels; None
+            for whole images.
     """
 
     defence: str
@@ -119,11 +131,14 @@ class Training:
     batch_size: int
     learning_rate: float
     noise: float
+    crop: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
-        for name in ("epochs", "batch_size", "learning_rate"):
-            check_positive(self.defence, name, getattr(self, name))
+        for name in ("epochs", "batch_size", "learning_rate", "crop"):
+            value = getattr(self, name)
+            if value is not None:
+                check_positive(self.defence, name, value)
         if self.noise < 0:
             raise UserError(
                 f"{self.defence}: noise is {self.noise}, expected 0 or more, in units of 1/255."
@@ -165,14 +180,14 @@ class Training:
             batches = progress(order.view(steps, size), f"epoch {epoch + 1}", steps)
             for step, chosen in enumerate(batches, start=epoch * steps):
                 batch = torch.from_numpy(images[chosen.numpy()])
-                clean = to_tensor(vary(batch, generator).numpy(), device)
+                clean = to_tensor(vary(batch, generator, self.crop).numpy(), device)
                 noisy = clean
                 if self.noise:
                     noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
                     noisy = clean + noise.to(device)
                 rate = self.learning_rate * (1 - step / (self.epochs * steps))
                 squares += learner.step(clean, noisy, rate)
-            error = squares / (steps * size * images[0].size)
+            error = squares / (steps * clean.numel())
             curve.append([error, learner.error(held_out)])
             print("epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *curve[-1]))
             with store.replacing(checkpoint) as temporary:

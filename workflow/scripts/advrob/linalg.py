@@ -6,7 +6,6 @@ that order, which is also the order in memory of a channels-last batch ``(N, 3, 
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -117,65 +116,6 @@ def combine(coefficients: Tensor, images: Images, centre: Tensor) -> Iterator[Te
         for start, batch in batches(images, coefficients.device):
             total.addmm_(block[:, start : start + len(batch)], batch.sub_(centre))
         yield total
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Principal components of images, as combinations of the images.
-
-    Attributes:
-        eigenvalues: ``(n,)`` float64 of the centred images' Gram matrix, falling, none negative, in
-            squared levels of 255.
-        eigenvectors: ``(n, n)`` float64, its eigenvectors as columns.
-        rank: number of eigenvalues that are not 0 up to rounding.
-    """
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-    rank: int
-
-    def components(self, k: int, images: Images, mean: Tensor) -> Iterator[Tensor]:
-        """The first ``k`` principal components, orthonormal rows ``(k, d)`` float32, in blocks.
-
-        Args:
-            k: up to the rank.
-            images: that these are the components of.
-            mean: theirs, ``(d,)`` in [0, 1].
-        """
-        # |U^T v|^2 is the eigenvalue, in squared levels of 255 where `combine` has [0, 1].
-        scale = 255 / self.eigenvalues[:k].sqrt()
-        return combine((self.eigenvectors[:, :k] * scale).T.float(), images, mean)
-
-
-def principal(images: Images, device: torch.device, defence: str) -> Principal:
-    """Solve the eigenproblem of the Gram matrix, n x n, in place of the covariance's, d x d.
-
-    With U the centred images as rows, ``U U^T`` has the eigenvalues of ``U^T U``, and ``U^T`` takes
-    its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
-    products are exact, the decomposition is float64, and only the components are rounded.
-
-    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores.
-
-    Args:
-        images: 8-bit images ``(n, H, W, 3)``.
-        device: where to compute.
-        defence: its kind, for the message.
-
-    Raises:
-        UserError: there is no variance.
-    """
-    eigenvalues, eigenvectors = torch.linalg.eigh(gram(images, device))
-    eigenvalues = eigenvalues.flip(0).clamp(min=0)
-    # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
-    tolerance = eigenvalues[0] * len(images) * torch.finfo(torch.float64).eps
-    rank = int((eigenvalues > tolerance).sum())
-    if rank == 0:
-        raise UserError(
-            f"{defence}: the {len(images)} images to fit are all the same, expected some variance. "
-            "Name different images to fit."
-        )
-    return Principal(eigenvalues, eigenvectors.flip(1), rank)
 
 
 def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from advrob import linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
+from advrob.principal import principal
 from advrob.store import Array, Blocks
 
 
@@ -48,40 +49,53 @@ class PCA(Defence):
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
     ) -> Mapping[str, Array]:
-        """Find the components by way of the Gram matrix; see `linalg.principal`.
+        """Find the components; see `principal.principal`.
 
         Returns:
             ``mean`` (d,) float32 in [0, 1]; ``components`` (k, d) float32, orthonormal rows in
             stored order (H, W, 3), by falling variance; ``explained_variance`` and
-            ``explained_variance_ratio`` (n,) float64 of all n components; ``training_curve`` (n,),
-            the cumulative ratio; ``reconstruction_error``, the mean squared error per pixel and
-            channel on these images, pixels in [0, 1].
+            ``explained_variance_ratio`` (m,) float64 of all components that were found, kept or
+            not: n, or fewer of very many images; ``training_curve`` (m,), the cumulative ratio;
+            ``reconstruction_error``, the mean squared error per pixel and channel on these images,
+            pixels in [0, 1].
 
         Raises:
-            UserError: there is no variance, or less rank than components.
+            UserError: there is no variance, less rank than components, or too little variance in
+                as many components as are searched for.
         """
         n, d = len(images), int(np.prod(images.shape[1:]))
         if self.n_components is not None:
             _check_rank(self.n_components, min(n - 1, d), n)
         mean = linalg.mean(images, device)
-        principal = linalg.principal(images, device, "pca")
-        variances = principal.eigenvalues.cpu().numpy() / 255**2
-        ratio = variances / variances.sum()
+        found = principal(
+            images, mean, components=self.n_components, generator=generator, defence="pca"
+        )
+        variances = found.eigenvalues.cpu().numpy()
+        ratio = variances / found.total
         cumulative = np.cumsum(ratio)
         if self.n_components is not None:
             k = self.n_components
-            _check_rank(k, principal.rank, n)
+            _check_rank(k, found.rank, n)
         else:
-            k = min(int(np.searchsorted(cumulative, self.variance)) + 1, principal.rank)
-        blocks = principal.components(k, images, mean)
+            k = min(self._reaching(cumulative), found.rank)
+        blocks = found.components(k)
         return {
             "mean": mean.cpu().numpy(),
             "components": Blocks((k, d), "float32", (block.cpu().numpy() for block in blocks)),
             "explained_variance": variances / (n - 1),
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,
-            "reconstruction_error": np.float64(variances[k:].sum() / (n * d)),
+            "reconstruction_error": np.asarray((found.total - variances[:k].sum()) / (n * d)),
         }
+
+    def _reaching(self, cumulative: np.ndarray) -> int:
+        # All variance is 1 up to rounding.
+        if cumulative[-1] < self.variance - 1e-9:
+            raise UserError(
+                f"pca: variance is {self.variance}, but the {len(cumulative)} components that are "
+                f"searched for explain {cumulative[-1]:.4f}. Lower it, or fit on fewer images."
+            )
+        return int(np.searchsorted(cumulative, self.variance)) + 1
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""
