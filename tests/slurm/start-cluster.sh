@@ -32,6 +32,8 @@ attempt() { # run a command until it succeeds, for ten seconds
 ended() { ! kill -0 "$1" 2>/dev/null; }
 
 stop() {
+    # Jobs would outlive their daemons.
+    SLURM_CONF=$folder/slurm.conf timeout 10 scancel --user root || true
     for process in $(daemons); do
         kill "$process" 2>/dev/null || continue
         attempt ended "$process" || kill -9 "$process"

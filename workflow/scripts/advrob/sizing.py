@@ -15,8 +15,10 @@ from typing import Any
 
 # Python with PyTorch, and what CUDA takes of the host's memory.
 BASE = 3000
-# What a block-wise pass over a collection of images holds: `linalg.BUDGET`, and copies of parts.
-BLOCKS = 2700
+# What a pass over a collection of images in blocks holds, in GB: `linalg.BUDGET`, and parts of it.
+BLOCKS = 2.7
+# A batch of an autoencoder that learns, in GB.
+LEARNING = 4
 # For one image in a network: forward alone, and with what the way back needs.
 FORWARD, BACKWARD = 50, 200
 # Over the sum of what is held.
@@ -26,6 +28,8 @@ MARGIN = 1.2
 
 # An image through a network, and there and back, on eight cores that are not the newest.
 PREDICTION, GRADIENT = 0.05, 0.15
+# An image and a weight of the linear autoencoder, and operations a second, on such cores.
+WEIGHT, FLOPS = 1e-10, 2e11
 # A photograph decoded and written.
 PHOTOGRAPH = 0.02
 # How much faster a GPU is taken to be.
@@ -40,8 +44,9 @@ PHOTOGRAPHS = {"packages": 1_000, "tree": 100_000, "table": 100_000, "imagenet":
 
 # An image of 224 x 224, for which times were measured.
 NUMBERS = 3 * 224**2
-# Defaults of defences for which a configuration may say nothing; a test compares them.
-HIDDEN, EPOCHS = 5964, 6
+# Defaults of defences, and the limits of the search for components; a test compares them.
+HIDDEN, EPOCHS = 5964, {"autoencoder": 4, "conv_autoencoder": 30}
+GRAM_LIMIT, SPAN, SURPLUS, ITERATIONS = 20_000, 10_000, 0.1, 2
 
 
 @dataclass(frozen=True)
@@ -64,23 +69,35 @@ def fitting(
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
-    bytes_, seconds = 2.0 * images * numbers, 0.0  # the images, and once more while they are drawn
-    learning = 0.0
+    gigabytes, seconds, learning = 0.0, 0.0, 0.0
     if kind in ("pca", "autoencoder"):
-        # The Gram matrix in float64, its eigenvectors, and the solver's two copies.
-        bytes_ += 32 * images**2 + BLOCKS * 1e6
-        # Products and components, which grow with n^2 d, and the decomposition, with n^3.
-        seconds += 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
+        wanted = settings.get("hidden", HIDDEN) if kind == "autoencoder" else None
+        gigabytes, seconds = _components(settings.get("components", wanted), images, numbers, gpu)
     if kind == "autoencoder":
         weights = settings.get("hidden", HIDDEN) * numbers
-        # Weights in float32, their copy for products and their momentum in bfloat16.
-        bytes_ += 8 * weights
-        learning = 3e-10 * weights * images
+        # In float32, their copy for products and their momentum in bfloat16.
+        gigabytes += 8 * weights / 1e9
+        learning = WEIGHT * weights * images
     elif kind != "pca":
-        bytes_ += 16 * BACKWARD * 1e6
+        gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS
-    seconds += learning * settings.get("epochs", EPOCHS) / (GPU if gpu else 1)
-    return _need(bytes_ / 1e6, seconds)
+    if kind != "pca":
+        gigabytes += 2 * images * numbers / 1e9  # once more while they are drawn
+    epochs = settings.get("epochs", EPOCHS.get(kind, 30))
+    seconds += epochs * learning / (GPU if gpu else 1)
+    return _need(1000 * gigabytes, seconds)
+
+
+def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> tuple[float, float]:
+    """GB and seconds of a search for principal components; see `advrob.principal`."""
+    if images <= GRAM_LIMIT:
+        # Sums of products and components, growing with n^2 d, and the decomposition, with n^3.
+        seconds = 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
+        return 32 * images**2 / 1e9 + BLOCKS, seconds
+    span = min(SPAN if wanted is None else wanted * (1 + SURPLUS), numbers)
+    operations = (8 * ITERATIONS + 6) * span * images * numbers
+    seconds = operations / FLOPS / (GPU if gpu else 1)
+    return (8 * span * numbers + 24 * span**2) / 1e9 + BLOCKS, seconds
 
 
 def universal(
@@ -104,7 +121,8 @@ def universal(
         batch_size: images in the network at a time.
         gpu: whether the job has one.
     """
-    used = min(images, settings.get("images") or images)
+    limit = settings.get("images")
+    used = min(images, limit or images)
     if settings["method"] == "deepfool":
         # Few images need more than ten steps, however many are allowed.
         steps = min(settings.get("steps", 50), 10)
@@ -113,7 +131,9 @@ def universal(
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION
     seconds = measured + settings["passes"] * (used * visit + measured)
-    memory = used * numbers / 1e6 + _network(state) + batch_size * BACKWARD
+    # Some of the images are copied, all of them stay in their file.
+    held = used * numbers / 1e6 if limit else 0
+    memory = held + _network(state) + batch_size * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
 
 
