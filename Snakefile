@@ -2,9 +2,12 @@
 #
 # A network is a model behind a defence, a data set is the test images, original or attacked, and a
 # score is one network on one data set. Tables and figures join scores.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
+from workflow.scripts.advrob import sizing
 from workflow.scripts.advrob.configuration import (
     ConfigurationError,
     check,
@@ -13,6 +16,7 @@ from workflow.scripts.advrob.configuration import (
 from workflow.scripts.advrob.configuration import (
     described,
     is_fitted,
+    kind_of,
     members,
     parts,
 )

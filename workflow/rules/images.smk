@@ -21,8 +21,7 @@ rule images:
         "../../envs/images.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        **growing(photographs_need),
     params:
         root=lookup(dpath="images_root", within=config),
         settings={

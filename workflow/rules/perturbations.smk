@@ -18,8 +18,7 @@ rule universal:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(universal_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
@@ -104,8 +103,7 @@ rule gradient:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(gradient_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),

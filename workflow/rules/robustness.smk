@@ -17,8 +17,7 @@ rule attack:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(attack_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
@@ -51,8 +50,7 @@ rule controls:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=120,
+        **growing(controls_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
@@ -83,8 +81,7 @@ rule budget:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(budget_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),

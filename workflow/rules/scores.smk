@@ -16,8 +16,7 @@ rule score:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=120,
+        **growing(score_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
@@ -45,8 +44,7 @@ rule sweep:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=240,
+        **growing(sweep_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -35,9 +36,10 @@ def run(main: Callable[..., str | None]) -> None:
     Names in the rule are names of ``main``'s keywords; what ``main`` does not name (the code's
     version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
     of the rule's parameters and inputs, and one that names ``memory`` the bytes that it may use.
-    Everything printed goes to the rule's log; the sentence that ``main`` returns is the log's last
-    line. What is not the code's mistake ends the job with a sentence alone: a `UserError`, too
-    little memory, a signal to end.
+    Everything printed goes to the rule's log, between the machine and the number of threads in the
+    first line and the sentence that ``main`` returns in the last. What is not the code's mistake
+    ends the job with a sentence alone: a `UserError`, too little memory, a signal to end. Snakemake
+    has told PyTorch and NumPy the number of threads before they are imported.
     """
     snakemake = sys.modules["__main__"].snakemake
     memory = _memory(snakemake.resources)
@@ -47,6 +49,7 @@ def run(main: Callable[..., str | None]) -> None:
     keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
     started = time.monotonic()
     with _logging(snakemake.log[0] if snakemake.log else None), _stopping():
+        print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
         try:
             if "checkpoint" in inspect.signature(main).parameters:
                 parameters = dict(snakemake.params.items())
@@ -109,6 +112,13 @@ def _out_of_memory(error: Exception, rule: str, memory: int, batch_size: int | N
         f"machine's. {smaller}, or give it more: --set-resources {rule}:mem_mb="
         f"{2 * memory // 10**6}; on a GPU, only the former helps."
     )
+
+
+def _place() -> str:
+    """The machine, by its name in Slurm if it is Slurm's, and the GPUs that the job may use."""
+    node = os.environ.get("SLURMD_NODENAME", platform.node())
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
 
 
 def _fail(message: str) -> None:
