@@ -2,9 +2,12 @@
 #
 # A network is a model behind a defence, a data set is the test images, original or attacked, and a
 # score is one network on one data set. Tables and figures join scores.
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
+from workflow.scripts.advrob import sizing
 from workflow.scripts.advrob.configuration import (
     ConfigurationError,
     check,
@@ -13,6 +16,7 @@ from workflow.scripts.advrob.configuration import (
 from workflow.scripts.advrob.configuration import (
     described,
     is_fitted,
+    kind_of,
     members,
     parts,
 )
@@ -33,10 +37,16 @@ EXPERIMENTS = config["experiments"]
 MODELS = EXPERIMENTS["models"]
 
 
+# How many jobs share the images of a score or an attack.
+scattergather:
+    shards=config["shards"],
+
+
 wildcard_constraints:
     model="[a-z0-9_]+",
     defence="[a-z0-9_]+",
     published="[a-z0-9_]+",
+    attack="|".join(config["perturbations"]["untargeted"]),
     perturbation="(universal|published)-[a-z0-9_-]+",
     dataset="[a-z0-9_-]+",
 
@@ -46,6 +56,8 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/defences.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/shards.smk"
+include: "workflow/rules/robustness.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 
@@ -55,4 +67,5 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.robustness.input,
     localrule: True

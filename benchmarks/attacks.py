@@ -1,4 +1,4 @@
-"""Compare the attacks with torchattacks, foolbox and the Adversarial Robustness Toolbox.
+"""Compare attacks with torchattacks', foolbox's and ART's, and scoring with the bare network.
 
     PYTHONPATH=workflow/scripts python benchmarks/attacks.py FOLDER
 
@@ -10,7 +10,6 @@ import argparse
 import importlib.metadata
 import importlib.util
 import os
-import platform
 import resource
 import statistics
 import time
@@ -25,13 +24,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advrob import models
+from advrob import defences, models
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal import fooling_rate, universal
 from advrob.attacks.universal_gradient import universal_gradient
 from advrob.compute import generator
 from advrob.pixels import quantise, to_tensor
+from advrob.scoring import predict
+from machine import describe
 
 RADIUS = 10
 CPU = torch.device("cpu")
@@ -48,13 +49,17 @@ class Task:
     fit: int
     test: int
 
-    def network(self) -> nn.Module:
-        """GoogLeNet if there are weights for it, else EfficientNet-Lite0; mixed precision."""
+    def network(self, mixed: bool = True) -> nn.Module:
+        """GoogLeNet if there are weights for it, else EfficientNet-Lite0."""
         if self.weights:
             model = models.build("googlenet", {"weights": self.weights})
         else:
             model = models.build("efficientnet_lite0", {})
-        return models.Network(nn.Identity(), model, mixed=True).eval().requires_grad_(False)
+        return (
+            models.Network(defences.build("none", {}), model, mixed=mixed)
+            .eval()
+            .requires_grad_(False)
+        )
 
     def images(self) -> tuple[np.ndarray, np.ndarray]:
         """Images to make perturbations from and images to test them on, uint8."""
@@ -77,10 +82,20 @@ Contestant = Callable[[Task, Callable[[], None]], str]
 
 
 def our_targeted(task: Task, start: Callable[[], None]) -> str:
-    """Ours; with the same targets, step and radius as `their_targeted`."""
+    """Ours, every iteration; with the same targets, step and radius as `their_targeted`."""
     network, images, targets = _with_targets(task)
     start()
     found = targeted(network, images, targets, radius=RADIUS, iterations=task.iterations)
+    return _hits(network, found, targets)
+
+
+def our_confident_targeted(task: Task, start: Callable[[], None]) -> str:
+    """Ours, as the presets configure it: each image until its target has 99 %."""
+    network, images, targets = _with_targets(task)
+    start()
+    found = targeted(
+        network, images, targets, radius=RADIUS, iterations=task.iterations, confidence=0.99
+    )
     return _hits(network, found, targets)
 
 
@@ -157,14 +172,37 @@ def their_universal(task: Task, start: Callable[[], None]) -> str:
     return f"fools {rate:.3f} of {len(test)} other images"
 
 
+def our_scoring(task: Task, start: Callable[[], None]) -> str:
+    """Ours: from 8-bit images to predictions and confidences, in float32."""
+    network, (_, test) = task.network(mixed=False), task.images()
+    start()
+    predicted, _ = predict([network], test, batch_size=task.batch, device=CPU)
+    return f"{len(np.unique(predicted))} classes among {len(test)} images"
+
+
+def bare_network(task: Task, start: Callable[[], None]) -> str:
+    """The network alone, on float batches that are there already."""
+    network, (_, test) = task.network(mixed=False), task.images()
+    batches = to_tensor(test).split(task.batch)
+    with torch.inference_mode():
+        start()
+        found = [network(batch).argmax(dim=1) for batch in batches]
+    return f"{len(torch.cat(found).unique())} classes among {len(test)} images"
+
+
 PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
-    "targeted gradient attack": ((our_targeted,), their_targeted, "torchattacks"),
+    "targeted gradient attack": (
+        (our_targeted, our_confident_targeted),
+        their_targeted,
+        "torchattacks",
+    ),
     "DeepFool": ((our_deepfool,), their_deepfool, "foolbox"),
     "universal perturbation": (
         (our_universal, our_universal_gradient),
         their_universal,
         "adversarial-robustness-toolbox",
     ),
+    "scoring": ((our_scoring,), bare_network, "torch"),
 }
 
 
@@ -208,8 +246,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="photographs (.jpeg), at any depth")
     parser.add_argument("--weights", type=Path, help="GoogLeNet's; default: EfficientNet-Lite0")
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--fit", type=int, default=100)
     parser.add_argument("--test", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
@@ -217,15 +255,14 @@ def main() -> None:
     pairs, repeats = arguments.pop("pairs"), arguments.pop("repeats")
     task, threads = Task(**arguments), len(os.sched_getaffinity(0))
 
-    print(f"{platform.machine()}, {threads} cores, Python {platform.python_version()}")
-    print(", ".join(f"{name} {_version(name)}" for name in ("torch", "timm")))
+    print(describe("torch", "timm"))
     for pair in pairs:
         ours, theirs, package = PAIRS[pair]
         modules = {"adversarial-robustness-toolbox": "art"}
         if importlib.util.find_spec(modules.get(package, package)) is None:
             print(f"\n{pair}: {package} is not installed, nothing to compare with")
             continue
-        print(f"\n{pair} (peer: {package} {_version(package)})")
+        print(f"\n{pair} (peer: {package} {importlib.metadata.version(package)})")
         contestants = [*ours, theirs]
         seconds: dict[str, list[float]] = {function.__name__: [] for function in contestants}
         for repeat in range(repeats):
@@ -238,10 +275,6 @@ def main() -> None:
         for function in ours:
             ratio = median[theirs.__name__] / median[function.__name__]
             print(f"  {function.__name__}: {ratio:.2f} times as fast as {theirs.__name__}")
-
-
-def _version(package: str) -> str:
-    return importlib.metadata.version(package)
 
 
 if __name__ == "__main__":

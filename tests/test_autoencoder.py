@@ -55,7 +55,7 @@ def test_better_than_as_many_principal_components_on_unseen_images(checkpoint):
 def test_error_of_the_principal_components_is_that_of_scikit_learn(checkpoint, float32):
     images = photographs(80)
     state = fit(images, checkpoint, hidden=20, epochs=1)
-    seen, held_out = fitting.split(images, generator(0), "test")
+    seen, held_out = (part[:] for part in fitting.split(images, generator(0), "test"))
     oracle = decomposition.PCA(20, svd_solver="full").fit(seen.reshape(len(seen), -1) / 255)
     rows = held_out.reshape(len(held_out), -1) / 255
     error = np.mean((oracle.inverse_transform(oracle.transform(rows)) - rows) ** 2)
@@ -170,11 +170,11 @@ def test_too_few_images_are_refused(checkpoint):
         fit(photographs(3), checkpoint, hidden=2)
 
 
-def test_split_divides_images_without_loss(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(fitting, "BLOCK", 7)
+def test_split_divides_images_without_loss(tmp_path: Path):
     images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1).repeat(3, axis=3)
     with h5py.File(tmp_path / "images.h5", "w") as file:
         seen, held_out = fitting.split(file.create_dataset("x", data=images), generator(3), "test")
+        seen, held_out = seen[:], held_out[:]
     assert (len(seen), len(held_out)) == (57, 3)
     assert sorted([*seen[:, 0, 0, 0], *held_out[:, 0, 0, 0]]) == list(range(60))
 
@@ -194,3 +194,19 @@ def test_varied_images_are_mirrored_and_shifted_ones():
         assert len(matches) == 1
         seen |= matches
     assert len(seen) > 12  # of 18, by 40 draws
+
+
+def test_crops_lie_anywhere_in_the_image_and_half_are_mirrored():
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 9, 3), dtype=np.uint8)
+    found = fitting.vary(torch.from_numpy(images), generator(0), crop=7).numpy()
+    assert found.shape == (60, 6, 7, 3)  # lower than 7 pixels: shifted by none, at this size
+    seen = set()
+    for image, whole in zip(found, images, strict=True):
+        matches = {
+            (j, step)
+            for j, step in product(range(3), (1, -1))
+            if np.array_equal(image, whole[:, j : j + 7][:, ::step])
+        }
+        assert len(matches) == 1
+        seen |= matches
+    assert len(seen) == 6

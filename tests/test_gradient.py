@@ -89,6 +89,31 @@ def test_reaches_its_targets(network, images, targets):
     assert hits.float().mean() > 0.95
 
 
+def test_leaves_an_image_alone_once_it_is_confident(network, images, targets):
+    with torch.no_grad():
+        network[-1].weight *= 10  # as certain of itself as a trained network
+    seen = []
+    network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+    options = {"radius": 48, "iterations": 50}
+    found = targeted(network, images, targets, confidence=0.9, **options)
+    assert seen[0] == len(images)
+    assert seen == sorted(seen, reverse=True)
+    assert sum(seen) < 0.5 * 50 * len(images)
+    reached = network(found).softmax(dim=1).gather(1, targets[:, None])
+    assert (reached >= 0.9).float().mean() > 0.9
+    # What every image goes through until then is the attack of all iterations.
+    patient = targeted(network, images, targets, confidence=1.1, **options)
+    assert torch.equal(patient, targeted(network, images, targets, **options))
+    first = targeted(network, images, targets, radius=48, iterations=1)
+    stopped = targeted(network, images, targets, radius=48, iterations=1, confidence=0.9)
+    assert torch.equal(first, stopped)
+
+
+def test_works_on_no_image_that_has_its_target(network, images):
+    own = network(images).argmax(dim=1)
+    assert torch.equal(targeted(network, images, own, radius=8, confidence=0), images)
+
+
 def test_does_not_depend_on_the_batch(network, images, targets):
     together = targeted(network, images, targets, radius=4, iterations=6)
     alone = torch.cat(

@@ -1,5 +1,8 @@
 """What a script's run does with the rule's values, its log and its errors."""
 
+import json
+import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +36,7 @@ def rule(monkeypatch, tmp_path):
         params=Named(seed=3, code="abc"),
         input=Named(images="in.h5"),
         output=Named(scores="out.h5"),
+        resources=Named(mem_mb=1000),
         log=[str(tmp_path / "log")],
         rule="score",
         threads=1,
@@ -51,7 +55,8 @@ def test_a_main_gets_what_it_names(rule):
 
     job.run(main)
     assert seen == {"images": "in.h5", "scores": "out.h5", "model": "m", "seed": 3}
-    lines = Path(rule.log[0]).read_text().splitlines()
+    first, *lines = Path(rule.log[0]).read_text().splitlines()
+    assert first.endswith(", threads: 1")
     assert lines[0] == "working"
     assert lines[-1].startswith("two of three (")
 
@@ -82,7 +87,63 @@ def test_a_users_mistake_is_one_sentence(rule, capfd):
     with pytest.raises(SystemExit) as exit_:
         job.run(main)
     assert exit_.value.code == 1
-    assert Path(rule.log[0]).read_text() == "error: config: found 1, expected 2.\n"
+    lines = Path(rule.log[0]).read_text().splitlines()
+    assert lines[1:] == ["error: config: found 1, expected 2."]
+
+
+@pytest.mark.parametrize(
+    ("variables", "place"),
+    [
+        ({"SLURMD_NODENAME": "node7", "CUDA_VISIBLE_DEVICES": "2"}, "node7, GPU 2"),
+        ({"SLURMD_NODENAME": "node7", "CUDA_VISIBLE_DEVICES": ""}, "node7, GPU none"),
+        ({"SLURMD_NODENAME": "node7"}, "node7"),
+        ({}, platform.node()),
+    ],
+)
+def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, place):
+    for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    job.run(lambda: None)
+    assert Path(rule.log[0]).read_text().splitlines()[0] == f"on {place}, threads: 1"
+
+
+THREADS = """
+import json
+from pathlib import Path
+
+import numpy
+import torch
+from threadpoolctl import threadpool_info
+
+from advrob import job
+
+def main(*, counts):
+    pools = [pool["num_threads"] for pool in threadpool_info()]
+    Path(counts).write_text(json.dumps([torch.get_num_threads(), *pools]))
+
+job.run(main)
+"""
+
+
+def test_libraries_use_the_threads_of_the_rule(tmp_path):
+    """Not the machine's, and not what the surroundings say."""
+    (tmp_path / "threads.py").write_text(THREADS)
+    (tmp_path / "Snakefile").write_text(
+        "rule:\n    output: counts='counts'\n    threads: 1\n    script: 'threads.py'\n"
+    )
+    surroundings = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "3")
+    subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2"],
+        cwd=tmp_path,
+        env=os.environ | surroundings | {"PYTHONPATH": str(SCRIPTS)},
+        check=True,
+        capture_output=True,
+    )
+    counts = json.loads((tmp_path / "counts").read_text())
+    assert len(counts) > 2
+    assert set(counts) == {1}
 
 
 def test_a_programmers_mistake_keeps_its_trace(rule):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn import decomposition
 
-from advrob import defences, linalg, store
+from advrob import defences, linalg, principal, store
 from advrob.defences.pca import PCA
 from advrob.errors import UserError
 
@@ -182,3 +182,53 @@ def test_images_of_another_size(tmp_path: Path) -> None:
     defence = fitted(tmp_path / "s.h5", make_images(30), components=3)
     with pytest.raises(UserError, match="192 numbers"):
         defence(torch.rand(1, 3, 10, 10))
+
+
+def search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have components searched for, few images at a time."""
+    monkeypatch.setattr(principal, "GRAM_LIMIT", 0)
+    monkeypatch.setattr(linalg, "BUDGET", 16 * 192 * 7)
+
+
+def test_a_search_finds_the_components(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = make_images(150)
+    exact = fit(images, components=30)
+    search(monkeypatch)
+    with store.read(save(tmp_path / "s.h5", fit(images, components=30)), "state/1") as state:
+        components = state["components"][:].astype(np.float64)
+        np.testing.assert_allclose(components @ components.T, np.eye(30), atol=1e-6)
+        # Those that stand out are exact, the noise beyond them is explained nearly as well.
+        oracle = decomposition.PCA(30, svd_solver="full").fit(images.reshape(150, -1) / 255.0)
+        cosines = np.sum(components[:9] * oracle.components_[:9], axis=1)
+        np.testing.assert_allclose(np.abs(cosines), 1, atol=1e-5)
+        np.testing.assert_allclose(
+            state["explained_variance"][:9], oracle.explained_variance_[:9], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            state["explained_variance_ratio"][:9], oracle.explained_variance_ratio_[:9], rtol=1e-5
+        )
+        best, error = exact["reconstruction_error"], state["reconstruction_error"][()]
+        assert best < error < 1.1 * best
+        rows = images.reshape(150, -1) / 255.0 - state["mean"][:]
+        lost = np.mean((rows - rows @ components.T @ components) ** 2)
+        assert error == pytest.approx(lost, rel=1e-3)
+
+
+def test_a_search_for_a_share_of_the_variance(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = make_images(150)
+    exact = fit(images, variance=0.95)["components"]
+    search(monkeypatch)
+    monkeypatch.setattr(principal, "SPAN", 40)
+    found = fit(images, variance=0.95)["components"]
+    assert isinstance(exact, store.Blocks) and isinstance(found, store.Blocks)
+    assert found.shape == exact.shape
+    with pytest.raises(UserError, match=r"40 components that are searched for explain 0\.99"):
+        fit(images, variance=0.99999)
+
+
+@pytest.mark.parametrize("different", [1, 6])
+def test_a_search_among_equal_images(monkeypatch: pytest.MonkeyPatch, different: int) -> None:
+    images = np.repeat(make_images(different), 10, axis=0)
+    search(monkeypatch)
+    with pytest.raises(UserError, match="all the same" if different == 1 else "span 5 at most"):
+        fit(images, components=8)

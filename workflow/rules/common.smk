@@ -1,4 +1,4 @@
-# What several rules share: how a network is described to a job, and what a job may use.
+# What several rules share: how a network is described to a job, and what a job does and may use.
 
 
 # Parts of a network -----------------------------------------------------------------------------
@@ -44,9 +44,141 @@ def code(script, *modules):
     return version
 
 
+# Shards -----------------------------------------------------------------------------------------
+
+SHARDS = config["shards"]
+
+
+def piece(path):
+    """The name of what one job makes of ``path``: all of it, or a shard where there are several."""
+    stem, dot, suffix = path.rpartition(".")
+    return path if SHARDS == 1 else f"{stem}/{{scatteritem}}{dot}{suffix}"
+
+
+def shard(path):
+    """`piece` of an output. Shards are gathered into ``path`` and are not kept."""
+    return path if SHARDS == 1 else temp(piece(path))
+
+
 # Resources --------------------------------------------------------------------------------------
+#
+# What is known of a job's size when it starts, its files above all, is what it asks for; see
+# advrob/sizing.py. A failed job asks for more in its next attempt.
 
 GPUS = 0 if config["device"] == "cpu" else 1
+NUMBERS = 3 * config["images"]["size"] ** 2
+NETWORK = dict(batch_size=config["batch_size"], gpu=GPUS > 0)
+
+
+def growing(need):
+    """A rule's memory and run time: what it needs, times the number of the attempt."""
+    return dict(
+        mem_mb=lambda wildcards, input, attempt: attempt
+        * need(wildcards, input).memory,
+        runtime=lambda wildcards, input, attempt: attempt
+        * need(wildcards, input).minutes,
+    )
+
+
+def megabytes(files):
+    """The size of one input file, or of several together."""
+    files = [files] if isinstance(files, str) else files
+    return sum(Path(file).stat().st_size for file in files) / 1e6
+
+
+def image_count(file):
+    """How many images a file of images holds, nearly: it holds little else."""
+    return megabytes(file) * 1e6 / NUMBERS
+
+
+def photographs_need(wildcards, input):
+    return sizing.photographs(config["images"])
+
+
+def fitting_need(wildcards, input):
+    entry = config["defences"][wildcards.defence]
+    return sizing.fitting(
+        kind_of(wildcards.defence, entry),
+        entry,
+        images=image_count(input.images),
+        numbers=NUMBERS,
+        gpu=GPUS > 0,
+    )
+
+
+def universal_need(wildcards, input):
+    return sizing.universal(
+        config["perturbations"]["universal"],
+        images=image_count(input.images),
+        held_out=image_count(input.held_out),
+        numbers=NUMBERS,
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def gradient_need(wildcards, input):
+    return sizing.gradient(
+        images=image_count(input.images),
+        iterations=config["perturbations"]["gradient"]["iterations"],
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def score_need(wildcards, input):
+    return sizing.scoring(
+        images=image_count(input.images),
+        networks=EXPERIMENTS["draws"],
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def sweep_need(wildcards, input):
+    return sizing.scoring(
+        images=image_count(input.images),
+        networks=len(EXPERIMENTS["noise_magnitudes"]),
+        state=0,
+        **NETWORK,
+    )
+
+
+def attack_need(wildcards, input):
+    attack = config["perturbations"]["untargeted"][wildcards.attack]
+    return sizing.gradient(
+        images=ROBUSTNESS["images"] * ROBUSTNESS["draws"],
+        iterations=attack.get("iterations", attack.get("queries")),
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def controls_need(wildcards, input):
+    return sizing.scoring(
+        images=ROBUSTNESS["images"],
+        networks=2 * len(ATTACKS),
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def budget_need(wildcards, input):
+    return sizing.gradient(
+        images=ROBUSTNESS["images"] * ROBUSTNESS["draws"],
+        iterations=len(ROBUSTNESS["radii"]) * ROBUSTNESS["iterations"]
+        + sum(ROBUSTNESS["efforts"]),
+        state=megabytes(input.state),
+        **NETWORK,
+    )
+
+
+def figure_7_need(wildcards, input):
+    return sizing.drawing(megabytes(input.states))
+
+
+def panels_need(wildcards, input):
+    return sizing.drawing(megabytes(input.state))
 
 
 # Tables and figures -----------------------------------------------------------------------------
@@ -86,7 +218,40 @@ def panels_of(defence):
         model_settings=config["models"][MODELS[0]],
         defence=defence,
         defence_settings=described(config, defence),
-        device=config["device"],
+        # A few photographs: not worth waiting for a GPU.
+        device="cpu",
         seed=config["seed"],
         code=code_version("figure_panels", *parts(config, defence)),
     )
+
+
+# Robustness -------------------------------------------------------------------------------------
+
+ROBUSTNESS = EXPERIMENTS["robustness"]
+ROBUST_NETWORKS = [
+    (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
+]
+# What attacked images begin with -> how the attack is configured.
+ATTACKS = {
+    "universal": config["perturbations"]["universal"],
+    "gradient": config["perturbations"]["gradient"],
+    **config["perturbations"]["untargeted"],
+}
+
+
+def against(model, defence):
+    """The data sets of all attacks on a network."""
+    return [f"{attack}-{model}-{defence}" for attack in ATTACKS]
+
+
+def static(model):
+    """The data sets of all attacks on a model without a defence."""
+    return against(model, "none")
+
+
+def adaptive(wildcards):
+    """The files of all attacks on the wildcards' network."""
+    return [
+        f"results/datasets/{dataset}.h5"
+        for dataset in against(wildcards.model, wildcards.defence)
+    ]

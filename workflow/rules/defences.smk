@@ -14,8 +14,7 @@ rule defence:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=20000,
-        runtime=720,
+        **growing(fitting_need),
         gpu=GPUS,
     params:
         settings=settings_of("defence"),

@@ -22,6 +22,7 @@ rule figure_1:
         "logs/figures/figure_1.log",
     benchmark:
         "benchmarks/output/figures/figure_1.tsv"
+    localrule: True
     conda:
         "../../envs/networks.yaml"
     params:
@@ -40,6 +41,7 @@ rule figure_2:
         "logs/figures/figure_2.log",
     benchmark:
         "benchmarks/output/figures/figure_2.tsv"
+    localrule: True
     conda:
         "../../envs/networks.yaml"
     params:
@@ -57,6 +59,7 @@ rule figure_3:
         "logs/figures/figure_3.log",
     benchmark:
         "benchmarks/output/figures/figure_3.tsv"
+    localrule: True
     conda:
         "../../envs/networks.yaml"
     params:
@@ -84,8 +87,7 @@ rule figure_7:
     conda:
         "../../envs/networks.yaml"
     resources:
-        mem_mb=16000,
-        runtime=60,
+        **growing(figure_7_need),
     params:
         model=SHOWN,
         model_settings=config["models"][SHOWN],
@@ -98,7 +100,8 @@ rule figure_7:
         architecture=MULTITASK,
         heads=TASKS[-1],
         size=config["images"]["size"],
-        device=config["device"],
+        # Shapes only: not worth waiting for a GPU.
+        device="cpu",
         code=code_version("figure_7"),
     script:
         "../scripts/figure_7.py"
@@ -119,6 +122,7 @@ rule figure_4:
         "logs/figures/figure_4.log",
     benchmark:
         "benchmarks/output/figures/figure_4.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
     params:
@@ -140,6 +144,7 @@ rule figure_5:
         "logs/figures/figure_5.log",
     benchmark:
         "benchmarks/output/figures/figure_5.tsv"
+    localrule: True
     conda:
         "../../envs/networks.yaml"
     params:
@@ -179,8 +184,7 @@ rule figure_8:
     conda:
         "../../envs/networks.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **growing(panels_need),
     params:
         **panels_of("noise"),
     script:
@@ -234,6 +238,7 @@ rule figure_11:
         "logs/figures/figure_11.log",
     benchmark:
         "benchmarks/output/figures/figure_11.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
     params:

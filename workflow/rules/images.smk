@@ -11,18 +11,17 @@ rule images:
             otherwise=[],
         ),
     output:
-        test="results/images/test.h5",
-        fit="results/images/fit.h5",
+        test=shard("results/images/test.h5"),
+        fit=shard("results/images/fit.h5"),
     log:
-        "logs/images.log",
+        piece("logs/images.log"),
     benchmark:
-        "benchmarks/output/images.tsv"
+        piece("benchmarks/output/images.tsv")
     conda:
         "../../envs/images.yaml"
     threads: 4
     resources:
-        mem_mb=4000,
-        runtime=120,
+        **growing(photographs_need),
     params:
         root=lookup(dpath="images_root", within=config),
         settings={

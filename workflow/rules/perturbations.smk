@@ -18,8 +18,7 @@ rule universal:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(universal_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
@@ -95,17 +94,16 @@ rule gradient:
         state=state,
         weights=weights,
     output:
-        dataset="results/datasets/gradient-{model}-{defence}.h5",
+        dataset=shard("results/datasets/gradient-{model}-{defence}.h5"),
     log:
-        "logs/datasets/gradient-{model}-{defence}.log",
+        piece("logs/datasets/gradient-{model}-{defence}.log"),
     benchmark:
-        "benchmarks/output/datasets/gradient-{model}-{defence}.tsv"
+        piece("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        mem_mb=8000,
-        runtime=720,
+        **growing(gradient_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),

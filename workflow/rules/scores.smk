@@ -7,21 +7,21 @@ rule score:
         state=state,
         weights=weights,
     output:
-        scores="results/scores/{dataset}/{model}/{defence}.h5",
+        scores=shard("results/scores/{dataset}/{model}/{defence}.h5"),
     log:
-        "logs/scores/{dataset}/{model}/{defence}.log",
+        piece("logs/scores/{dataset}/{model}/{defence}.log"),
     benchmark:
-        "benchmarks/output/scores/{dataset}/{model}/{defence}.tsv"
+        piece("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=120,
+        **growing(score_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),
         defence_settings=settings_of("defence"),
+        draws=EXPERIMENTS["draws"],
         batch_size=config["batch_size"],
         device=config["device"],
         seed=config["seed"],
@@ -35,17 +35,16 @@ rule sweep:
         images="results/datasets/{dataset}.h5",
         weights=weights,
     output:
-        sweep="results/scores/{dataset}/{model}/sweep-noise.h5",
+        sweep=shard("results/scores/{dataset}/{model}/sweep-noise.h5"),
     log:
-        "logs/scores/{dataset}/{model}/sweep-noise.log",
+        piece("logs/scores/{dataset}/{model}/sweep-noise.log"),
     benchmark:
-        "benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv"
+        piece("benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=240,
+        **growing(sweep_need),
         gpu=GPUS,
     params:
         model_settings=settings_of("model"),

@@ -1,6 +1,8 @@
 """Score one network on one data set."""
 
-from advrob import compute, job, networks, store
+import torch
+
+from advrob import compute, job, networks, sharding, store
 from advrob.scoring import predict
 
 
@@ -14,11 +16,13 @@ def main(
     model_settings: dict,
     defence_settings: dict,
     state: list[str],
+    draws: int,
     batch_size: int,
     device: str,
     seed: int,
+    scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Predict every image of the file ``images`` with ``{model}/{defence}`` into ``scores``."""
+    """Predict each image, or those of a shard, of the file ``images`` by ``{model}/{defence}``."""
     place = compute.device(device)
     network = networks.build(
         model,
@@ -26,17 +30,28 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=compute.generator(seed, "score", dataset, model, defence, device=place),
+        generator=torch.Generator(place),
         device=place,
     )
-    with store.read(images, "images/1") as source:
-        print(f"{len(source['images'])} images of {dataset} through {model}/{defence} on {place}")
-        labels = source["labels"][:]
-        ids = store.strings(source["ids"])
-        predicted, confidence = predict(
-            [network], source["images"], batch_size=batch_size, device=place
+
+    def reseed(start: int) -> None:
+        network.defence.generator = compute.generator(
+            seed, "score", dataset, model, defence, start, device=place
         )
-    predicted, confidence = predicted[0], confidence[0]
+
+    with store.read(images, "images/1") as source:
+        part = sharding.part(scatteritem, len(source["images"]), batch_size)
+        labels = source["labels"][part]
+        ids = store.strings(source["ids"][part])
+        print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
+        predicted, confidence = predict(
+            [network] * (draws if network.defence.stochastic else 1),
+            source["images"],
+            batch_size=batch_size,
+            device=place,
+            part=part,
+            reseed=reseed,
+        )
     correct = predicted == labels
     params = {
         "dataset": dataset,
@@ -45,7 +60,14 @@ def main(
         "model_settings": model_settings,
         "defence_settings": defence_settings,
     }
-    arrays = {"predicted": predicted, "correct": correct, "confidence": confidence, "ids": ids}
+    # The first draw is the prediction; the others tell how much chance there is in it.
+    arrays = {
+        "predicted": predicted[0],
+        "correct": correct[0],
+        "confidence": confidence[0],
+        "draws": correct,
+        "ids": ids,
+    }
     with store.write(scores, "scores/1", seed=seed, params=params, source=images) as file:
         store.put(file, arrays)
     return f"{dataset} through {model}/{defence}: {correct.mean():.2%} of {len(ids)} right"

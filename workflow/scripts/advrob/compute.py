@@ -36,10 +36,14 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
 
 
+def number(seed: int, *identity: str | float) -> int:
+    """63 bits that belong to a seed and a job: what its random generator starts from."""
+    digest = hashlib.sha256("\0".join(map(str, (seed, *identity))).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def generator(
     seed: int, *identity: str | float, device: torch.device | str = "cpu"
 ) -> torch.Generator:
     """A random generator for one job: the same seed and identity always draw the same numbers."""
-    text = "\0".join(map(str, (seed, *identity)))
-    digest = hashlib.sha256(text.encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator(device).manual_seed(number(seed, *identity))

@@ -22,6 +22,12 @@ METHOD_KEYS = {
     "deepfool": {"classes", "overshoot", "steps"},
     "stochastic_gradient": {"step"},
 }
+# Keys of an entry of perturbations.untargeted, by its kind; all of them are needed.
+ATTACK_KEYS = {
+    "pgd": {"norm", "radius", "step", "iterations"},
+    "apgd": {"loss", "norm", "radius", "iterations"},
+    "square": {"radius", "queries"},
+}
 
 
 class ConfigurationError(ValueError):
@@ -128,6 +134,15 @@ def check(config: Mapping[str, Any]) -> None:
                 f"perturbations.universal.{foreign[0]}: belongs to the method {method}, but the "
                 f"method is {universal['method']}. Remove the key, or change the method."
             )
+    for name, entry in config["perturbations"]["untargeted"].items():
+        kind = kind_of(name, entry)
+        key = f"perturbations.untargeted.{name}"
+        _known(f"{key}.kind", kind, ATTACK_KEYS, "a kind of attack")
+        if unlike := sorted(parameters_of(entry).keys() ^ ATTACK_KEYS[kind]):
+            raise ConfigurationError(
+                f"{key}: {unlike[0]} is {'extra' if unlike[0] in entry else 'missing'}. Expected "
+                f"for {kind}: {', '.join(sorted(ATTACK_KEYS[kind]))}."
+            )
     for name, entry in config["models"].items():
         weights = entry.get("weights")
         if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
@@ -144,9 +159,15 @@ def check(config: Mapping[str, Any]) -> None:
         ("defences", experiments["defences"]),
         ("cross_tests", pairs),
         ("downsampling", experiments["downsampling"]),
+        ("robustness.defences", experiments["robustness"]["defences"]),
     ):
         for defence in names:
             _known(f"experiments.{key}", defence, defences, "a defence")
+    for key in ("radii", "efforts"):
+        if (values := experiments["robustness"][key]) != sorted(values):
+            raise ConfigurationError(
+                f"experiments.robustness.{key}: found {values}, expected ascending numbers."
+            )
     for defence in experiments["downsampling"]:
         if "ratio" not in defences[defence]:
             raise ConfigurationError(

@@ -6,7 +6,6 @@ that order, which is also the order in memory of a channels-last batch ``(N, 3, 
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -17,7 +16,8 @@ from torch.nn import functional
 from advrob.defences import Images
 from advrob.errors import UserError
 
-# Bytes that one of these functions holds of images or of a result at a time.
+# Bytes that one of these functions holds of images or of a result at a time. Not what the job was
+# given: sums over other blocks are rounded otherwise, and results do not depend on the machine.
 BUDGET = 2 * 2**30
 # Images to a tile of the Gram matrix: large enough for full speed, small enough that the diagonal
 # tiles, of which half is superfluous, are few.
@@ -117,141 +117,6 @@ def combine(coefficients: Tensor, images: Images, centre: Tensor) -> Iterator[Te
         for start, batch in batches(images, coefficients.device):
             total.addmm_(block[:, start : start + len(batch)], batch.sub_(centre))
         yield total
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Principal components of images, as combinations of the images.
-
-    Attributes:
-        eigenvalues: ``(n,)`` float64 of the centred images' Gram matrix, falling, none negative, in
-            squared levels of 255.
-        eigenvectors: ``(n, n)`` float64, its eigenvectors as columns.
-        rank: number of eigenvalues that are not 0 up to rounding.
-    """
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-    rank: int
-
-    def components(self, k: int, images: Images, mean: Tensor) -> Iterator[Tensor]:
-        """The first ``k`` principal components, orthonormal rows ``(k, d)`` float32, in blocks.
-
-        Args:
-            k: up to the rank.
-            images: that these are the components of.
-            mean: theirs, ``(d,)`` in [0, 1].
-        """
-        # |U^T v|^2 is the eigenvalue, in squared levels of 255 where `combine` has [0, 1].
-        scale = 255 / self.eigenvalues[:k].sqrt()
-        return combine((self.eigenvectors[:, :k] * scale).T.float(), images, mean)
-
-
-def principal(images: Images, device: torch.device, defence: str) -> Principal:
-    """Solve the eigenproblem of the Gram matrix, n x n, in place of the covariance's, d x d.
-
-    With U the centred images as rows, ``U U^T`` has the eigenvalues of ``U^T U``, and ``U^T`` takes
-    its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
-    products are exact, the decomposition is float64, and only the components are rounded.
-
-    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores.
-
-    Args:
-        images: 8-bit images ``(n, H, W, 3)``.
-        device: where to compute.
-        defence: its kind, for the message.
-
-    Raises:
-        UserError: there is no variance.
-    """
-    return decompose(gram(images, device), defence, f"{len(images)} images")
-
-
-def decompose(symmetric: Tensor, defence: str, fitted_to: str, scale: float = 0) -> Principal:
-    """Eigenvalues, in squared levels of 255, and eigenvectors of a matrix with no negative ones.
-
-    Args:
-        symmetric: ``(n, n)`` float64.
-        defence: its kind, for the message.
-        fitted_to: what the matrix was computed from, for the message.
-        scale: how large the numbers were that it is a difference of; their rounding is no rank.
-
-    Raises:
-        UserError: there is no variance.
-    """
-    eigenvalues, eigenvectors = torch.linalg.eigh(symmetric)
-    eigenvalues = eigenvalues.flip(0).clamp(min=0)
-    # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
-    epsilon = torch.finfo(torch.float64).eps
-    tolerance = eigenvalues[0].clamp(min=scale) * len(symmetric) * epsilon
-    rank = int((eigenvalues > tolerance).sum())
-    if rank == 0:
-        raise UserError(
-            f"{defence}: the {fitted_to} to fit are all the same, expected some variance. "
-            "Name different images to fit."
-        )
-    return Principal(eigenvalues, eigenvectors.flip(1), rank)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How many principal components a defence keeps: a share of the variance, or a number.
-
-    Attributes:
-        defence: its kind, for messages.
-        variance: keep the fewest that explain this share, in (0, 1]; 0.99 if neither is given.
-        components: or keep this many.
-    """
-
-    defence: str
-    variance: float | None
-    components: int | None
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range."""
-        if self.variance is not None and self.components is not None:
-            raise UserError(
-                f"{self.defence}: found variance {self.variance} and components "
-                f"{self.components}, expected one of them. Remove the other."
-            )
-        if self.variance is not None and not 0 < self.variance <= 1:
-            raise UserError(
-                f"{self.defence}: variance is {self.variance}, expected a share above 0 and up to "
-                "1. Set it to 0.99, for example."
-            )
-        if self.components is not None and self.components < 1:
-            raise UserError(
-                f"{self.defence}: components is {self.components}, expected at least 1. Raise it."
-            )
-
-    def check(self, rank: int, fitted_to: str) -> None:
-        """Refuse more components than there can be.
-
-        Args:
-            rank: so many.
-            fitted_to: what they are the components of, for the message.
-        """
-        if self.components is not None and self.components > rank:
-            raise UserError(
-                f"{self.defence}: components is {self.components}, but the {fitted_to} to fit span "
-                f"{rank} at most. Lower components to {rank} or less, or fit on more, different "
-                "images."
-            )
-
-    def count(self, cumulative: np.ndarray, rank: int, fitted_to: str) -> int:
-        """The number of components to keep.
-
-        Args:
-            cumulative: share of the variance that the first so many explain.
-            rank: as in `check`, whose error is raised here, too.
-            fitted_to: as in `check`.
-        """
-        self.check(rank, fitted_to)
-        if self.components is not None:
-            return self.components
-        share = 0.99 if self.variance is None else self.variance
-        return min(int(np.searchsorted(cumulative, share)) + 1, rank)
 
 
 def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.compute import autocast
+from advrob.defences import Defence
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
 
@@ -70,7 +71,9 @@ class Network(nn.Module):
             predictions that are reported.
     """
 
-    def __init__(self, defence: nn.Module, model: nn.Module, *, mixed: bool) -> None:
+    defence: Defence
+
+    def __init__(self, defence: Defence, model: nn.Module, *, mixed: bool) -> None:
         super().__init__()
         self.defence = defence
         self.model = model

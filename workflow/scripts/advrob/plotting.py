@@ -157,5 +157,75 @@ def sweep_chart(sweeps: Sequence[Sweep], undefended: Sequence[tables.Cell], titl
     return figure
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Accuracies of one network as an attack that knows it may change more.
+
+    Attributes:
+        model: the model's name.
+        defence: the defence's name.
+        radii: l_inf radii, in units of 1/255.
+        results: the accuracy within each.
+    """
+
+    model: str
+    defence: str
+    radii: Sequence[float]
+    results: Sequence[Accuracy]
+
+    def rows(self) -> list[tuple[str, str, float, int, float, float, float]]:
+        """Rows of a CSV whose header is `BUDGET_COLUMNS`."""
+        return [
+            (self.model, self.defence, radius, found.n, found.accuracy, found.low, found.high)
+            for radius, found in zip(self.radii, self.results, strict=True)
+        ]
+
+
+BUDGET_COLUMNS = ("model", "defence", "radius", "n", "accuracy", "ci_low", "ci_high")
+
+
+def read_budget(path: str) -> Budget:
+    """The accuracies in a budget file."""
+    with store.read(path, "budget/1") as file:
+        ids, made = store.strings(file["ids"]), store.params(file)
+        results = [metrics.accuracy(row, ids) for row in file["correct"][:]]
+        return Budget(made["model"], made["defence"], file["radii"][:].tolist(), results)
+
+
+def budget_chart(budgets: Sequence[Budget]) -> Figure:
+    """Accuracy against the radius, a curve for each network; bands are 95 % Wilson intervals."""
+    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    marks = ("o", "s", "^", "D", "v", "P", "X")
+    for number, budget in enumerate(budgets):
+        colour, mark = COLOURS[number % len(COLOURS)], marks[number % len(marks)]
+        # Radii double: their number, not their size, is a place on the axis.
+        places = range(len(budget.radii))
+        axes.plot(
+            places,
+            [100 * result.accuracy for result in budget.results],
+            f"{mark}-",
+            color=colour,
+            markersize=4,
+            label=f"{budget.model}, {budget.defence}",
+        )
+        low = [100 * result.low for result in budget.results]
+        high = [100 * result.high for result in budget.results]
+        axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+    radii = [f"{radius:g}" for radius in budgets[0].radii]
+    axes.set_xticks(range(len(radii)), radii)
+    axes.set(
+        xlabel="Radius of the attack (l_inf, in units of 1/255)",
+        ylabel="Accuracy, %",
+        ylim=(0, 100),
+        title=f"Attacks that know the network ({budgets[0].results[0].photographs:,} photographs)",
+    )
+    axes.margins(x=0.02)
+    axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
 def _percent(sweep: Sweep, attribute: str) -> list[float]:
     return [100 * getattr(result, attribute) for result in sweep.results]

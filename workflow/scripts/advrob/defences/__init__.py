@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.store import Array
+from advrob.store import Array, Rows
 
-# Stored images, 8 bits, (N, H, W, 3): an array in memory or a dataset in a file. Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset
+# Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
+# Slices only.
+Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
 
 
 class Defence(nn.Module):
@@ -55,6 +56,13 @@ class Defence(nn.Module):
             The state: named arrays for `load`, a training curve and reconstruction errors.
         """
         raise NotImplementedError
+
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """Bytes without which `fit` cannot do on a CPU, for images of this shape ``(N, H, W, 3)``.
+
+        Only what grows beyond any batch counts; the sum is a lower bound, for refusing in time.
+        """
+        return 0
 
     def load(self, state: h5py.Group) -> None:
         """Take the arrays that `fit` returned."""

@@ -13,12 +13,15 @@ from torch.nn import functional
 from advrob import compute, fitting, linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
+from advrob.principal import principal, principal_memory
 from advrob.store import Array
 
 # Share of the past in the running means of the gradients and of their squared lengths.
 MOMENTUM = 0.9
-# Rows of weights that are updated together: enough for full speed, few enough for little memory.
-ROWS = 256
+# Rows of weights that are updated together: few enough to stay in a processor's cache meanwhile.
+ROWS = 32
+# Rows of random weights that are made orthogonal to the others together.
+RANDOM_ROWS = 256
 # A gradient shorter than this is none.
 TINY = 1e-30
 
@@ -109,6 +112,12 @@ class Autoencoder(Defence):
             "reconstruction_error_pca": np.float64(learner.error_pca),
         }
 
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's, or that of the weights and what is kept of each, if it is more."""
+        d = int(np.prod(shape[1:]))
+        seen = (shape[0] - round(shape[0] * fitting.HELD_OUT), *shape[1:])
+        return max(principal_memory(seen, self.hidden), 8 * self.hidden * d)
+
     def load(self, state: h5py.Group) -> None:
         """Take ``weight`` and ``bias_visible``; the hidden bias follows from them."""
         self.register_buffer("centre", linalg.read_matrix(state["bias_visible"]))
@@ -153,8 +162,9 @@ class TiedWeights:
         """Learn from one batch; see `fitting.Learner`.
 
         With codes ``z = W x`` and residual ``r = W^T z - x``, the gradient of ``|r|^2 / 2`` is
-        ``z r^T + (W r) x^T``, the decoder's part and the encoder's. It is made and used a few
-        rows at a time.
+        ``z r^T + (W r) x^T``, the decoder's part and the encoder's. It is never held as a whole:
+        its product goes straight into the running mean, and the lengths of its rows follow from
+        the inner products of the right factor's rows.
         """
         target = clean.permute(0, 2, 3, 1).flatten(1) - self.centre
         seen = low_precision(noisy.permute(0, 2, 3, 1).flatten(1) - self.centre)
@@ -167,18 +177,19 @@ class TiedWeights:
         self.steps += 1
         # Both running means start from 0; this is what they lack of their weight.
         started = 1 - MOMENTUM**self.steps
+        self.momentum.addmm_(left, right, beta=MOMENTUM, alpha=1 - MOMENTUM)
+        wide = right.float()
+        products = wide @ wide.T
+        lengths_squared = (left.float() @ products).mul_(left).sum(dim=1).clamp_(min=0)
+        self.squares.lerp_(lengths_squared, 1 - MOMENTUM)
+        scale = rate / (self.squares * started).sqrt().clamp(min=TINY)
         for start in range(0, len(self.weight), ROWS):
             rows = slice(start, start + ROWS)
-            gradient = left[rows] @ right
-            lengths = torch.linalg.vector_norm(gradient, dim=1, dtype=torch.float32)
-            self.momentum[rows].lerp_(gradient, 1 - MOMENTUM)
-            self.squares[rows].lerp_(lengths.square(), 1 - MOMENTUM)
-            scale = rate / (self.squares[rows] * started).sqrt().clamp(min=TINY)
-            self.weight[rows] -= self.momentum[rows] * scale[:, None]
+            self.weight[rows].addcmul_(self.momentum[rows], scale[rows, None], value=-1)
             self.low[rows] = self.weight[rows]
         return squared_error
 
-    def error(self, images: np.ndarray) -> float:
+    def error(self, images: Images) -> float:
         """The mean squared error per pixel and channel of 8-bit images."""
         return mean_squared_error(self.low, images, self.centre)
 
@@ -194,7 +205,7 @@ class TiedWeights:
 
 
 def principal_weights(
-    hidden: int, images: np.ndarray, centre: Tensor, generator: torch.Generator
+    hidden: int, images: Images, centre: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, int]:
     """Weights to start from: the images' principal components, then random directions.
 
@@ -202,14 +213,14 @@ def principal_weights(
         Unit rows ``(hidden, d)`` float32, and how many of them are principal components; the random
         ones are orthogonal to these, and nearly to each other.
     """
-    principal = linalg.principal(images, centre.device, "autoencoder")
-    rank = min(hidden, principal.rank)
+    found = principal(images, centre, components=hidden, generator=generator, defence="autoencoder")
+    rank = min(hidden, found.rank)
     weight = torch.empty(hidden, len(centre), device=centre.device)
     row = 0
-    for block in principal.components(rank, images, centre):
+    for block in found.components(rank):
         weight[row : row + len(block)] = block
         row += len(block)
-    for block in weight[rank:].split(ROWS):
+    for block in weight[rank:].split(RANDOM_ROWS):
         directions = torch.randn(block.shape, generator=generator).to(block.device)
         directions -= directions @ weight[:rank].T @ weight[:rank]
         block.copy_(functional.normalize(directions))
@@ -221,7 +232,7 @@ def low_precision(values: Tensor) -> Tensor:
     return values.bfloat16() if compute.bfloat16(values.device) else values
 
 
-def mean_squared_error(weight: Tensor, images: np.ndarray, centre: Tensor) -> float:
+def mean_squared_error(weight: Tensor, images: Images, centre: Tensor) -> float:
     """Per pixel and channel, pixels in [0, 1], of 8-bit images encoded and decoded."""
     weight = low_precision(weight)
     squares = 0.0

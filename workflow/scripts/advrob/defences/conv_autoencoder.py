@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,17 +20,23 @@ SLOPE = 0.1
 
 
 class ConvolutionalAutoencoder(Defence):
-    """Convolutions and pooling to a code, transposed convolutions back (after Masci et al. 2011).
+    """Convolutions to a code, transposed convolutions back (after Masci et al. 2011).
 
-    Every stage of the encoder halves height and width by max. pooling; every stage of the decoder,
+    Every stage of the encoder halves height and width by its stride; every stage of the decoder,
     with filters of its own, doubles them. With two stages and 16 channels at the end the code of a
-    224 x 224 image is 56 x 56 x 16 numbers, a third of the image's. The result is not clipped to
-    [0, 1].
+    224 x 224 image is 56 x 56 x 16 numbers, a third of the image's. The code is linear: nothing of
+    it is cut off. The result is not clipped to [0, 1].
+
+    Strides take the place of Masci's max. pooling, which forgets where in its window the maximum
+    was: in the same time they reach a third of the error.
 
     Args:
         channels: after each stage of the encoder; the last are the code's.
         epochs: passes over the images.
         batch_size: images to a step.
+        crop: side of the square that is cut out of each image at random, in pixels; whole images if
+            they are smaller. What the filters learn is local, so many small squares teach more
+            than few whole images.
         learning_rate: Adam's at first; it falls to 0 linearly.
         noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
             in what is to be decoded (a denoising autoencoder, Vincent et al. 2008).
@@ -41,14 +46,15 @@ class ConvolutionalAutoencoder(Defence):
         self,
         *,
         channels: Sequence[int] = (32, 16),
-        epochs: int = 6,
-        batch_size: int = 16,
-        learning_rate: float = 0.003,
+        epochs: int = 30,
+        batch_size: int = 32,
+        crop: int = 96,
+        learning_rate: float = 0.005,
         noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.training_plan = fitting.Training(
-            "conv_autoencoder", epochs, batch_size, learning_rate, noise
+            "conv_autoencoder", epochs, batch_size, learning_rate, noise, crop
         )
         if not channels:
             raise UserError(
@@ -61,9 +67,9 @@ class ConvolutionalAutoencoder(Defence):
         self.stride = 2 ** len(channels)
         self.encoder, self.decoder = nn.Sequential(), nn.Sequential()
         for before, after in zip(widths, channels, strict=False):
-            self.encoder.append(nn.Conv2d(before, after, 5, padding=2))
+            self.encoder.append(nn.Conv2d(before, after, 6, stride=2, padding=2))
             self.encoder.append(nn.LeakyReLU(SLOPE))
-            self.encoder.append(nn.MaxPool2d(2))
+        del self.encoder[-1]  # the code keeps all of its numbers
         for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
             self.decoder.append(nn.ConvTranspose2d(before, after, 6, stride=2, padding=2))
             self.decoder.append(nn.LeakyReLU(SLOPE))
@@ -138,7 +144,7 @@ class Learner:
         return error.item() * clean.numel()
 
     @torch.inference_mode()
-    def error(self, images: np.ndarray) -> float:
+    def error(self, images: Images) -> float:
         """The mean squared error per pixel and channel of 8-bit images."""
         device = next(self.network.parameters()).device
         size = self.network.training_plan.batch_size

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from advrob import linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
+from advrob.principal import Extent, decompose
 from advrob.store import Array
 
 # Pixels that are taken apart into patches at a time.
@@ -45,7 +46,7 @@ class PatchPCA(Defence):
                 "to 8, for example."
             )
         self.patch = int(patch)
-        self.extent = linalg.Extent("patch_pca", variance, components)
+        self.extent = Extent("patch_pca", variance, components)
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
@@ -75,19 +76,19 @@ class PatchPCA(Defence):
             count += len(rows)
         mean = total / count
         covariance = products / count - torch.outer(mean, mean)
-        principal = linalg.decompose(
+        eigenvalues, eigenvectors, rank = decompose(
             covariance,
             "patch_pca",
             f"{count} patches",
             scale=float(products.diagonal().max() / count),
         )
-        variances = principal.eigenvalues.cpu().numpy() / 255**2
+        variances = eigenvalues.cpu().numpy() / 255**2
         ratio = variances / variances.sum()
         cumulative = np.cumsum(ratio)
-        k = self.extent.count(cumulative, principal.rank, f"{count} patches")
+        k = self.extent.count(cumulative, rank, f"{count} patches")
         return {
             "mean": (mean / 255).float().cpu().numpy(),
-            "components": principal.eigenvectors[:, :k].T.float().contiguous().cpu().numpy(),
+            "components": eigenvectors[:, :k].T.float().contiguous().cpu().numpy(),
             "explained_variance": variances,
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advrob import linalg
 from advrob.defences import Defence, Images
+from advrob.principal import Extent, principal, principal_memory
 from advrob.store import Array, Blocks
 
 
@@ -29,40 +30,48 @@ class PCA(Defence):
 
     def __init__(self, *, variance: float | None = None, components: int | None = None) -> None:
         super().__init__()
-        self.extent = linalg.Extent("pca", variance, components)
+        self.extent = Extent("pca", variance, components)
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
     ) -> Mapping[str, Array]:
-        """Find the components by way of the Gram matrix; see `linalg.principal`.
+        """Find the components; see `principal.principal`.
 
         Returns:
             ``mean`` (d,) float32 in [0, 1]; ``components`` (k, d) float32, orthonormal rows in
             stored order (H, W, 3), by falling variance; ``explained_variance`` and
-            ``explained_variance_ratio`` (n,) float64 of all n components; ``training_curve`` (n,),
-            the cumulative ratio; ``reconstruction_error``, the mean squared error per pixel and
-            channel on these images, pixels in [0, 1].
+            ``explained_variance_ratio`` (m,) float64 of all components that were found, kept or
+            not: n, or fewer of very many images; ``training_curve`` (m,), the cumulative ratio;
+            ``reconstruction_error``, the mean squared error per pixel and channel on these images,
+            pixels in [0, 1].
 
         Raises:
-            UserError: there is no variance, or less rank than components.
+            UserError: there is no variance, less rank than components, or too little variance in
+                as many components as are searched for.
         """
         n, d = len(images), int(np.prod(images.shape[1:]))
         self.extent.check(min(n - 1, d), f"{n} images")
         mean = linalg.mean(images, device)
-        principal = linalg.principal(images, device, "pca")
-        variances = principal.eigenvalues.cpu().numpy() / 255**2
-        ratio = variances / variances.sum()
+        found = principal(
+            images, mean, components=self.extent.components, generator=generator, defence="pca"
+        )
+        variances = found.eigenvalues.cpu().numpy()
+        ratio = variances / found.total
         cumulative = np.cumsum(ratio)
-        k = self.extent.count(cumulative, principal.rank, f"{n} images")
-        blocks = principal.components(k, images, mean)
+        k = self.extent.count(cumulative, found.rank, f"{n} images")
+        blocks = found.components(k)
         return {
             "mean": mean.cpu().numpy(),
             "components": Blocks((k, d), "float32", (block.cpu().numpy() for block in blocks)),
             "explained_variance": variances / (n - 1),
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,
-            "reconstruction_error": np.float64(variances[k:].sum() / (n * d)),
+            "reconstruction_error": np.asarray((found.total - variances[:k].sum()) / (n * d)),
         }
+
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's: the components are found and written in blocks."""
+        return principal_memory(shape, self.extent.components)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""

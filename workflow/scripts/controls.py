@@ -1,0 +1,79 @@
+"""Score a network on random changes as large as those of the attacks that know it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from advrob import adaptive, compute, job, networks, store
+from advrob.attacks.control import CONTROLS
+from advrob.scoring import predict
+
+
+def main(
+    *,
+    images: str,
+    attacked: list[str],
+    controls: str,
+    model: str,
+    defence: str,
+    model_settings: dict,
+    defence_settings: dict,
+    state: list[str],
+    norms: list[str],
+    limit: int,
+    pattern: str | None,
+    batch_size: int,
+    device: str,
+    seed: int,
+) -> str:
+    """For each file of ``attacked``, measure its changes and score ``{model}/{defence}`` on others.
+
+    The others are the same changes with signs drawn at random, and with their pixels shuffled.
+    """
+    place = compute.device(device)
+    network = networks.build(
+        model,
+        model_settings,
+        defence,
+        defence_settings,
+        state=state,
+        generator=torch.Generator(place),
+        device=place,
+    )
+    with store.read(images, "images/1") as source:
+        ids = store.strings(source["ids"])
+        chosen = adaptive.sample(ids, limit, pattern, seed)
+        originals, labels = store.Rows(source["images"], chosen)[:], source["labels"][:][chosen]
+    names = [ids[number] for number in chosen]
+    correct, farthest = [], []
+    for path, norm in zip(attacked, norms, strict=True):
+        with store.read(path, "images/1") as source:
+            row_of = {name: row for row, name in enumerate(store.strings(source["ids"]))}
+            rows = np.array([row_of[name] for name in names])
+            moved = store.Rows(source["images"], rows)[:]
+        farthest.append(adaptive.distances(originals, moved, norm).max())
+        moves = moved.astype(np.int16) - originals
+        for name, control in CONTROLS.items():
+            draw = np.random.default_rng(compute.number(seed, "controls", path, name))
+            changed = (originals + control(moves, draw)).clip(0, 255).astype(np.uint8)
+            network.defence.generator = compute.generator(
+                seed, "controls", path, name, model, defence, device=place
+            )
+            predicted, _ = predict([network], changed, batch_size=batch_size, device=place)
+            correct.append(predicted[0] == labels)
+    arrays = {
+        "datasets": np.array([Path(path).stem for path in attacked], dtype=object),
+        "controls": np.array(list(CONTROLS), dtype=object),
+        "correct": np.stack(correct).reshape(len(attacked), len(CONTROLS), -1),
+        "farthest": np.array(farthest),
+        "ids": np.array(names, dtype=object),
+    }
+    params = {"model": model, "defence": defence, "norms": norms}
+    with store.write(controls, "controls/1", seed=seed, params=params, source=images) as file:
+        store.put(file, arrays)
+    return f"{model}/{defence}: {arrays['correct'].mean():.1%} right under random changes"
+
+
+if __name__ == "__main__":
+    job.run(main)
