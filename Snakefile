@@ -13,7 +13,12 @@ from workflow.scripts.advrob.configuration import (
     check,
     code_version,
 )
-from workflow.scripts.advrob.configuration import is_fitted, kind_of
+from workflow.scripts.advrob.configuration import (
+    described,
+    is_fitted,
+    members,
+    parts,
+)
 
 min_version("9.0")
 
@@ -31,6 +36,11 @@ EXPERIMENTS = config["experiments"]
 MODELS = EXPERIMENTS["models"]
 
 
+# How many jobs share the images of a score or an attack.
+scattergather:
+    shards=config["shards"],
+
+
 wildcard_constraints:
     model="[a-z0-9_]+",
     defence="[a-z0-9_]+",
@@ -44,6 +54,7 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/defences.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/shards.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

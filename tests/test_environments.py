@@ -40,7 +40,7 @@ def scripts(environment):
     """The scripts of all rules that use an environment."""
     found = set()
     for rules in (ROOT / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"\nrule ", rules.read_text())[1:]:
+        for rule in re.split(r"\n *rule ", rules.read_text())[1:]:
             if f"envs/{environment.name}" in rule and (
                 script := re.search(r'scripts/(\w+)\.py"', rule)
             ):

@@ -99,7 +99,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
             "figure_7",
             {
                 **MODEL,
-                "states": [],
+                "fitted": {"none": [], "downsample": []},
                 "defences": defences,
                 "architecture": "tf_efficientnet_lite0",
                 "heads": heads,

@@ -315,7 +315,7 @@ def test_overlapping_splits_stay_disjoint(original: Path, tmp_path: Path) -> Non
     assert len(made["test"]["ids"]) == 15
     assert len(fitted) == 6
     assert not fitted & set(made["test"]["ids"])
-    assert made["fit"]["params"]["photographs"] == 6
+    assert made["fit"]["params"]["drawn"] == 6
     # They are no candidates at all, which is why a draw can be met in full.
     assert made["fit"]["params"]["duplicates"] == 0
 
@@ -369,7 +369,7 @@ def test_skipping_broken_photographs(tree: Path, tmp_path: Path, capsys: Any) ->
     assert not list((tmp_path / "made").iterdir())
     made = make(tmp_path, tree, broken="skip")["test"]
     assert len(made["ids"]) == len(made["images"]) == 7
-    assert made["params"]["skipped"] == 2
+    assert made["params"]["drawn"] == 9
     assert "; 2 skipped" in made["said"]
     said = capsys.readouterr().out
     assert f"skipped: val/{CLASSES[0]}/{CLASSES[0]}_1.JPEG: cannot be decoded" in said

@@ -36,6 +36,7 @@ def rule(monkeypatch, tmp_path):
         params=Named(seed=3, code="abc"),
         input=Named(images="in.h5"),
         output=Named(scores="out.h5"),
+        resources=Named(mem_mb=1000),
         log=[str(tmp_path / "log")],
         rule="score",
         threads=1,

@@ -95,6 +95,14 @@ def test_all_is_every_table_and_figure(folder):
     assert every == planned(folder, *TABLES, *FIGURES)
 
 
+def test_a_chain_needs_what_its_members_learned(folder):
+    chain = {"defences": {"both": {"kind": "chain", "defences": ["pca", "noise"]}}}
+    (folder / "chain.yaml").write_text(yaml.safe_dump(chain))
+    target = "results/scores/original/efficientnet_lite0/both.h5"
+    jobs = planned(folder, target, "--configfile", folder / "chain.yaml")
+    assert jobs == IMAGES | {"original": 1, "defence": 1, "score": 1}
+
+
 def test_a_mistake_is_told_without_a_stack_trace(folder):
     done = snakemake(folder, "-n", "--configfile", write(folder, {"defences": {"blurr": {}}}))
     assert done.returncode != 0

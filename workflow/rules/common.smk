@@ -1,4 +1,4 @@
-# What several rules share: how a network is described to a job, and what a job may use.
+# What several rules share: how a network is described to a job, and what a job does and may use.
 
 
 # Parts of a network -----------------------------------------------------------------------------
@@ -6,14 +6,27 @@
 
 def settings_of(part):
     """The configuration of the wildcard's model or defence, the smallest slice that a job needs."""
-    return lookup(dpath=f"{part}s/{{{part}}}", within=config)
+
+    def settings(wildcards):
+        if part == "model":
+            return config["models"][wildcards.model]
+        return described(config, wildcards.defence)
+
+    return settings
+
+
+def states(defence):
+    """The files of a defence's fitted parts, in order."""
+    return [
+        f"results/defences/shared/{member}.h5"
+        for member in members(config, defence)
+        if is_fitted(config, member)
+    ]
 
 
 def state(wildcards):
-    """The file of a fitted defence; nothing for the others."""
-    if is_fitted(config, wildcards.defence):
-        return f"results/defences/shared/{wildcards.defence}.h5"
-    return []
+    """The files of the fitted parts of the wildcard's defence."""
+    return states(wildcards.defence)
 
 
 def weights(wildcards):
@@ -26,10 +39,25 @@ def code(script, *modules):
 
     def version(wildcards):
         defence = getattr(wildcards, "defence", "none")
-        kind = kind_of(defence, config["defences"].get(defence, {}))
-        return code_version(script, f"defences.{kind}", *modules)
+        return code_version(script, *parts(config, defence), *modules)
 
     return version
+
+
+# Shards -----------------------------------------------------------------------------------------
+
+SHARDS = config["shards"]
+
+
+def piece(path):
+    """The name of what one job makes of ``path``: all of it, or a shard where there are several."""
+    stem, dot, suffix = path.rpartition(".")
+    return path if SHARDS == 1 else f"{stem}/{{scatteritem}}{dot}{suffix}"
+
+
+def shard(path):
+    """`piece` of an output. Shards are gathered into ``path`` and are not kept."""
+    return path if SHARDS == 1 else temp(piece(path))
 
 
 # Resources --------------------------------------------------------------------------------------
@@ -58,13 +86,13 @@ def megabytes(files):
     return sum(Path(file).stat().st_size for file in files) / 1e6
 
 
-def image_count(file):
-    """How many images a file of images holds, nearly: it holds little else."""
-    return megabytes(file) * 1e6 / NUMBERS
+def image_count(file, shards=1):
+    """How many images of a file are a job's, nearly: it holds little else."""
+    return megabytes(file) * 1e6 / NUMBERS / shards
 
 
 def photographs_need(wildcards, input):
-    return sizing.photographs(config["images"])
+    return sizing.photographs(config["images"], SHARDS)
 
 
 def fitting_need(wildcards, input):
@@ -91,7 +119,7 @@ def universal_need(wildcards, input):
 
 def gradient_need(wildcards, input):
     return sizing.gradient(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         iterations=config["perturbations"]["gradient"]["iterations"],
         state=megabytes(input.state),
         **NETWORK,
@@ -100,7 +128,7 @@ def gradient_need(wildcards, input):
 
 def score_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=1,
         state=megabytes(input.state),
         **NETWORK,
@@ -109,7 +137,7 @@ def score_need(wildcards, input):
 
 def sweep_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=len(EXPERIMENTS["noise_magnitudes"]),
         state=0,
         **NETWORK,
@@ -160,11 +188,9 @@ def panels_of(defence):
         model=MODELS[0],
         model_settings=config["models"][MODELS[0]],
         defence=defence,
-        defence_settings=config["defences"][defence],
+        defence_settings=described(config, defence),
         # A few photographs: not worth waiting for a GPU.
         device="cpu",
         seed=config["seed"],
-        code=code_version(
-            "figure_panels", f"defences.{kind_of(defence, config['defences'][defence])}"
-        ),
+        code=code_version("figure_panels", *parts(config, defence)),
     )

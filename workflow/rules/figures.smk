@@ -73,11 +73,9 @@ rule figure_3:
 
 rule figure_7:
     input:
-        states=[
-            f"results/defences/shared/{defence}.h5"
-            for defence in EXPERIMENTS["defences"]
-            if is_fitted(config, defence)
-        ],
+        states=sorted(
+            {file for defence in EXPERIMENTS["defences"] for file in states(defence)}
+        ),
         weights=config["models"][SHOWN].get("weights", []),
     output:
         pdf="results/figures/figure_7.pdf",
@@ -94,10 +92,11 @@ rule figure_7:
         model=SHOWN,
         model_settings=config["models"][SHOWN],
         defences={
-            defence: config["defences"][defence]
+            defence: described(config, defence)
             for defence in EXPERIMENTS["defences"]
             if defence != "none"
         },
+        fitted={defence: states(defence) for defence in EXPERIMENTS["defences"]},
         architecture=MULTITASK,
         heads=TASKS[-1],
         size=config["images"]["size"],
@@ -173,7 +172,7 @@ use rule figure_5 as figure_6 with:
 rule figure_8:
     input:
         **rules.figure_5.input,
-        state=[],
+        state=states("noise"),
         weights=config["models"][SHOWN].get("weights", []),
     output:
         pdf="results/figures/figure_8.pdf",
@@ -195,7 +194,7 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
-        state="results/defences/shared/pca.h5",
+        state=states("pca"),
         weights=config["models"][SHOWN].get("weights", []),
     output:
         pdf="results/figures/figure_9.pdf",
@@ -209,6 +208,10 @@ use rule figure_8 as figure_9 with:
 
 
 use rule figure_8 as figure_10 with:
+    input:
+        **rules.figure_5.input,
+        state=states("downsample"),
+        weights=config["models"][SHOWN].get("weights", []),
     output:
         pdf="results/figures/figure_10.pdf",
         png=figure_report(10, "Universal perturbations"),

@@ -11,12 +11,12 @@ rule images:
             otherwise=[],
         ),
     output:
-        test="results/images/test.h5",
-        fit="results/images/fit.h5",
+        test=shard("results/images/test.h5"),
+        fit=shard("results/images/fit.h5"),
     log:
-        "logs/images.log",
+        piece("logs/images.log"),
     benchmark:
-        "benchmarks/output/images.tsv"
+        piece("benchmarks/output/images.tsv")
     conda:
         "../../envs/images.yaml"
     threads: 4

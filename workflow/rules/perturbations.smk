@@ -94,11 +94,11 @@ rule gradient:
         state=state,
         weights=weights,
     output:
-        dataset="results/datasets/gradient-{model}-{defence}.h5",
+        dataset=shard("results/datasets/gradient-{model}-{defence}.h5"),
     log:
-        "logs/datasets/gradient-{model}-{defence}.log",
+        piece("logs/datasets/gradient-{model}-{defence}.log"),
     benchmark:
-        "benchmarks/output/datasets/gradient-{model}-{defence}.tsv"
+        piece("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 8

@@ -7,11 +7,11 @@ rule score:
         state=state,
         weights=weights,
     output:
-        scores="results/scores/{dataset}/{model}/{defence}.h5",
+        scores=shard("results/scores/{dataset}/{model}/{defence}.h5"),
     log:
-        "logs/scores/{dataset}/{model}/{defence}.log",
+        piece("logs/scores/{dataset}/{model}/{defence}.log"),
     benchmark:
-        "benchmarks/output/scores/{dataset}/{model}/{defence}.tsv"
+        piece("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2
@@ -34,11 +34,11 @@ rule sweep:
         images="results/datasets/{dataset}.h5",
         weights=weights,
     output:
-        sweep="results/scores/{dataset}/{model}/sweep-noise.h5",
+        sweep=shard("results/scores/{dataset}/{model}/sweep-noise.h5"),
     log:
-        "logs/scores/{dataset}/{model}/sweep-noise.log",
+        piece("logs/scores/{dataset}/{model}/sweep-noise.log"),
     benchmark:
-        "benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv"
+        piece("benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2

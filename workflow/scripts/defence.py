@@ -4,6 +4,7 @@ from pathlib import Path
 
 from advrob import compute, defences, job, store
 from advrob.configuration import kind_of, parameters_of
+from advrob.errors import UserError
 
 
 def main(
@@ -15,15 +16,31 @@ def main(
     device: str,
     seed: int,
     checkpoint: Path,
+    memory: int,
 ) -> str:
-    """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
+    """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``.
+
+    Raises:
+        UserError: that needs more than the bytes of ``memory`` that are given.
+    """
+    place = compute.device(device)
     fitted = defences.defence_class(kind_of(defence, settings))(**parameters_of(settings))
     params = {"defence": defence, **settings}
     with store.read(images, "images/1") as source:
-        print(f"fitting {defence} to {len(source['images'])} images on {compute.device(device)}")
+        pixels = source["images"]
+        needed = fitted.memory(pixels.shape)
+        more = f"--set-resources defence:mem_mb={2 * needed // 10**6}"
+        if place.type == "cpu" and needed > memory:
+            raise UserError(
+                f"defences.{defence}: fitting it to {len(pixels)} images needs "
+                f"{store.readable(needed)} of memory at least, and the job may use "
+                f"{store.readable(memory)}. Fit on fewer images (images.fit), make the defence "
+                f"smaller, or give the job more: {more}"
+            )
+        print(f"fitting {defence} to {len(pixels)} images on {place}")
         arrays = fitted.fit(
-            source["images"],
-            device=compute.device(device),
+            pixels,
+            device=place,
             generator=compute.generator(seed, "defence", defence),
             checkpoint=checkpoint,
         )

@@ -1,6 +1,5 @@
 """Figure 7: the paper's models, as the configuration has them."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ BATCH = 5
 
 def main(
     *,
-    states: list[str],
+    fitted: dict[str, list[str]],
     model: str,
     model_settings: dict,
     defences: dict[str, dict[str, Any]],
@@ -30,7 +29,7 @@ def main(
     """Draw a model behind each defence, and those that are to be robust by their training.
 
     Args:
-        states: the files of those defences that are fitted; a file's stem is its defence's name.
+        fitted: name of a defence -> the files of its fitted parts.
         model: the model's name in the configuration.
         model_settings: its entry there.
         defences: name -> entry in the configuration.
@@ -43,12 +42,11 @@ def main(
     """
     place = compute.device(device)
     images = torch.zeros(BATCH, 3, size, size, device=place)
-    files = {Path(state).stem: state for state in states}
     codes = {}
     for name, settings in defences.items():
         generator = compute.generator(0, "figure", name, device=place)
         defence = networks.build_defence(
-            name, settings, state=files.get(name), generator=generator, device=place
+            name, settings, state=fitted[name], generator=generator, device=place
         )
         codes[name] = diagrams.narrowest(defence, images)
     (classifier,) = diagrams.trace(models.build(model, model_settings, place), images, depth=0)

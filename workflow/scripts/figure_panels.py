@@ -13,7 +13,7 @@ def main(
     attacked: str,
     scores_original: str,
     scores_attacked: str,
-    state: str,
+    state: list[str],
     model: str,
     model_settings: dict,
     defence: str,

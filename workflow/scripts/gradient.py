@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from advrob import compute, job, models, networks, store
+from advrob import compute, job, models, networks, sharding, store
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.pixels import to_tensor, to_uint8
 from advrob.resuming import resumed
@@ -20,14 +20,15 @@ def main(
     defence: str,
     model_settings: dict,
     defence_settings: dict,
-    state: str,
+    state: list[str],
     settings: dict,
     batch_size: int,
     device: str,
     seed: int,
     checkpoint: Path,
+    scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Attack ``{model}/{defence}`` with each image of the file ``images`` into ``dataset``."""
+    """Attack ``{model}/{defence}`` with each image, or those of a shard, of the file ``images``."""
     place = compute.device(device)
     network = networks.build(
         model,
@@ -47,35 +48,50 @@ def main(
         **settings,
     }
     with store.read(images, "images/1") as source:
-        pixels, labels = source["images"], torch.from_numpy(source["labels"][:])
+        part = sharding.part(scatteritem, len(source["images"]), batch_size)
+        pixels = source["images"]
+        labels, classes = source["labels"][:], store.strings(source["classes"])
+        ids = store.strings(source["ids"][part])
         # The same targets against every network, so that cross-tests compare like with like.
-        targets = random_targets(labels, len(source["classes"]), compute.generator(seed, "targets"))
-
-        def attack(part: slice) -> np.ndarray:
-            # Drawn anew for each batch, so that a resumed job draws what a whole one would.
-            network.defence.generator = compute.generator(
-                seed, "gradient", model, defence, part.start, device=place
-            )
-            moved = targeted(
-                network, to_tensor(pixels[part], place), targets[part].to(place), **settings
-            )
-            return to_uint8(moved)
-
-        print(f"{len(pixels)} images against {model}/{defence} on {place}")
-        attacked = resumed(attack, pixels.shape, batch_size=batch_size, checkpoint=checkpoint)
-        # Its own draw, so that it is the same after whatever was resumed.
-        network.defence.generator = compute.generator(
-            seed, "gradient", model, defence, "hits", device=place
+        targets = random_targets(
+            torch.from_numpy(labels), len(classes), compute.generator(seed, "targets")
         )
-        exact = models.Network(network.defence, network.model, mixed=False)
-        predicted, _ = predict([exact], attacked, batch_size=batch_size, device=place)
-        hit_rate = float((predicted[0] == targets.numpy()).mean())
-        with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
-            store.put(file, {"images": attacked, "targets": targets.numpy()})
-            for name in ("labels", "ids", "classes"):
-                source.copy(name, file)
-            file.attrs["hit_rate"] = hit_rate
-    return f"{model}/{defence}: {hit_rate:.1%} of the images reach their target"
+
+        def reseed(*identity: str | int) -> None:
+            # Drawn anew for each batch, so that resumed jobs and shards draw what a whole one does.
+            network.defence.generator = compute.generator(
+                seed, "gradient", model, defence, *identity, device=place
+            )
+
+        def attack(rows: slice) -> np.ndarray:
+            reseed(rows.start)
+            batch = to_tensor(pixels[rows], place)
+            return to_uint8(targeted(network, batch, targets[rows].to(place), **settings))
+
+        print(f"{len(ids)} images against {model}/{defence} on {place}")
+        shape = (len(ids), *pixels.shape[1:])
+        attacked = resumed(attack, shape, part.start, batch_size=batch_size, checkpoint=checkpoint)
+    exact = models.Network(network.defence, network.model, mixed=False)
+    predicted, _ = predict(
+        [exact],
+        attacked,
+        batch_size=batch_size,
+        device=place,
+        reseed=lambda start: reseed("hits", part.start + start),
+    )
+    reached = predicted[0] == targets[part].numpy()
+    arrays = {
+        "images": attacked,
+        "labels": labels[part],
+        "ids": ids,
+        "classes": classes,
+        "targets": targets[part].numpy(),
+        "reached": reached,
+    }
+    with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
+        store.put(file, arrays)
+        file.attrs["hit_rate"] = reached.mean()
+    return f"{model}/{defence}: {reached.mean():.1%} of the images reach their target"
 
 
 if __name__ == "__main__":

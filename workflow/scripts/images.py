@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from advrob import sharding
 from advrob.images import extract
 from advrob.job import run
 
@@ -14,13 +15,14 @@ def main(
     settings: dict[str, Any],
     seed: int,
     archive: str | list[str] = "",
+    scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Make both files of images; see `advrob.images.extract`.
+    """Make both files of images, or a shard of each; see `advrob.images.extract`.
 
     ``archive`` is the downloaded one that takes the place of a root that is not set, if any is.
     """
     root = root or str(archive or "")
-    return extract(test=test, fit=fit, root=root, settings=settings, seed=seed)
+    return extract(test=test, fit=fit, root=root, settings=settings, seed=seed, shard=scatteritem)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Score one network on one data set."""
 
-from advrob import compute, job, networks, store
+import torch
+
+from advrob import compute, job, networks, sharding, store
 from advrob.scoring import predict
 
 
@@ -13,12 +15,13 @@ def main(
     defence: str,
     model_settings: dict,
     defence_settings: dict,
-    state: str,
+    state: list[str],
     batch_size: int,
     device: str,
     seed: int,
+    scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Predict every image of the file ``images`` with ``{model}/{defence}`` into ``scores``."""
+    """Predict each image, or those of a shard, of the file ``images`` by ``{model}/{defence}``."""
     place = compute.device(device)
     network = networks.build(
         model,
@@ -26,15 +29,27 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=compute.generator(seed, "score", dataset, model, defence, device=place),
+        generator=torch.Generator(place),
         device=place,
     )
+
+    def reseed(start: int) -> None:
+        network.defence.generator = compute.generator(
+            seed, "score", dataset, model, defence, start, device=place
+        )
+
     with store.read(images, "images/1") as source:
-        print(f"{len(source['images'])} images of {dataset} through {model}/{defence} on {place}")
-        labels = source["labels"][:]
-        ids = store.strings(source["ids"])
+        part = sharding.part(scatteritem, len(source["images"]), batch_size)
+        labels = source["labels"][part]
+        ids = store.strings(source["ids"][part])
+        print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
         predicted, confidence = predict(
-            [network], source["images"], batch_size=batch_size, device=place
+            [network],
+            source["images"],
+            batch_size=batch_size,
+            device=place,
+            part=part,
+            reseed=reseed,
         )
     predicted, confidence = predicted[0], confidence[0]
     correct = predicted == labels

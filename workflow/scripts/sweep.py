@@ -1,8 +1,9 @@
 """Score a model behind uniform noise of several magnitudes on one data set."""
 
 import numpy as np
+import torch
 
-from advrob import compute, defences, job, models, store
+from advrob import compute, defences, job, models, sharding, store
 from advrob.scoring import predict
 
 
@@ -17,22 +18,35 @@ def main(
     batch_size: int,
     device: str,
     seed: int,
+    scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Predict the file ``images`` behind noise within each magnitude, in units of 1/255."""
+    """Predict ``images``, or a shard, behind noise within each magnitude, in units of 1/255."""
     place = compute.device(device)
     classifier = models.build(model, model_settings, place)
     networks = []
     for magnitude in magnitudes:
-        generator = compute.generator(seed, "sweep", dataset, model, magnitude, device=place)
         bounds = {"minimum": -magnitude, "maximum": magnitude}
-        noise = defences.build("noise", bounds, generator=generator, device=place)
+        noise = defences.build("noise", bounds, generator=torch.Generator(place), device=place)
         networks.append(models.Network(noise, classifier, mixed=False))
+
+    def reseed(start: int) -> None:
+        for network, magnitude in zip(networks, magnitudes, strict=True):
+            network.defence.generator = compute.generator(
+                seed, "sweep", dataset, model, magnitude, start, device=place
+            )
+
     with store.read(images, "images/1") as source:
+        part = sharding.part(scatteritem, len(source["images"]), batch_size)
         predicted, confidence = predict(
-            networks, source["images"], batch_size=batch_size, device=place
+            networks,
+            source["images"],
+            batch_size=batch_size,
+            device=place,
+            part=part,
+            reseed=reseed,
         )
-        correct = predicted == source["labels"][:]
-        ids = store.strings(source["ids"])
+        correct = predicted == source["labels"][part]
+        ids = store.strings(source["ids"][part])
     arrays = {
         "magnitudes": np.asarray(magnitudes, np.float64),
         "predicted": predicted,

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from advrob import compute, job, networks, store
 from advrob.attacks.universal import universal
 from advrob.attacks.universal_gradient import universal_gradient
@@ -20,7 +22,7 @@ def main(
     defence: str,
     model_settings: dict,
     defence_settings: dict,
-    state: str,
+    state: list[str],
     settings: dict,
     batch_size: int,
     device: str,
@@ -55,8 +57,8 @@ def main(
         store.read(images, "images/1") as own,
         store.read(held_out, "images/1") as others,
     ):
-        limit = settings.get("images")
-        pixels = own["images"][:limit] if limit else own["images"]
+        # Not read here: their number is the user's, the memory is not.
+        pixels = store.Rows(own["images"], np.arange(len(own["images"]))[: settings.get("images")])
         print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
         found = METHODS[settings["method"]](
             network,

@@ -75,6 +75,29 @@ def is_fitted(config: Mapping[str, Any], defence: str) -> bool:
     return defence_kind(kind_of(defence, config["defences"][defence])).fitted
 
 
+def members(config: Mapping[str, Any], defence: str) -> list[str]:
+    """The configured defences that images pass: a chain's members in order, or just this one."""
+    entry = config["defences"][defence]
+    return list(entry["defences"]) if kind_of(defence, entry) == "chain" else [defence]
+
+
+def described(config: Mapping[str, Any], defence: str) -> dict[str, Any]:
+    """A configured defence's entry; a chain's with its members' entries in place of their names."""
+    entry = dict(config["defences"][defence])
+    if kind_of(defence, entry) == "chain":
+        entry["defences"] = [
+            {"kind": kind_of(member, config["defences"][member]), **config["defences"][member]}
+            for member in entry["defences"]
+        ]
+    return entry
+
+
+def parts(config: Mapping[str, Any], defence: str) -> list[str]:
+    """The library's modules that a configured defence consists of."""
+    names = dict.fromkeys([defence, *members(config, defence)])
+    return [f"defences.{kind_of(name, config['defences'][name])}" for name in names]
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Refuse names that do not exist and parameters that a defence does not have.
 
@@ -97,6 +120,7 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigurationError(
                 f"defences.{name}: parameter {', '.join(missing)} is missing; {kind} needs it."
             )
+    _chains(config["defences"])
     universal = config["perturbations"]["universal"]
     for method, keys in METHOD_KEYS.items():
         if universal["method"] != method and (foreign := sorted(keys & universal.keys())):
@@ -131,6 +155,14 @@ def check(config: Mapping[str, Any]) -> None:
             )
     for model in experiments["models"]:
         _dataset(experiments["universal"].format(model=model), config)
+
+
+def _chains(defences: Mapping[str, Mapping[str, Any]]) -> None:
+    chains = {name for name, entry in defences.items() if kind_of(name, entry) == "chain"}
+    for chain in sorted(chains):
+        for member in defences[chain]["defences"]:
+            what = "a defence that can be a member (chains cannot)"
+            _known(f"defences.{chain}.defences", member, defences.keys() - chains, what)
 
 
 def _dataset(name: str, config: Mapping[str, Any]) -> None:

@@ -129,12 +129,18 @@ def narrowest(module: nn.Module, images: Tensor) -> tuple[int, ...]:
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             result = function(*args, **(kwargs or {}))
-            if isinstance(result, Tensor) and result.ndim > 1 and len(result) == len(images):
+            if (
+                isinstance(result, Tensor)
+                and result.requires_grad
+                and result.ndim > 1
+                and len(result) == len(images)
+            ):
                 shapes.append(tuple(result.shape[1:]))
             return result
 
-    with torch.inference_mode(), Watch():
-        module(images)
+    # What is drawn or looked up does not depend on the images, and is no part of their way.
+    with Watch():
+        module(images.clone().requires_grad_())
     return min(shapes, key=math.prod)
 
 
@@ -314,7 +320,7 @@ class Drawing:
         for number, (name, (settings, code)) in enumerate(defences.items()):
             y = top - row * (number + 0.5)
             about = [name.replace("_", " ")]
-            if options := [f"{key} {value}" for key, value in settings.items() if key != "kind"]:
+            if options := [_option(*item) for item in settings.items() if item[0] != "kind"]:
                 text = ", ".join(options).replace("_", " ")
                 about.append(shorten(text, 50, placeholder=" …"))
             share = math.prod(code) / math.prod(shape)
@@ -408,6 +414,13 @@ def count(parameters: int) -> str:
         if parameters >= unit:
             return f"{parameters / unit:#.3g}".rstrip(".") + f"{suffix} parameters"
     return f"{parameters} parameters"
+
+
+def _option(key: str, value: Any) -> str:
+    """A defence's parameter for a reader; a chain's members by their kinds."""
+    if key == "defences":
+        return " → ".join(member["kind"] for member in value)
+    return f"{key} {value}"
 
 
 def _units(module: nn.Module, depth: int | None, path: str = "") -> list[tuple[str, nn.Module]]:

@@ -1,7 +1,8 @@
 """What the autoencoders' training shares: held-out images, varied images, going on after a cut."""
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,18 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advrob import store
 from advrob.defences import Images
 from advrob.errors import UserError
 from advrob.job import progress
 from advrob.pixels import to_tensor
+from advrob.resuming import keep, kept
+from advrob.store import Rows
 
 # The share of the images that measures the error and is not learned from.
 HELD_OUT = 0.05
 # Varied images are shifted by up to this share of their side.
 SHIFT = 1 / 28
-# Images read from a file at a time.
-BLOCK = 512
+# How often training writes its checkpoint, and so the most that it loses when it is killed. With
+# the paper's 5,964 hidden units that is 5 GB each time.
+CHECKPOINT_SECONDS = 300.0
 
 
 def check_positive(defence: str, name: str, value: float) -> None:
@@ -36,9 +39,7 @@ def check_positive(defence: str, name: str, value: float) -> None:
         )
 
 
-def split(
-    images: Images, generator: torch.Generator, defence: str
-) -> tuple[np.ndarray, np.ndarray]:
+def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Rows, Rows]:
     """Divide images at random into those to learn from and those to measure the error on.
 
     Args:
@@ -47,7 +48,7 @@ def split(
         defence: its kind, for the message.
 
     Returns:
-        The two parts, each in stored order, in memory.
+        The two parts, each in stored order.
 
     Raises:
         UserError: there are too few images to divide.
@@ -60,11 +61,7 @@ def split(
     held_out = np.zeros(n, dtype=bool)
     held_out[torch.randperm(n, generator=generator)[: max(1, round(n * HELD_OUT))]] = True
 
-    def part(chosen: np.ndarray) -> np.ndarray:
-        blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
-        return np.concatenate([images[block][chosen[block]] for block in blocks])
-
-    return part(~held_out), part(held_out)
+    return Rows(images, np.flatnonzero(~held_out)), Rows(images, np.flatnonzero(held_out))
 
 
 def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) -> Tensor:
@@ -104,11 +101,28 @@ class Learner(Protocol):
             The sum of the squared errors before the step.
         """
 
-    def error(self, images: np.ndarray) -> float:
+    def error(self, images: Images) -> float:
         """The mean squared error per pixel and channel, pixels in [0, 1], of 8-bit images."""
 
     def state(self) -> dict[str, Any]:
         """All that changes while learning: tensors, numbers, and dictionaries of them."""
+
+
+@dataclass
+class Position:
+    """Where training stands.
+
+    Attributes:
+        curve: what `Training.run` gives, so far.
+        order: in which the current epoch takes the images; None between epochs.
+        steps: how many of the epoch's are done.
+        error: the sum of their mean squared errors.
+    """
+
+    curve: list[list[float]] = field(default_factory=list)
+    order: Tensor | None = None
+    steps: int = 0
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,15 +161,15 @@ class Training:
     def run(
         self,
         learner: Learner,
-        images: np.ndarray,
-        held_out: np.ndarray,
+        images: Images,
+        held_out: Images,
         saved: Mapping[str, Any],
         *,
         device: torch.device,
         generator: torch.Generator,
         checkpoint: Path,
     ) -> np.ndarray:
-        """Train on varied images, keeping what is needed to go on in a file after each epoch.
+        """Train on varied images, keeping what is needed to go on in a file every few minutes.
 
         Args:
             learner: changed in place.
@@ -170,36 +184,40 @@ class Training:
             ``(epochs, 2)`` mean squared errors per pixel and channel: during the epoch on the
             varied images, and after it on the held-out ones.
         """
-        curve: list[list[float]] = saved.get("curve", [])
+        at = Position(**saved.get("position", {}))
         size = min(self.batch_size, len(images))
         steps = len(images) // size
-        for epoch in range(len(curve), self.epochs):
+        last = time.monotonic()
+
+        def save() -> None:
+            state = {"generator": generator.get_state(), "learner": learner.state()}
+            keep(checkpoint, {"position": vars(at), **state})
+
+        for epoch in range(len(at.curve), self.epochs):
+            if at.order is None:
+                at.order = torch.randperm(len(images), generator=generator)
             # Batches of one size: what is left of the random order waits for another epoch.
-            order = torch.randperm(len(images), generator=generator)[: steps * size]
-            squares = 0.0
-            batches = progress(order.view(steps, size), f"epoch {epoch + 1}", steps)
-            for step, chosen in enumerate(batches, start=epoch * steps):
+            batches = at.order.cpu()[: steps * size].view(steps, size)[at.steps :]
+            for chosen in progress(batches, f"epoch {epoch + 1}", len(batches)):
                 batch = torch.from_numpy(images[chosen.numpy()])
                 clean = to_tensor(vary(batch, generator, self.crop).numpy(), device)
                 noisy = clean
                 if self.noise:
                     noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
                     noisy = clean + noise.to(device)
-                rate = self.learning_rate * (1 - step / (self.epochs * steps))
-                squares += learner.step(clean, noisy, rate)
-            error = squares / (steps * clean.numel())
-            curve.append([error, learner.error(held_out)])
-            print("epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *curve[-1]))
-            with store.replacing(checkpoint) as temporary:
-                torch.save(
-                    {
-                        "curve": curve,
-                        "generator": generator.get_state(),
-                        "learner": learner.state(),
-                    },
-                    temporary,
+                done = (epoch * steps + at.steps) / (self.epochs * steps)
+                at.error += (
+                    learner.step(clean, noisy, self.learning_rate * (1 - done)) / clean.numel()
                 )
-        return np.array(curve)
+                at.steps += 1
+                if time.monotonic() - last >= CHECKPOINT_SECONDS:
+                    save()
+                    last = time.monotonic()
+            at.curve.append([at.error / steps, learner.error(held_out)])
+            at.order, at.steps, at.error = None, 0, 0.0
+            print("epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *at.curve[-1]))
+            save()
+        return np.array(at.curve)
 
 
 def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
@@ -207,9 +225,9 @@ def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -
 
     Training that was cut therefore ends as if it had not been.
     """
-    if not checkpoint.exists():
-        return {}
-    saved: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    generator.set_state(saved["generator"].cpu())
-    print(f"going on after {len(saved['curve'])} epochs", flush=True)
+    saved = kept(checkpoint, device)
+    if saved:
+        generator.set_state(saved["generator"].cpu())
+        done = len(saved["position"]["curve"])
+        print(f"going on in epoch {done + 1}, {saved['position']['steps']} steps done", flush=True)
     return saved

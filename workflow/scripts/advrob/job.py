@@ -1,21 +1,33 @@
-"""What every job needs: its arguments, its log, its checkpoint and its progress."""
+"""What every job needs: its arguments, its log, its checkpoint, its limits and its progress."""
 
 import contextlib
+import fcntl
 import hashlib
 import inspect
 import json
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from types import FrameType
+from typing import IO, Any, TypeVar
 
 from advrob.errors import UserError
 
 T = TypeVar("T")
+
+# Seconds to wait for another job with the same output: one that was cancelled needs some to end,
+# and a network file system some to notice that a job's machine is gone.
+PATIENCE = 120.0
+
+
+class StoppedError(BaseException):
+    """The job was told to end. No `Exception`, so that nothing but clearing up comes in between."""
 
 
 def run(main: Callable[..., str | None]) -> None:
@@ -23,18 +35,21 @@ def run(main: Callable[..., str | None]) -> None:
 
     Names in the rule are names of ``main``'s keywords; what ``main`` does not name (the code's
     version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
-    of the rule's parameters and inputs. Everything printed goes to the rule's log, between the
-    machine and the number of threads in the first line and the sentence that ``main`` returns in
-    the last. A `UserError` ends the job with its message alone. Snakemake has told
-    PyTorch and NumPy the number of threads before they are imported.
+    of the rule's parameters and inputs, and one that names ``memory`` the bytes that it may use.
+    Everything printed goes to the rule's log, between the machine and the number of threads in the
+    first line and the sentence that ``main`` returns in the last. What is not the code's mistake
+    ends the job with a sentence alone: a `UserError`, too little memory, a signal to end.
+
+    Snakemake has told PyTorch and NumPy the number of threads before they are imported.
     """
     snakemake = sys.modules["__main__"].snakemake
-    given: dict[str, Any] = {}
+    memory = _memory(snakemake.resources)
+    given: dict[str, Any] = {"memory": memory}
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
         given.update(dict(part.items()))
     keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
     started = time.monotonic()
-    with _logging(snakemake.log[0] if snakemake.log else None):
+    with _logging(snakemake.log[0] if snakemake.log else None), _stopping():
         print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
         try:
             if "checkpoint" in inspect.signature(main).parameters:
@@ -45,7 +60,14 @@ def run(main: Callable[..., str | None]) -> None:
                 found = main(**keywords)
         except UserError as error:
             _fail(f"error: {error}")
-        except Exception:
+        except StoppedError:
+            _fail(
+                f"error: rule {snakemake.rule} was told to end (SIGTERM: cancelled, pre-empted or "
+                "out of time). Run the same command again; what has a checkpoint goes on from it."
+            )
+        except Exception as error:
+            if _is_out_of_memory(error):
+                _fail(_out_of_memory(error, snakemake.rule, memory, given.get("batch_size")))
             _fail(f"error: rule {snakemake.rule} failed:\n{traceback.format_exc()}")
         print(f"{found or 'done'} ({time.monotonic() - started:.1f} s)", flush=True)
 
@@ -55,6 +77,49 @@ def _place() -> str:
     node = os.environ.get("SLURMD_NODENAME", platform.node())
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Let SIGTERM raise an exception, so that temporary files are removed and the log says why."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise StoppedError
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _memory(resources: Any) -> int:
+    """Bytes that the job may use: what its rule asks for, but not more than the machine has."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    asked = resources.get("mem_mb")
+    return min(installed, asked * 10**6) if asked else installed
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch, which is not imported here, raises a RuntimeError on a CPU as on a GPU.
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(text in str(error) for text in ("out of memory", "can't allocate memory"))
+    )
+
+
+def _out_of_memory(error: Exception, rule: str, memory: int, batch_size: int | None) -> str:
+    smaller = (
+        f"Lower batch_size, which is {batch_size}"
+        if batch_size
+        else "Use fewer images (images.fit), or a smaller defence or batch_size of its entry"
+    )
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    return (
+        f"error: rule {rule} is out of memory ({reason}). It may use {memory // 10**6} MB of the "
+        f"machine's. {smaller}, or give it more: --set-resources {rule}:mem_mb="
+        f"{2 * memory // 10**6}; on a GPU, only the former helps."
+    )
 
 
 def _fail(message: str) -> None:
@@ -82,15 +147,76 @@ def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
     """A file beside ``output`` for a long job to go on from; removed when the block succeeds.
 
     Its name depends on the parameters and on the inputs' sizes and times: after a change of either,
-    a job starts anew instead of going on from what no longer fits.
+    a job starts anew instead of going on from what no longer fits. Only one job at a time goes on
+    with an output.
+
+    Raises:
+        UserError: another one still makes this output.
     """
     states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in inputs]
     identity = json.dumps([params, states], sort_keys=True).encode()
     target = Path(output)
     target.parent.mkdir(parents=True, exist_ok=True)
-    yield target.with_name(f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint")
-    for file in target.parent.glob(f".{target.name}.*.checkpoint"):
-        file.unlink()
+    name = f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint"
+    with _alone(target):
+        yield target.with_name(name)
+        forget(target)
+
+
+def forget(output: str | Path) -> None:
+    """Remove all that attempts at ``output``, whole or in shards, have kept to go on from."""
+    output = Path(output)
+    kept = output.parent.glob(f".{output.name}.*.checkpoint")
+    # Where a killed job was writing its checkpoint.
+    halves = output.parent.glob(f"..{output.name}.*.checkpoint.*.tmp")
+    shards = output.with_suffix("").glob(".*.checkpoint*")
+    for file in chain(kept, halves, shards):
+        file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """Keep out other jobs with this output, which would write into the same checkpoint.
+
+    After Snakemake was killed its jobs may go on while a new Snakemake starts them again. The lock
+    ends with the process, however that ends.
+    """
+    path = output.with_name(f".{output.name}.lock")
+    started = time.monotonic()
+    while (lock := _lock(path)) is None:
+        if time.monotonic() - started >= PATIENCE:
+            owner = path.read_text(encoding="utf-8") or "another job"
+            raise UserError(
+                f"{output}: {owner} is still making this file. Wait until it has ended, or cancel "
+                "it (scancel, kill), and run the same command again."
+            )
+        time.sleep(1)
+    with lock:
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> IO[str] | None:
+    """The file, locked until it is closed; None if another process has it."""
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError as error:
+        print(f"{path}: no locks here ({error}). See to it that no other job makes this output.")
+        return file
+    if os.fstat(file.fileno()).st_nlink == 0:
+        # Its owner ended, and removed it, since it was opened.
+        file.close()
+        return None
+    return file
 
 
 def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> Iterator[T]:

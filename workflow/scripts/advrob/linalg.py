@@ -16,7 +16,8 @@ from torch.nn import functional
 from advrob.defences import Images
 from advrob.errors import UserError
 
-# Bytes that one of these functions holds of images or of a result at a time.
+# Bytes that one of these functions holds of images or of a result at a time. Not what the job was
+# given: sums over other blocks are rounded otherwise, and results do not depend on the machine.
 BUDGET = 2 * 2**30
 # Images to a tile of the Gram matrix: large enough for full speed, small enough that the diagonal
 # tiles, of which half is superfluous, are few.

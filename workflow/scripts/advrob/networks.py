@@ -1,12 +1,12 @@
 """A job's network: the configured model behind the configured defence, with its fitted state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from advrob import defences, models, store
-from advrob.configuration import kind_of, parameters_of
+from advrob.configuration import defence_kind, kind_of, parameters_of
 
 
 def build(
@@ -15,7 +15,7 @@ def build(
     defence: str,
     defence_settings: Mapping[str, Any],
     *,
-    state: str | None,
+    state: Sequence[str],
     generator: torch.Generator,
     device: torch.device,
     mixed: bool = False,
@@ -26,8 +26,8 @@ def build(
         model: the model's name in the configuration.
         model_settings: its entry there.
         defence: the defence's name in the configuration.
-        defence_settings: its entry there.
-        state: the file with the defence's fitted state, if it has one.
+        defence_settings: its entry there; a chain's with its members' entries instead of names.
+        state: the files with the state of what is fitted: none, one, or those of a chain's members.
         generator: what a stochastic defence draws from.
         device: where the network runs.
         mixed: see `advrob.models.Network`.
@@ -42,14 +42,20 @@ def build_defence(
     name: str,
     settings: Mapping[str, Any],
     *,
-    state: str | None,
+    state: Sequence[str],
     generator: torch.Generator,
     device: torch.device,
 ) -> defences.Defence:
     """Build a configured defence; the arguments are those of `build`."""
-    kind = kind_of(name, settings)
-    parameters = parameters_of(settings)
-    if not state:
-        return defences.build(kind, parameters, generator=generator, device=device)
-    with store.read(state, "state/1") as file:
-        return defences.build(kind, parameters, state=file, generator=generator, device=device)
+    files = iter(state)
+
+    def built(name: str, settings: Mapping[str, Any]) -> defences.Defence:
+        kind, parameters = kind_of(name, settings), parameters_of(settings)
+        if kind == "chain":
+            parameters["defences"] = [built("chain", member) for member in parameters["defences"]]
+        if not defence_kind(kind).fitted:
+            return defences.build(kind, parameters, generator=generator, device=device)
+        with store.read(next(files), "state/1") as file:
+            return defences.build(kind, parameters, state=file, generator=generator, device=device)
+
+    return built(name, settings)

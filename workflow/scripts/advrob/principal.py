@@ -1,8 +1,10 @@
 """Principal components of images: exactly from their inner products, or by a streamed search."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,41 +65,77 @@ def principal(
         UserError: there is no variance.
     """
     if len(images) <= GRAM_LIMIT:
-        found = from_gram(images, mean)
-    else:
-        wanted = SPAN if components is None else int(components * (1 + SURPLUS))
-        found = from_search(images, mean, min(wanted, len(mean)), generator)
-    if found.rank == 0:
-        raise UserError(
-            f"{defence}: the {len(images)} images to fit are all the same, expected some variance. "
-            "Name different images to fit."
-        )
+        return from_gram(images, mean, defence)
+    found = from_search(images, mean, _span(components, len(mean)), generator)
+    _check_variance(found.rank, defence, f"{len(images)} images")
     return found
 
 
-def from_gram(images: Images, mean: Tensor) -> Principal:
+def principal_memory(shape: tuple[int, ...], components: int | None) -> int:
+    """Bytes that `principal` needs for images ``(n, H, W, 3)``, besides what it reads of them."""
+    n, *sides = shape
+    if n <= GRAM_LIMIT:
+        return 32 * n**2  # the matrix, the eigenvectors, a workspace
+    return 8 * _span(components, math.prod(sides)) * math.prod(sides)
+
+
+def _span(components: int | None, d: int) -> int:
+    return min(SPAN if components is None else int(components * (1 + SURPLUS)), d)
+
+
+def from_gram(images: Images, mean: Tensor, defence: str) -> Principal:
     """Solve the eigenproblem of the Gram matrix, n x n, in place of the covariance's, d x d.
 
     With U the centred images as rows, ``U U^T`` has the eigenvalues of ``U^T U``, and ``U^T`` takes
     its eigenvectors to the principal components (Liang et al. 2017, equation 1). The sums of
     products are exact, the decomposition is float64, and only the components are rounded.
 
-    It takes about 32 n^2 bytes and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores.
+    It takes `principal_memory` and a time that grows with n^3: for 10,000 images 3 GiB and a minute
+    or two on two cores, too little for a checkpoint.
     """
-    eigenvalues, eigenvectors = torch.linalg.eigh(linalg.gram(images, mean.device))
-    eigenvalues = eigenvalues.flip(0).clamp_(min=0).div_(255**2)
-    eigenvectors = eigenvectors.flip(1)
-    # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
-    tolerance = eigenvalues[0] * len(images) * torch.finfo(torch.float64).eps
+    eigenvalues, eigenvectors, rank = decompose(
+        linalg.gram(images, mean.device), defence, f"{len(images)} images"
+    )
+    eigenvalues /= 255**2
 
     def components(k: int) -> Iterator[Tensor]:
         # |U^T v|^2 is the eigenvalue.
         unit = eigenvectors[:, :k] / eigenvalues[:k].sqrt()
         return linalg.combine(unit.T.float(), images, mean)
 
-    rank = int((eigenvalues > tolerance).sum())
     return Principal(eigenvalues, eigenvalues.sum().item(), rank, components)
+
+
+def decompose(
+    symmetric: Tensor, defence: str, fitted_to: str, scale: float = 0
+) -> tuple[Tensor, Tensor, int]:
+    """Eigenvalues, falling, of a matrix with no negative ones, its eigenvectors, and its rank.
+
+    Args:
+        symmetric: ``(n, n)`` float64.
+        defence: its kind, for the message.
+        fitted_to: what the matrix was computed from, for the message.
+        scale: how large the numbers were that it is a difference of; their rounding is no rank.
+
+    Raises:
+        UserError: there is no variance.
+    """
+    eigenvalues, eigenvectors = torch.linalg.eigh(symmetric)
+    eigenvalues = eigenvalues.flip(0).clamp(min=0)
+    # numpy.linalg.matrix_rank's tolerance; equal images leave zeros and rounding.
+    epsilon = torch.finfo(torch.float64).eps
+    tolerance = eigenvalues[0].clamp(min=scale) * len(symmetric) * epsilon
+    rank = int((eigenvalues > tolerance).sum())
+    _check_variance(rank, defence, fitted_to)
+    return eigenvalues, eigenvectors.flip(1), rank
+
+
+def _check_variance(rank: int, defence: str, fitted_to: str) -> None:
+    if rank == 0:
+        raise UserError(
+            f"{defence}: the {fitted_to} to fit are all the same, expected some variance. "
+            "Name different images to fit."
+        )
 
 
 def from_search(images: Images, mean: Tensor, span: int, generator: torch.Generator) -> Principal:
@@ -172,3 +210,71 @@ def orthonormal(rows: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
         torch.mm(combinations, rows, out=spare[: len(combinations)])
         rows, spare = spare[: len(combinations)], rows
     return rows, spare
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How many principal components a defence keeps: a share of the variance, or a number.
+
+    Attributes:
+        defence: its kind, for messages.
+        variance: keep the fewest that explain this share, in (0, 1]; 0.99 if neither is given.
+        components: or keep this many.
+    """
+
+    defence: str
+    variance: float | None
+    components: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        if self.variance is not None and self.components is not None:
+            raise UserError(
+                f"{self.defence}: found variance {self.variance} and components "
+                f"{self.components}, expected one of them. Remove the other."
+            )
+        if self.variance is not None and not 0 < self.variance <= 1:
+            raise UserError(
+                f"{self.defence}: variance is {self.variance}, expected a share above 0 and up to "
+                "1. Set it to 0.99, for example."
+            )
+        if self.components is not None and self.components < 1:
+            raise UserError(
+                f"{self.defence}: components is {self.components}, expected at least 1. Raise it."
+            )
+
+    def check(self, rank: int, fitted_to: str) -> None:
+        """Refuse more components than there can be.
+
+        Args:
+            rank: so many.
+            fitted_to: what they are the components of, for the message.
+        """
+        if self.components is not None and self.components > rank:
+            raise UserError(
+                f"{self.defence}: components is {self.components}, but the {fitted_to} to fit span "
+                f"{rank} at most. Lower components to {rank} or less, or fit on more, different "
+                "images."
+            )
+
+    def count(self, cumulative: np.ndarray, rank: int, fitted_to: str) -> int:
+        """The number of components to keep.
+
+        Args:
+            cumulative: share of the variance that the first so many explain.
+            rank: as in `check`.
+            fitted_to: as in `check`.
+
+        Raises:
+            UserError: as in `check`, or all of the components explain too little.
+        """
+        self.check(rank, fitted_to)
+        if self.components is not None:
+            return self.components
+        share = 0.99 if self.variance is None else self.variance
+        if cumulative[-1] < share - 1e-9:  # 1 but for rounding where all components were found
+            raise UserError(
+                f"{self.defence}: variance is {share}, but the {len(cumulative)} components that "
+                f"are searched for explain {cumulative[-1]:.4f}. Lower it, or fit on fewer images."
+            )
+        return min(int(np.searchsorted(cumulative, share)) + 1, rank)

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob import store
 from advrob.attacks.deepfool import deepfool
 from advrob.defences import Images
 from advrob.job import progress
 from advrob.pixels import to_tensor
+from advrob.resuming import keep, kept
 
 # How often a search writes its checkpoint, and so the most that a killed one loses.
 CHECKPOINT_SECONDS = 60.0
@@ -325,8 +325,7 @@ def _save(path: Path, identity: str, generators: list[torch.Generator], state: S
         "generators": [generator.get_state() for generator in generators],
         "search": vars(state),
     }
-    with store.replacing(path) as temporary:
-        torch.save(content, temporary)
+    keep(path, content)
 
 
 def _load(
@@ -335,7 +334,7 @@ def _load(
     """The search that a checkpoint holds, its generators put where they were; None without one."""
     if path is None or not path.exists():
         return None
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = kept(path)
     if content["identity"] != identity:
         print(f"{path}: belongs to another search, which is not gone on from")
         return None

@@ -5,19 +5,20 @@ keyword-only ``__init__`` parameters are its configuration keys.
 """
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.store import Array
+from advrob.store import Array, Rows
 
-# Stored images, 8 bits, (N, H, W, 3): an array in memory or a dataset in a file. Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset
+# Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
+# Slices only.
+Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
 
 
 class Defence(nn.Module):
@@ -30,7 +31,7 @@ class Defence(nn.Module):
     """
 
     # Whether two passes over the same images may differ.
-    stochastic: ClassVar[bool] = False
+    stochastic: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,9 +57,41 @@ class Defence(nn.Module):
         """
         raise NotImplementedError
 
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """Bytes without which `fit` cannot do on a CPU, for images of this shape ``(N, H, W, 3)``.
+
+        Only what grows beyond any batch counts; the sum is a lower bound, for refusing in time.
+        """
+        return 0
+
     def load(self, state: h5py.Group) -> None:
         """Take the arrays that `fit` returned."""
         raise NotImplementedError
+
+    def draw(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Fresh uniform numbers in [0, 1), of the type and on the device of ``like``."""
+        # Drawn where the generator lives, so that a CPU generator gives a GPU the same numbers.
+        where = like.device if self.generator is None else self.generator.device
+        return torch.rand(shape, generator=self.generator, device=where).to(like)
+
+
+def straight_through(value: Tensor, through: Tensor) -> Tensor:
+    """``value``, with the gradient of ``through`` (Bengio et al. 2013).
+
+    For steps without a useful gradient, rounding for one: the backward pass takes them to change
+    nothing.
+    """
+    return _StraightThrough.apply(value, through)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, through: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, gradients[0]
 
 
 def defence_class(kind: str) -> type[Defence]:

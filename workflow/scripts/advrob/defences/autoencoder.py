@@ -13,7 +13,7 @@ from torch.nn import functional
 from advrob import compute, fitting, linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
-from advrob.principal import principal
+from advrob.principal import principal, principal_memory
 from advrob.store import Array
 
 # Share of the past in the running means of the gradients and of their squared lengths.
@@ -112,6 +112,12 @@ class Autoencoder(Defence):
             "reconstruction_error_pca": np.float64(learner.error_pca),
         }
 
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's, or that of the weights and what is kept of each, if it is more."""
+        d = int(np.prod(shape[1:]))
+        seen = (shape[0] - round(shape[0] * fitting.HELD_OUT), *shape[1:])
+        return max(principal_memory(seen, self.hidden), 8 * self.hidden * d)
+
     def load(self, state: h5py.Group) -> None:
         """Take ``weight`` and ``bias_visible``; the hidden bias follows from them."""
         self.register_buffer("centre", linalg.read_matrix(state["bias_visible"]))
@@ -183,7 +189,7 @@ class TiedWeights:
             self.low[rows] = self.weight[rows]
         return squared_error
 
-    def error(self, images: np.ndarray) -> float:
+    def error(self, images: Images) -> float:
         """The mean squared error per pixel and channel of 8-bit images."""
         return mean_squared_error(self.low, images, self.centre)
 
@@ -199,7 +205,7 @@ class TiedWeights:
 
 
 def principal_weights(
-    hidden: int, images: np.ndarray, centre: Tensor, generator: torch.Generator
+    hidden: int, images: Images, centre: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, int]:
     """Weights to start from: the images' principal components, then random directions.
 
@@ -226,7 +232,7 @@ def low_precision(values: Tensor) -> Tensor:
     return values.bfloat16() if compute.bfloat16(values.device) else values
 
 
-def mean_squared_error(weight: Tensor, images: np.ndarray, centre: Tensor) -> float:
+def mean_squared_error(weight: Tensor, images: Images, centre: Tensor) -> float:
     """Per pixel and channel, pixels in [0, 1], of 8-bit images encoded and decoded."""
     weight = low_precision(weight)
     squares = 0.0

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -145,7 +144,7 @@ class Learner:
         return error.item() * clean.numel()
 
     @torch.inference_mode()
-    def error(self, images: np.ndarray) -> float:
+    def error(self, images: Images) -> float:
         """The mean squared error per pixel and channel of 8-bit images."""
         device = next(self.network.parameters()).device
         size = self.network.training_plan.batch_size

@@ -1,6 +1,5 @@
 """Additive noise (section 4 of the paper)."""
 
-import torch
 from torch import Tensor
 
 from advrob.defences import Defence
@@ -31,8 +30,5 @@ class UniformNoise(Defence):
 
     def forward(self, images: Tensor) -> Tensor:
         """Add a fresh draw to every image."""
-        # Drawn where the generator lives, so that a CPU generator gives a GPU the same noise.
-        where = images.device if self.generator is None else self.generator.device
-        unit = torch.rand(images.shape, generator=self.generator, device=where).to(images)
-        noise = self.minimum + (self.maximum - self.minimum) * unit
+        noise = self.minimum + (self.maximum - self.minimum) * self.draw(images.shape, images)
         return (images + noise / 255).clamp(0, 1)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from advrob import linalg
 from advrob.defences import Defence, Images
-from advrob.errors import UserError
-from advrob.principal import principal
+from advrob.principal import Extent, principal, principal_memory
 from advrob.store import Array, Blocks
 
 
@@ -31,20 +30,7 @@ class PCA(Defence):
 
     def __init__(self, *, variance: float | None = None, components: int | None = None) -> None:
         super().__init__()
-        if variance is not None and components is not None:
-            raise UserError(
-                f"pca: found variance {variance} and components {components}, expected one of "
-                "them. Remove the other."
-            )
-        self.variance = 0.99 if variance is None else variance
-        if not 0 < self.variance <= 1:
-            raise UserError(
-                f"pca: variance is {variance}, expected a share above 0 and up to 1. Set it to "
-                "0.99, for example."
-            )
-        if components is not None and components < 1:
-            raise UserError(f"pca: components is {components}, expected at least 1. Raise it.")
-        self.n_components = components
+        self.extent = Extent("pca", variance, components)
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
@@ -64,20 +50,15 @@ class PCA(Defence):
                 as many components as are searched for.
         """
         n, d = len(images), int(np.prod(images.shape[1:]))
-        if self.n_components is not None:
-            _check_rank(self.n_components, min(n - 1, d), n)
+        self.extent.check(min(n - 1, d), f"{n} images")
         mean = linalg.mean(images, device)
         found = principal(
-            images, mean, components=self.n_components, generator=generator, defence="pca"
+            images, mean, components=self.extent.components, generator=generator, defence="pca"
         )
         variances = found.eigenvalues.cpu().numpy()
         ratio = variances / found.total
         cumulative = np.cumsum(ratio)
-        if self.n_components is not None:
-            k = self.n_components
-            _check_rank(k, found.rank, n)
-        else:
-            k = min(self._reaching(cumulative), found.rank)
+        k = self.extent.count(cumulative, found.rank, f"{n} images")
         blocks = found.components(k)
         return {
             "mean": mean.cpu().numpy(),
@@ -88,14 +69,9 @@ class PCA(Defence):
             "reconstruction_error": np.asarray((found.total - variances[:k].sum()) / (n * d)),
         }
 
-    def _reaching(self, cumulative: np.ndarray) -> int:
-        # All variance is 1 up to rounding.
-        if cumulative[-1] < self.variance - 1e-9:
-            raise UserError(
-                f"pca: variance is {self.variance}, but the {len(cumulative)} components that are "
-                f"searched for explain {cumulative[-1]:.4f}. Lower it, or fit on fewer images."
-            )
-        return int(np.searchsorted(cumulative, self.variance)) + 1
+    def memory(self, shape: tuple[int, ...]) -> int:
+        """The eigenproblem's: the components are found and written in blocks."""
+        return principal_memory(shape, self.extent.components)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""
@@ -105,11 +81,3 @@ class PCA(Defence):
     def forward(self, images: Tensor) -> Tensor:
         """Project images ``(N, 3, H, W)``; the result may leave [0, 1]."""
         return linalg.project(images, self.mean, self.components(), "pca")
-
-
-def _check_rank(components: int, rank: int, n: int) -> None:
-    if components > rank:
-        raise UserError(
-            f"pca: components is {components}, but the {n} images to fit span {rank} at most. "
-            f"Lower components to {rank} or less, or fit on more, different images."
-        )

@@ -1,12 +1,10 @@
 """The subset: seeded draws of photographs, decoded into one file to test and one to fit."""
 
-import hashlib
-import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -16,7 +14,7 @@ import h5py
 import numpy as np
 import torch
 
-from advrob import labels, store
+from advrob import labels, sharding, store
 from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.images.decode import centre_crop, decode, random_crop
@@ -32,36 +30,51 @@ _BLOCK = 64
 
 
 @dataclass
-class Part:
-    """What was made of one part of the subset.
+class Made:
+    """What a file of images was made of.
 
     Attributes:
-        images: rows of its file.
+        images: its rows.
         labels: the class of each photograph in it.
-        drawn: ids of the photographs that were drawn, decodable or not.
-        digests: SHA-256 of each decoded photograph's bytes, by their number.
-        skipped: drawn photographs that cannot be decoded.
-        duplicates: photographs passed over because the other part has the same bytes.
+        skipped: photographs that should be in it, but cannot be decoded.
+        duplicates: photographs passed over because the other file has the same bytes.
     """
 
-    images: int = 0
-    labels: list[int] = field(default_factory=list)
-    drawn: set[str] = field(default_factory=set)
-    digests: dict[int, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    skipped: int = 0
-    duplicates: int = 0
+    images: int
+    labels: list[int]
+    skipped: int
+    duplicates: int
 
-    def has_bytes_of(self, photograph: Photograph) -> bool:
-        """Whether the photograph is in this part already, under whatever name."""
+
+class Drawn:
+    """Photographs that were drawn, and are not to be drawn again under whatever name."""
+
+    def __init__(self, photographs: Iterable[Photograph] = ()) -> None:
+        self.ids: set[str] = set()
+        self._by_size: dict[int, list[Photograph]] = defaultdict(list)
+        for photograph in photographs:
+            self.ids.add(photograph.id)
+            self._by_size[photograph.size].append(photograph)
+
+    def has_bytes_of(self, candidate: Photograph) -> bool:
+        """Whether one of them is the same file; one that cannot be read is like no other."""
         # Few files have a size in common: hardly any is read for this.
-        return (
-            photograph.size in self.digests
-            and _digest(photograph.read()) in self.digests[photograph.size]
-        )
+        with suppress(OSError):
+            return any(
+                photograph.read() == candidate.read()
+                for photograph in self._by_size.get(candidate.size, ())
+            )
+        return False
 
 
 def extract(
-    *, test: str | Path, fit: str | Path, root: str | None, settings: Mapping[str, Any], seed: int
+    *,
+    test: str | Path,
+    fit: str | Path,
+    root: str | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    shard: str = sharding.WHOLE,
 ) -> str:
     """Draw the subset and write it: images to test networks on, and others to fit defences to.
 
@@ -76,6 +89,8 @@ def extract(
         settings: the configuration's ``images``: ``size`` (side in pixels), ``layout``, ``broken``
             (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of `Draw`.
         seed: the configured seed.
+        shard: the share of both files to make; see `advrob.sharding`. Each shard draws the whole
+            subset again, which takes as long as waiting for somebody else to have drawn it.
 
     Returns:
         A sentence that counts what was made.
@@ -83,8 +98,8 @@ def extract(
     Raises:
         UserError: the configuration does not fit what is there, or a photograph cannot be decoded.
     """
-    tested = _make("test", test, Part(), root, settings, seed)
-    fitted = _make("fit", fit, tested, root, settings, seed)
+    tested, drawn = _make("test", test, Drawn(), root, settings, seed, shard)
+    fitted, _ = _make("fit", fit, drawn, root, settings, seed, shard)
     return (
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
         f"images; {tested.skipped + fitted.skipped} skipped, {fitted.duplicates} duplicates dropped"
@@ -94,13 +109,18 @@ def extract(
 def _make(
     name: str,
     path: str | Path,
-    other: Part,
+    other: Drawn,
     root: str | None,
     settings: Mapping[str, Any],
     seed: int,
-) -> Part:
-    """Write one part of the subset, of photographs that the other part does not hold."""
-    layout, draw, part = settings["layout"], Draw(**settings[name]), Part()
+    shard: str,
+) -> tuple[Made, Drawn]:
+    """Write one part of the subset, of photographs that the other part does not hold.
+
+    Returns:
+        What was made of the shard, and what was drawn for the whole part.
+    """
+    layout, draw = settings["layout"], Draw(**settings[name])
     with ExitStack() as files:
         classes = find(layout, root, draw, files)
         if name == "test" and labels.UNLABELLED in classes:
@@ -108,28 +128,26 @@ def _make(
                 f"images.test: {classes[labels.UNLABELLED][0].id} has no label. Expected labelled "
                 "photographs to test on. Give its entry a label pattern, or move it to images.fit."
             )
-        photographs, part.duplicates = choose(classes, draw, name, seed, other)
+        photographs, duplicates = choose(classes, draw, name, seed, other)
         if not photographs:
             raise UserError(
                 f"images.{name}: no photograph is left to draw: all that were found are in the "
                 "other part. Name other splits, packages or a smaller draw there."
             )
-        part.drawn = {photograph.id for photograph in photographs}
+        drawn = Drawn(photographs)
+        params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
+            "drawn": len(photographs),
+            "duplicates": duplicates,
+        }
+        own = photographs[sharding.part(shard, len(photographs))]
         source = _source(layout, root, draw)
-        with store.write(path, "images/1", seed=seed, params={}, source=source) as file:
-            _fill(file, photographs, draw.crops, part, settings, seed)
-            # How many could be decoded is known only now.
-            params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
-                "photographs": len(part.labels),
-                "skipped": part.skipped,
-                "duplicates": part.duplicates,
-            }
-            file.attrs["params"] = json.dumps(params, sort_keys=True)
-    return part
+        with store.write(path, "images/1", seed=seed, params=params, source=source) as file:
+            decoded, images = _fill(file, own, draw.crops, settings, seed)
+    return Made(images, decoded, len(own) - len(decoded), duplicates), drawn
 
 
 def choose(
-    classes: Classes, draw: Draw, name: str, seed: int, other: Part
+    classes: Classes, draw: Draw, name: str, seed: int, other: Drawn
 ) -> tuple[list[Photograph], int]:
     """Draw photographs; which ones depends on the seed and on their ids, not on any listing.
 
@@ -138,7 +156,7 @@ def choose(
         draw: how many of each class, and which first.
         name: ``test`` or ``fit``.
         seed: the configured seed.
-        other: the part whose photographs are not drawn again.
+        other: the other part's photographs, which are not drawn again.
 
     Returns:
         The photographs, one of each class in turn, and how many were passed over because the other
@@ -150,7 +168,7 @@ def choose(
     """
     ordered = {}
     for label, candidates in sorted(classes.items()):
-        free = sorted((c for c in candidates if c.id not in other.drawn), key=lambda c: c.id)
+        free = sorted((c for c in candidates if c.id not in other.ids), key=lambda c: c.id)
         drawing = generator(seed, "images", name, label)
         shuffled = [free[i] for i in torch.randperm(len(free), generator=drawing).tolist()]
         if draw.prefer is not None:
@@ -214,14 +232,17 @@ def _fill(
     file: h5py.File,
     photographs: Sequence[Photograph],
     crops: int,
-    part: Part,
     settings: Mapping[str, Any],
     seed: int,
-) -> None:
-    """Decode the photographs into a file, and count in ``part`` what they turn out to be."""
+) -> tuple[list[int], int]:
+    """Decode photographs into a file.
+
+    Returns:
+        The labels of those that could be decoded, and how many images were made of them.
+    """
     size = settings["size"]
 
-    def work(photograph: Photograph) -> tuple[list[np.ndarray], int, bytes]:
+    def work(photograph: Photograph) -> list[np.ndarray]:
         try:
             data = photograph.read()
         except OSError as error:
@@ -232,54 +253,56 @@ def _fill(
         image = decode(data, photograph.id)
         drawing = generator(seed, "images", "crops", photograph.id)
         rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
-        return [centre_crop(image, size), *rows], len(data), _digest(data)
+        return [centre_crop(image, size), *rows]
 
     # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
     shape = (len(photographs) * crops, size, size, 3)
     images = file.create_dataset("images", shape, "uint8", maxshape=shape, chunks=(1, *shape[1:]))
+    made: list[int] = []
     ids: list[str] = []
-    decoded: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
 
     def flush() -> None:
-        if decoded:
-            images[part.images : part.images + len(decoded)] = np.stack(decoded)
-            part.images += len(decoded)
-            decoded.clear()
+        if waiting:
+            images[len(ids) - len(waiting) : len(ids)] = np.stack(waiting)
+            waiting.clear()
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with (
+        store.room(Path(file.filename).parent, int(np.prod(shape)), "Its content"),
+        ThreadPoolExecutor(torch.get_num_threads()) as pool,
+    ):
         futures = _in_order(pool, work, photographs)
         for photograph, future in zip(
             photographs, progress(futures, "photographs", len(photographs)), strict=True
         ):
             try:
-                rows, length, digest = future.result()
+                rows = future.result()
             except UserError as error:
                 if settings["broken"] == "error":
                     raise
-                part.skipped += 1
                 print(f"skipped: {error}", flush=True)
                 continue
-            decoded += rows
+            waiting += rows
             ids += [photograph.id] if crops == 1 else [f"{photograph.id}#{i}" for i in range(crops)]
-            part.labels.append(photograph.label)
-            part.digests[length].add(digest)
-            if len(decoded) >= _BLOCK:
+            made.append(photograph.label)
+            if len(waiting) >= _BLOCK:
                 flush()
-    flush()
-    if not part.images:
+        flush()
+    if not made:
         raise UserError(
             f"images: none of the {len(photographs)} photographs can be decoded. The log says why "
             "of each. Restore the files, or name others."
         )
-    images.resize(part.images, axis=0)
+    images.resize(len(ids), axis=0)
     store.put(
         file,
         {
-            "labels": np.repeat(np.array(part.labels, dtype=np.int64), crops),
+            "labels": np.repeat(np.array(made, dtype=np.int64), crops),
             "ids": np.array(ids, dtype=object),
             "classes": np.array(labels.classes(), dtype=object),
         },
     )
+    return made, len(ids)
 
 
 def _in_order(
@@ -292,10 +315,6 @@ def _in_order(
         if len(pending) >= _BLOCK:
             yield pending.popleft()
     yield from pending
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
 
 
 def _source(layout: str, root: str | None, draw: Draw) -> str:

@@ -1,0 +1,31 @@
+"""Several defences, one after the other."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from advrob.defences import Defence
+
+
+class Chain(Defence):
+    """Images through each of several defences; stochastic if one of them is.
+
+    In the configuration the members are the names of other entries, so that one which learns is
+    fitted once, however many chains it is in.
+
+    Args:
+        defences: ready for use, in order.
+    """
+
+    def __init__(self, *, defences: Sequence[Defence]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(defences)
+        self.stochastic = any(member.stochastic for member in defences)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Defend images ``(N, 3, H, W)``; all members draw from the chain's generator."""
+        for member in self.members:
+            assert isinstance(member, Defence)
+            member.generator = self.generator
+            images = member(images)
+        return images

@@ -1,0 +1,31 @@
+"""The part of the images that is one job's."""
+
+from advrob.errors import UserError
+
+# The name of a shard that is all there is; Snakemake calls the others 2-of-3 and the like.
+WHOLE = "1-of-1"
+
+
+def part(shard: str, n: int, batch_size: int = 1) -> slice:
+    """Which of ``n`` images belong to a shard.
+
+    Shards are cut between batches, and batches begin at the same images however many shards there
+    are. Whatever depends on nothing but the batch is therefore the same, too.
+
+    Args:
+        shard: its name, ``{number}-of-{shards}``, counted from 1.
+        n: how many images there are in all.
+        batch_size: images in a batch.
+
+    Raises:
+        UserError: there are fewer batches than shards.
+    """
+    number, shards = map(int, shard.split("-of-"))
+    batches = -(-n // batch_size)
+    if shards > batches:
+        raise UserError(
+            f"shards: is {shards}, but {n} images in batches of {batch_size} are {batches} to "
+            f"share out. Set shards to {batches} at most."
+        )
+    first, end = ((batches * cut // shards) * batch_size for cut in (number - 1, number))
+    return slice(first, min(end, n))
