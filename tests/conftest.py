@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,3 +17,23 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no folder {folder} with images and weights; name one in ADVROB_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of timm's test_resnet, a network that takes next to no time."""
+    file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), file)
+    return file
+
+
+class Named(dict):
+    """Named values as Snakemake gives them."""
+
+
+class NamedList(list):
+    """Named files as Snakemake gives them: a list with names."""
+
+    def __init__(self, **files: str) -> None:
+        super().__init__(files.values())
+        self.items = files.items

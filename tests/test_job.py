@@ -13,20 +13,9 @@ import torch
 
 from advrob import compute, job
 from advrob.errors import UserError
+from conftest import Named, NamedList
 
 SCRIPTS = Path(job.__file__).parent.parent
-
-
-class Named(dict):
-    """Named values as Snakemake gives them."""
-
-
-class NamedList(list):
-    """Named files as Snakemake gives them: a list with names."""
-
-    def __init__(self, **files):
-        super().__init__(files.values())
-        self.items = files.items
 
 
 @pytest.fixture

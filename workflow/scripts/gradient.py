@@ -44,7 +44,7 @@ def main(
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         pixels = source["images"]
         labels, classes = source["labels"][:], store.strings(source["classes"])
-        ids = store.strings(source["ids"][part])
+        ids = store.strings(source["ids"])[part]
         # The same targets against every network, so that cross-tests compare like with like.
         targets = random_targets(
             torch.from_numpy(labels), len(classes), compute.generator(seed, "targets")

@@ -39,7 +39,7 @@ def main(
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         labels = source["labels"][part]
-        ids = store.strings(source["ids"][part])
+        ids = store.strings(source["ids"])[part]
         print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
         predicted, confidence = predict(
             [network] * (draws if network.defence.stochastic else 1),
