@@ -111,6 +111,7 @@ def test_scores_do_not_depend_on_shards(images, network, tmp_path):
         score.main(
             images=images["test"],
             scores=path,
+            draws=3,
             dataset="original",
             scatteritem=shard,
             **(network | NOISE | changes),
@@ -162,6 +163,7 @@ def test_shards_of_something_else_are_not_gathered(images, network, tmp_path):
         score.main(
             images=images["test"],
             scores=paths[-1],
+            draws=3,
             dataset="original",
             scatteritem=f"{number}-of-2",
             **(network | NOISE | {"seed": seed}),
