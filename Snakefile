@@ -41,6 +41,7 @@ include: "workflow/rules/images.smk"
 include: "workflow/rules/defences.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/analysis.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

@@ -47,6 +47,11 @@ def universal(model):
     return EXPERIMENTS["universal"].format(model=model)
 
 
+def universally_attacked(wildcards):
+    """The file of that data set for the wildcard's model."""
+    return f"results/datasets/{universal(wildcards.model)}.h5"
+
+
 def scores(cells):
     """Score files of cells (data set, model, defence), each once."""
     unique = dict.fromkeys(cells)

@@ -144,6 +144,7 @@ use rule table_3 as table_3_unseen with:
 rule tables:
     input:
         expand("results/tables/table_{number}.csv", number=[1, 2, 3]),
+        "results/tables/vector_space.csv",
         branch(
             UNSEEN,
             then=expand("results/tables/unseen/table_{number}.csv", number=[1, 2, 3]),
