@@ -16,6 +16,7 @@ from conftest import ROOT
 
 TABLES = [f"table_{number}" for number in (1, 2, 3)]
 FIGURES = [f"figure_{number}" for number in range(1, 13)]
+SPACE = ["table_vector_space", "figure_vector_space"]
 
 # Small enough for a minute or two; everything else is the default configuration.
 SMALL = {
@@ -35,7 +36,10 @@ SMALL = {
         },
         "gradient": {"radius": 4, "iterations": 4},
     },
-    "experiments": {"noise_magnitudes": [0, 10, 40]},
+    "experiments": {
+        "noise_magnitudes": [0, 10, 40],
+        "vector_space": {"images": 6, "normals": 2},
+    },
 }
 
 
@@ -66,6 +70,7 @@ def planned(folder, *arguments):
 
 IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
+ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
 EXPECTED = {
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_comparisons": UNIVERSAL
@@ -84,6 +89,8 @@ EXPECTED = {
     "figure_10": UNIVERSAL | {"original": 1, "score": 2, "figure_10": 1},
     "figure_11": IMAGES | {"original": 1, "sweep": 1, "score": 1, "figure_11": 1},
     "figure_12": UNIVERSAL | {"sweep": 1, "score": 1, "figure_12": 1},
+    "table_vector_space": ANALYSIS | {"table_vector_space": 1},
+    "figure_vector_space": ANALYSIS | {"figure_vector_space": 1},
 }
 
 
@@ -94,7 +101,7 @@ def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    assert every == planned(folder, *TABLES, *FIGURES, "table_comparisons")
+    assert every == planned(folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "robustness")
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -142,6 +149,18 @@ def test_all_tables_and_figures_are_there(results):
     for figure in FIGURES:
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_analysis_of_image_space_covers_every_attack_and_defence(results):
+    table = rows(results / "tables/vector_space.csv")
+    defences = {row["where"] for row in table if row["measure"] == "retained"}
+    assert defences == {row["defence"] for row in rows(results / "tables/table_1.csv")}
+    left = {(row["where"], row["vectors"]): row for row in table if row["measure"] == "retained"}
+    for attack in ("universal", "gradient", "random"):
+        assert float(left["none", attack]["mean"]) == 1
+        assert int(left["none", attack]["n"]) == 6
+        assert float(left["pca", attack]["mean"]) < 0.5
+    assert (results / "figures/vector_space.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_table_1_says_what_the_scores_say(results):

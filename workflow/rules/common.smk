@@ -173,6 +173,16 @@ def budget_need(wildcards, input):
     )
 
 
+def vector_space_need(wildcards, input):
+    # A gradient for each of DeepFool's steps and candidate classes.
+    return sizing.gradient(
+        images=EXPERIMENTS["vector_space"]["normals"],
+        iterations=500,
+        state=2 * megabytes(input.states),
+        **NETWORK,
+    )
+
+
 def figure_7_need(wildcards, input):
     return sizing.drawing(megabytes(input.states))
 
@@ -189,6 +199,11 @@ UNSEEN = config["images"].get("unseen")
 def universal(model):
     """The data set that plays the paper's Universal for a model."""
     return EXPERIMENTS["universal"].format(model=model)
+
+
+def universally_attacked(wildcards):
+    """The file of that data set for the wildcard's model."""
+    return f"results/datasets/{universal(wildcards.model)}.h5"
 
 
 def scores(cells):

@@ -270,4 +270,5 @@ use rule figure_11 as figure_12 with:
 rule figures:
     input:
         expand("results/figures/figure_{number}.pdf", number=range(1, 13)),
+        "results/figures/vector_space.pdf",
     localrule: True

@@ -87,6 +87,35 @@ class Network(nn.Module):
             return self.model(self.defence(images)).float()
 
 
+def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The features that a network's last layer sees, and the logits that come of them.
+
+    The last layer is the linear or convolutional one that runs last, whatever its name.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)``.
+
+    Returns:
+        Features ``(N, features)``, their mean over the positions if the last layer is a
+        convolution, and logits ``(N, classes)``.
+    """
+    seen: list[Tensor] = []
+
+    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen[:] = inputs
+
+    layers = [part for part in network.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    try:
+        logits = network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    (features,) = seen
+    return features.mean(dim=(2, 3)) if features.ndim == 4 else features, logits
+
+
 def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "cpu") -> Model:
     """The model of a configuration entry, ready to predict.
 

@@ -71,6 +71,24 @@ SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
         "confidence": ("float32", ("m", "n")),
         "ids": ("str", ("n",)),
     },
+    "vector_space/1": {
+        "attacks": ("str", ("a",)),
+        "spaces": ("str", ("s",)),
+        "defences": ("str", ("f",)),
+        "ids": ("str", ("n",)),
+        "energy_original": ("float64", ("k",)),
+        "energy": ("float64", ("a", "k")),
+        "l2": ("float64", ("a", "s", "n")),
+        "linf": ("float64", ("a", "s", "n")),
+        "relative": ("float64", ("a", "s", "n")),
+        "angle": ("float64", ("a", "s", "n")),
+        "similarity": ("float64", ("a", "s")),
+        "changed": ("bool", ("a", "n")),
+        "retained": ("float64", ("f", "a", "n")),
+        "cosine": ("float64", ("f", "a", "n")),
+        "singular_normals": ("float64", ("m",)),
+        "singular_random": ("float64", ("m",)),
+    },
 }
 
 
@@ -372,6 +390,20 @@ def params(file: h5py.File) -> dict[str, Any]:
 def strings(dataset: h5py.Dataset) -> list[str]:
     """A dataset of text as a list of ``str``."""
     return [str(text) for text in dataset.asstr()[:]]
+
+
+def check_ids(path: str, found: Sequence[str], original: str, expected: Sequence[str]) -> None:
+    """Refuse a file about other images than the file ``original``, or about them in another order.
+
+    Raises:
+        UserError: the ids differ.
+    """
+    if list(found) != list(expected):
+        raise UserError(
+            f"{path}: is about other images than {original} ({len(found)} against "
+            f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
+            "two and run Snakemake again."
+        )
 
 
 def _check(file: h5py.File, schema: str, name: str) -> None:

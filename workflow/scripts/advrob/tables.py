@@ -319,7 +319,11 @@ def write(
         note,
     ]
     text = "\n\n".join(
-        (f"# {table.title}", _markdown(table), *(remark for remark in remarks if remark))
+        (
+            f"# {table.title}",
+            markdown(table.header, table.lines),
+            *(remark for remark in remarks if remark),
+        )
     )
     with store.replacing(markdown_path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -333,6 +337,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]
         writer.writerow(columns)
         for row in rows:
             writer.writerow(f"{item:.6f}" if isinstance(item, float) else item for item in row)
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
 
 
 def _find(
@@ -362,8 +372,3 @@ def _ours(result: Accuracy, theirs: float | None) -> tuple[str, str, str]:
 def _range(numbers: Iterable[int]) -> str:
     ordered = sorted(set(numbers))
     return f"{ordered[0]:,}" if len(ordered) == 1 else f"{ordered[0]:,} to {ordered[-1]:,}"
-
-
-def _markdown(table: Table) -> str:
-    rule = ["---"] * len(table.header)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (table.header, rule, *table.lines))
