@@ -188,6 +188,7 @@ use rule table_comparisons as table_comparisons_unseen with:
 rule tables:
     input:
         expand("results/tables/table_{name}.csv", name=[1, 2, 3, "comparisons"]),
+        branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
         branch(
             UNSEEN,
             then=expand(
