@@ -86,13 +86,13 @@ def megabytes(files):
     return sum(Path(file).stat().st_size for file in files) / 1e6
 
 
-def image_count(file):
-    """How many images a file of images holds, nearly: it holds little else."""
-    return megabytes(file) * 1e6 / NUMBERS
+def image_count(file, shards=1):
+    """How many images of a file are a job's, nearly: it holds little else."""
+    return megabytes(file) * 1e6 / NUMBERS / shards
 
 
 def photographs_need(wildcards, input):
-    return sizing.photographs(config["images"])
+    return sizing.photographs(config["images"], SHARDS)
 
 
 def fitting_need(wildcards, input):
@@ -119,7 +119,7 @@ def universal_need(wildcards, input):
 
 def gradient_need(wildcards, input):
     return sizing.gradient(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         iterations=config["perturbations"]["gradient"]["iterations"],
         state=megabytes(input.state),
         **NETWORK,
@@ -128,7 +128,7 @@ def gradient_need(wildcards, input):
 
 def score_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=EXPERIMENTS["draws"],
         state=megabytes(input.state),
         **NETWORK,
@@ -137,7 +137,7 @@ def score_need(wildcards, input):
 
 def sweep_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=len(EXPERIMENTS["noise_magnitudes"]),
         state=0,
         **NETWORK,

@@ -36,17 +36,10 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
         mixed=True,
     )
-    params = {
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-        **settings,
-    }
+    params = networks.params(model, model_settings, defence, defence_settings) | settings
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         pixels = source["images"]
