@@ -45,6 +45,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "predicted": LABELS + (not hits),
             "correct": np.full(N, hits),
             "confidence": np.full(N, 0.5, np.float32),
+            "draws": np.full((1, N), hits),
             "ids": IDS,
         }
         write(folder / f"scores-{dataset}.h5", "scores/1", params, arrays)
@@ -194,6 +195,7 @@ def test_pairs_of_other_images_are_refused(results: Path, tmp_path: Path) -> Non
         "predicted": LABELS,
         "correct": np.ones(N, bool),
         "confidence": np.ones(N, np.float32),
+        "draws": np.ones((1, N), bool),
         "ids": IDS[::-1],
     }
     write(other, "scores/1", {"dataset": "original", "model": "m", "defence": "none"}, arrays)

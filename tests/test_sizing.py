@@ -73,6 +73,7 @@ def test_needs_grow_with_what_there_is_to_do():
     # More images than a Gram matrix is made of are searched, in the same memory whatever n.
     assert memory("pca", {}, 100_000) == memory("pca", {}, 1_280_000) < 30_000
     assert memory("autoencoder", {}, 1_000) > memory("autoencoder", {"hidden": 16}, 1_000)
+    assert memory("patch_pca", {}, 1_280_000) == memory("patch_pca", {}, 1_000) < 5_000
 
 
 def test_a_gpu_shortens_what_it_computes():

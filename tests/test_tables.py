@@ -24,6 +24,7 @@ def score(folder: Path, dataset: str, model: str, defence: str, hits: int, n: in
             "predicted": np.where(correct, 0, 1).astype(np.int64),
             "correct": correct,
             "confidence": np.full(n, 0.5, np.float32),
+            "draws": correct[None],
             "ids": np.array(IDS[:n]),
         }
         store.put(file, arrays)
@@ -187,6 +188,32 @@ def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
     scores.append(score(tmp_path, "original", "lite", "none", 20, n=30))
     with pytest.raises(UserError, match="has 40 images and lite/none 30"):
         make(tmp_path, "comparisons", scores)
+
+
+def test_certified_accuracy(tmp_path: Path) -> None:
+    """By hand: of four images one is wrong, one abstained on, and two certified to 3 and 5."""
+    path = tmp_path / "certified.h5"
+    params = {"dataset": "original", "model": "lite", "draws": 100}
+    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
+        arrays = {
+            "sigmas": np.array([8.0]),
+            "predicted": np.array([[7, -1, 7, 7]]),
+            "radius": np.array([[9.0, 0, 3, 5]]),
+            "counts": np.array([[100, 50, 90, 95]]),
+            "labels": np.array([1, 7, 7, 7]),
+            "ids": np.array(IDS[:4]),
+        }
+        store.put(file, arrays)
+    outputs = {"csv": str(tmp_path / "table.csv"), "markdown": str(tmp_path / "table.md")}
+    script = importlib.import_module("table_certified")
+    script.main(certified=[str(path)], radii=[0, 3, 4, 6], note=None, **outputs)
+    with Path(outputs["csv"]).open(newline="") as csv_file:
+        rows = list(csv.DictReader(csv_file))
+    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
+    assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
+    assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
+    text = Path(outputs["markdown"]).read_text()
+    assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ EXPECTED = {
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_comparisons": UNIVERSAL
     | {"original": 1, "defence": 3, "score": 12, "table_comparisons": 1},
+    "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
     "figure_1": {"figure_1": 1},
@@ -101,7 +102,9 @@ def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    assert every == planned(folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "robustness")
+    assert every == planned(
+        folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "table_certified", "robustness"
+    )
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -192,6 +195,17 @@ def test_comparisons_say_what_table_1_says(results):
         gained = accuracy[row["dataset"], row["defence"]] - accuracy[row["dataset"], "none"]
         assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
         assert float(row["p"]) <= float(row["p_holm"]) <= 1
+
+
+def test_certificates_are_bounded(results):
+    with h5py.File(results / "certified/original/efficientnet_lite0.h5") as file:
+        sigmas, radius, counts = file["sigmas"][:], file["radius"][:], file["counts"][:]
+        assert radius.shape == (2, 5)
+        assert ((radius > 0) == (file["predicted"][:] >= 0)).all()
+    assert counts.max() <= 100
+    # Where all of 100 draws agree: the bound is 0.001^(1/100).
+    assert radius.max() <= 1.5 * sigmas.max()
+    assert (radius > 0).any()
 
 
 def test_images_are_disjoint_and_attacks_keep_their_bounds(results):

@@ -183,6 +183,13 @@ def vector_space_need(wildcards, input):
     )
 
 
+def certify_need(wildcards, input):
+    draws = SMOOTHING["draws"] * len(SMOOTHING["sigmas"])
+    return sizing.scoring(
+        images=SMOOTHING["images"] * draws, networks=1, state=0, **NETWORK
+    )
+
+
 def figure_7_need(wildcards, input):
     return sizing.drawing(megabytes(input.states))
 
@@ -243,6 +250,7 @@ def panels_of(defence):
 # Robustness -------------------------------------------------------------------------------------
 
 ROBUSTNESS = EXPERIMENTS["robustness"]
+SMOOTHING = EXPERIMENTS["smoothing"]
 ROBUST_NETWORKS = [
     (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
 ]

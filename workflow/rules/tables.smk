@@ -189,6 +189,7 @@ rule tables:
     input:
         expand("results/tables/table_{name}.csv", name=[1, 2, 3, "comparisons"]),
         "results/tables/vector_space.csv",
+        branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
         branch(
             UNSEEN,
             then=expand(

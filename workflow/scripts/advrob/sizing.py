@@ -17,6 +17,8 @@ from typing import Any
 BASE = 3000
 # What a pass over a collection of images in blocks holds, in GB: `linalg.BUDGET`, and parts of it.
 BLOCKS = 2.7
+# Patches of a block of images in double precision, in GB.
+PATCHES = 0.5
 # A batch of an autoencoder that learns, in GB.
 LEARNING = 4
 # For one image in a network: forward alone, and with what the way back needs.
@@ -78,6 +80,8 @@ def fitting(
         # In float32, their copy for products and their momentum in bfloat16.
         gigabytes += 8 * weights / 1e9
         learning = WEIGHT * weights * images
+    elif kind == "patch_pca":
+        return _need(1000 * PATCHES, images * PHOTOGRAPH)
     elif kind != "pca":
         gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS

@@ -64,6 +64,14 @@ SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
         "gradients": ("float32", ("n",)),
         "ids": ("str", ("n",)),
     },
+    "certified/1": {
+        "sigmas": ("float64", ("s",)),
+        "predicted": ("int64", ("s", "n")),
+        "radius": ("float64", ("s", "n")),
+        "counts": ("int64", ("s", "n")),
+        "labels": ("int64", ("n",)),
+        "ids": ("str", ("n",)),
+    },
     "sweep/1": {
         "magnitudes": ("float64", ("m",)),
         "predicted": ("int64", ("m", "n")),

@@ -289,6 +289,54 @@ def comparisons(scores: Iterable[str], pattern: str | None = None) -> Table:
     )
 
 
+def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[Table, list[Cell]]:
+    """Certified accuracy: right, and certified at least up to a radius (Cohen et al. 2019).
+
+    Args:
+        certified: files of certificates.
+        radii: l_2 distances in units of 1/255.
+
+    Returns:
+        The table, and what `write` needs to know of the images.
+    """
+    rows, lines, cells = [], [], []
+    for path in certified:
+        with store.read(path, "certified/1") as file:
+            sigmas, ids = file["sigmas"][:].tolist(), store.strings(file["ids"])
+            predicted, reached, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
+            made = store.params(file)
+        names = (made["dataset"], made["model"])
+        for sigma, classes, certain in zip(sigmas, predicted, reached, strict=True):
+            results = [
+                metrics.accuracy((classes == labels) & (certain >= radius), ids) for radius in radii
+            ]
+            rows += [
+                (*names, sigma, float(radius), result.n, *_interval(result))
+                for radius, result in zip(radii, results, strict=True)
+            ]
+            abstained = f"{100 * (classes < 0).mean():.2f}"
+            shares = (f"{100 * result.accuracy:.2f}" for result in results)
+            lines.append((*names, f"{sigma:g}", *shares, abstained, str(made["draws"])))
+            cells.append(Cell(*names, f"noise of {sigma:g}", results[0]))
+    table = Table(
+        columns=(
+            *("dataset", "model", "sigma", "radius", "n"),
+            *("accuracy", "ci_low", "ci_high"),
+        ),
+        rows=rows,
+        title="Certified accuracy under Gaussian noise",
+        header=(
+            *("Data set", "Model", "Sigma"),
+            *(f"at radius {radius:g}, %" for radius in radii),
+            *("Abstained, %", "Draws"),
+        ),
+        lines=lines,
+        remark="An image counts at a radius if its class is right and, with 99.9 % confidence, the "
+        "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
+    )
+    return table, cells
+
+
 def write(
     table: Table,
     cells: Sequence[Cell],
