@@ -16,6 +16,7 @@ from workflow.scripts.advrob.configuration import (
 from workflow.scripts.advrob.configuration import (
     described,
     is_fitted,
+    kind_of,
     members,
     parts,
 )
