@@ -115,6 +115,32 @@ def test_a_chain_needs_what_its_members_learned(folder):
     assert jobs == IMAGES | {"original": 1, "defence": 1, "score": 1}
 
 
+def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
+    """Sizes are those of files, whatever is in them: these are holes."""
+    shutil.copy(folder / "config.yaml", tmp_path)
+    images, state = 2_000 * 3 * 224**2, 3_000_000_000
+    files = {
+        "images/test": images, "images/fit": images, "datasets/original": images,
+        "defences/shared/pca": state, "defences/shared/autoencoder": state,
+        "defences/shared/conv_autoencoder": 100_000,
+    }  # fmt: skip
+    for name, size in files.items():
+        path = tmp_path / "results" / f"{name}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size)
+    forced = ["defence", "universal", "gradient", "score", "sweep", "figure_7", "figure_9"]
+    done = snakemake(tmp_path, "--dry-run", "--cores", 1, "all", "--forcerun", *forced)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = {}
+    pattern = r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: .*?mem_mb=(\d+)"
+    for rule, memory in re.findall(pattern, done.stdout + done.stderr, re.MULTILINE):
+        asked.setdefault(rule, set()).add(int(memory))
+    assert set(forced) <= set(asked)
+    assert max(asked["score"]) - min(asked["score"]) >= 2 * state / 10**6
+    assert min(asked["figure_7"]) > 2 * 2 * state / 10**6
+
+
 def test_a_mistake_is_told_without_a_stack_trace(folder):
     done = snakemake(folder, "-n", "--configfile", write(folder, {"defences": {"blurr": {}}}))
     assert done.returncode != 0
