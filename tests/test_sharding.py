@@ -38,16 +38,12 @@ ATTACK = {"radius": 8, "step": 2, "iterations": 3}
 
 @pytest.fixture(scope="module")
 def network(tiny_weights):
-    return NETWORK | {
-        "model_settings": NETWORK["model_settings"] | {"weights": str(tiny_weights)}
-    }
+    return NETWORK | {"model_settings": NETWORK["model_settings"] | {"weights": str(tiny_weights)}}
 
 
 def extract(folder, shard=sharding.WHOLE, **changes):
     parts = {part: str(folder / f"{part}-{shard}.h5") for part in ("test", "fit")}
-    images_script.main(
-        **parts, root=None, settings=SETTINGS | changes, seed=1, scatteritem=shard
-    )
+    images_script.main(**parts, root=None, settings=SETTINGS | changes, seed=1, scatteritem=shard)
     return parts
 
 
