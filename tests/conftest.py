@@ -1,7 +1,9 @@
 """Fixtures that several test files share."""
 
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -37,3 +39,20 @@ class NamedList(list):
     def __init__(self, **files: str) -> None:
         super().__init__(files.values())
         self.items = files.items
+
+
+@pytest.fixture
+def rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
+    """What Snakemake gives to a script."""
+    snakemake = SimpleNamespace(
+        wildcards=Named(model="m"),
+        params=Named(seed=3, code="abc"),
+        input=Named(images="in.h5"),
+        output=Named(scores="out.h5"),
+        resources=Named(mem_mb=1000),
+        log=[str(tmp_path / "log")],
+        rule="score",
+        threads=1,
+    )
+    monkeypatch.setattr(sys.modules["__main__"], "snakemake", snakemake, raising=False)
+    return snakemake

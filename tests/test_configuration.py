@@ -42,6 +42,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ({"seed": "one"}, "'one' is not of type 'integer'"),
         ({"device": "gpu"}, "'gpu' is not one of"),
         ({"batch_size": 0}, "0 is less than the minimum"),
+        ({"shards": 0}, "0 is less than the minimum"),
         ({"images": {"layout": "folder"}}, "'folder' is not one of"),
         ({"images": {"test": {"per_clas": 2}}}, "per_clas"),
         ({"models": {"Inception-V3": {}}}, "Inception-V3"),

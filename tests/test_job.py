@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,22 +15,6 @@ from advrob.errors import UserError
 from conftest import Named, NamedList
 
 SCRIPTS = Path(job.__file__).parent.parent
-
-
-@pytest.fixture
-def rule(monkeypatch, tmp_path):
-    snakemake = SimpleNamespace(
-        wildcards=Named(model="m"),
-        params=Named(seed=3, code="abc"),
-        input=Named(images="in.h5"),
-        output=Named(scores="out.h5"),
-        resources=Named(mem_mb=1000),
-        log=[str(tmp_path / "log")],
-        rule="score",
-        threads=1,
-    )
-    monkeypatch.setattr(sys.modules["__main__"], "snakemake", snakemake, raising=False)
-    return snakemake
 
 
 def test_a_main_gets_what_it_names(rule):

@@ -20,6 +20,7 @@ SPACE = ["table_vector_space", "figure_vector_space"]
 
 # Small enough for a minute or two; everything else is the default configuration.
 SMALL = {
+    "batch_size": 8,
     "images": {"test": {"crops": 1}, "fit": {"crops": 1}},
     "defences": {
         "pca": {"variance": 0.95},
@@ -98,6 +99,21 @@ EXPECTED = {
 @pytest.mark.parametrize("target", EXPECTED)
 def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
     assert planned(folder, target) == EXPECTED[target]
+
+
+def test_shards_are_more_jobs_and_what_gathers_them(folder):
+    assert planned(folder, "table_2", "--config", "shards=1") == EXPECTED["table_2"]
+    assert planned(folder, "table_2", "--config", "shards=3") == {
+        "images": 3,
+        "gather_images": 1,
+        "gradient": 9,
+        "defence": 1,
+        "score": 18,
+        "gather": 9,
+        "table_2": 1,
+    }
+    sweep = {"images": 2, "gather_images": 1, "original": 1, "sweep": 2, "score": 2, "gather": 2}
+    assert planned(folder, "figure_11", "--config", "shards=2") == sweep | {"figure_11": 1}
 
 
 def test_all_is_every_table_and_figure(folder):
@@ -273,6 +289,25 @@ def test_the_same_seed_gives_the_same_bytes(folder, results):
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets:
         assert (folder / target).read_bytes() == before[target], target
+
+
+def test_shards_give_the_same_bytes(results, tmp_path):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    attacked = "datasets/gradient-efficientnet_lite0-noise.h5"
+    scored = "scores/gradient-efficientnet_lite0-noise/efficientnet_lite0/noise.h5"
+    small = results.parent / "small.yaml"
+    done = snakemake(
+        tmp_path, f"results/{scored}", "--cores", 2, "--configfile", small, "--config", "shards=2"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (attacked, scored):
+        assert (tmp_path / "results" / name).read_bytes() == (results / name).read_bytes(), name
+    with (
+        h5py.File(tmp_path / "results/images/fit.h5") as file,
+        h5py.File(results / "images/fit.h5") as whole,
+    ):
+        np.testing.assert_array_equal(file["images"][:], whole["images"][:])
+    assert len(list((tmp_path / "results").rglob("*-of-*"))) == 0, "shards are not kept"
 
 
 def test_nothing_is_left_over(results):

@@ -135,7 +135,8 @@ def _logging(path: str | None) -> Iterator[None]:
         yield
         return
     with (
-        Path(path).open("w", encoding="utf-8") as log,
+        # Line by line, so that it also tells of a job that is killed.
+        Path(path).open("w", encoding="utf-8", buffering=1) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

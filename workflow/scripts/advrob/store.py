@@ -317,11 +317,12 @@ def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
             if row != array.shape[0]:
                 raise ValueError(f"{name}: {row} rows were produced, {array.shape[0]} promised")
         elif np.asarray(array).dtype.kind in "UO":
-            group.create_dataset(
-                name, data=np.asarray(array, dtype=object), dtype=h5py.string_dtype()
-            )
+            text = np.asarray(array, dtype=object)
+            dataset = group.create_dataset(name, data=text, dtype=h5py.string_dtype())
         else:
-            group.create_dataset(name, data=array)
+            dataset = group.create_dataset(name, data=array)
+        # What HDF5 cannot write should fail here, and not when it closes the dataset.
+        dataset.flush()
 
 
 @contextmanager
