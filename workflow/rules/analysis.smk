@@ -83,6 +83,7 @@ rule figure_vector_space:
         "logs/figures/vector_space.log",
     benchmark:
         "benchmarks/output/figures/vector_space.tsv"
+    localrule: True
     conda:
         "../../envs/tables.yaml"
     params:
