@@ -315,7 +315,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
     keywords = {name: str(folder / f"{name}.h5") for name in ("original", "universal", "gradient")}
     return importlib.import_module("vector_space").main(
         **(keywords | changes),
-        states=[str(folder / "pca.h5")],
+        parts={"none": [], "noise": [], "pca": [str(folder / "pca.h5")]},
         space=str(space),
         model="toy",
         model_settings={},
