@@ -216,8 +216,9 @@ def _import(name: str, settings: Mapping[str, Any]) -> Model:
     network = make(**_arguments(settings))
     if not isinstance(network, nn.Module):
         raise UserError(
-            f"{key}: '{settings['function']}' gave an object of type "
-            f"{type(network).__name__}, expected a torch.nn.Module that gives logits. Name another function, or correct its arguments."
+            f"{key}: '{settings['function']}' gave an object of type {type(network).__name__}, "
+            "expected a torch.nn.Module that gives logits. Name another function, or correct its "
+            "arguments."
         )
     if "weights" in settings:
         _load(name, network, settings["weights"])
