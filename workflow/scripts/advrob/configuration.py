@@ -22,6 +22,8 @@ METHOD_KEYS = {
     "deepfool": {"classes", "overshoot", "steps"},
     "stochastic_gradient": {"step"},
 }
+# What an entry of models can be.
+MODEL_KINDS = ("googlenet", "efficientnet_lite0", "torchvision", "timm", "import")
 # Keys of an entry of perturbations.untargeted, by its kind; all of them are needed.
 ATTACK_KEYS = {
     "pgd": {"norm", "radius", "step", "iterations"},
@@ -144,6 +146,14 @@ def check(config: Mapping[str, Any]) -> None:
                 f"for {kind}: {', '.join(sorted(ATTACK_KEYS[kind]))}."
             )
     for name, entry in config["models"].items():
+        kind = kind_of(name, entry)
+        _known(f"models.{name}", kind, MODEL_KINDS, "a kind of model")
+        if (kind == "import") != ("function" in entry):
+            found = "missing" if kind == "import" else "extra"
+            raise ConfigurationError(
+                f"models.{name}.function: is {found}. Expected it where the kind is import, and "
+                "nowhere else."
+            )
         weights = entry.get("weights")
         if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
             raise ConfigurationError(
