@@ -229,3 +229,28 @@ def test_the_papers_tables_agree_with_each_other() -> None:
         paper.TABLE_1["original", "downsample"],
         paper.TABLE_1["universal", "downsample"],
     )
+
+
+def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
+    shares = {"a": (80, 20), "b": (70, 60), "c": (75, 50), "d": (75, 50)}
+    cells = [
+        tables.Cell(dataset, "m", name, metrics.accuracy(np.arange(100) < right, IDS_100))
+        for name, pair in shares.items()
+        for dataset, right in zip(("tuning", "tuning-universal-m-none"), pair, strict=True)
+    ]
+    table = tables.table_settings(cells, {"first": ["a", "b"], "second": ["c", "d"]})
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert {row["defence"]: row["chosen"] for row in rows} == {
+        "a": "false",
+        "b": "true",
+        "c": "true",
+        "d": "false",
+    }
+    assert {row["tried"] for row in rows} == {2}
+    assert [row["mean"] for row in rows] == pytest.approx([0.5, 0.65, 0.625, 0.625])
+    assert sum("chosen" in line[-1] for line in table.lines) == 2
+    with pytest.raises(UserError, match="no score of m/e on tuning"):
+        tables.table_settings(cells, {"first": ["a", "e"]})
+
+
+IDS_100 = [f"{number}.jpeg" for number in range(100)]

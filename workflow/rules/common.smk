@@ -254,6 +254,8 @@ SMOOTHING = EXPERIMENTS["smoothing"]
 ROBUST_NETWORKS = [
     (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
 ]
+# Family of settings -> the defences among which one is chosen.
+CANDIDATES = (EXPERIMENTS["settings"] or {}).get("candidates", {})
 # What attacked images begin with -> how the attack is configured.
 ATTACKS = {
     "universal": config["perturbations"]["universal"],

@@ -173,6 +173,15 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         for defence in names:
             _known(f"experiments.{key}", defence, defences, "a defence")
+    for family, names in (experiments.get("settings") or {}).get("candidates", {}).items():
+        for defence in names:
+            key = f"experiments.settings.candidates.{family}"
+            _known(key, defence, defences, "a defence")
+            if any(is_fitted(config, member) for member in members(config, defence)):
+                raise ConfigurationError(
+                    f"{key}: '{defence}' learns from the images to fit, so they cannot tell how "
+                    "good it is. Remove it."
+                )
     for key in ("radii", "efforts"):
         if (values := experiments["robustness"][key]) != sorted(values):
             raise ConfigurationError(

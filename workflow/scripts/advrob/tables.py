@@ -8,6 +8,7 @@ set says whom its attack was made against: ``original``, ``universal-{model}-{de
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -335,6 +336,54 @@ def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[T
         "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
     )
     return table, cells
+
+
+def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]]) -> Table:
+    """Which setting of a defence does best on images that are not tested.
+
+    The best is the one with the highest mean of the accuracies on original and attacked images; of
+    equal ones the first. How many were tried belongs to the choice: the best of many is partly
+    luck.
+
+    Args:
+        cells: each candidate's score on the images ``tuning`` and on these under one attack.
+        candidates: family -> names of configured defences.
+
+    Raises:
+        UserError: a candidate lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    attacked = {cell.model: cell.dataset for cell in cells if cell.dataset != "tuning"}
+    rows: list[tuple[Value, ...]] = []
+    lines: list[tuple[str, ...]] = []
+    for model, family in product(dict.fromkeys(cell.model for cell in cells), candidates):
+        names = candidates[family]
+        clean = {name: _find(known, "tuning", model, name) for name in names}
+        harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
+        means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
+        best = max(names, key=means.__getitem__)
+        for name in names:
+            numbers = (clean[name].n, *_interval(clean[name]), *_interval(harmed[name]))
+            choice = (means[name], str(name == best).lower(), len(names))
+            rows.append((model, family, name, *numbers, *choice))
+            shown = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
+            remark = f"**chosen** of {len(names)}" if name == best else NONE
+            mean = f"{100 * means[name]:.2f}"
+            lines.append((model, family, name, str(clean[name].n), *shown, mean, remark))
+    return Table(
+        columns=(
+            *("model", "family", "defence", "n", "accuracy_original", "ci_low_original"),
+            *("ci_high_original", "accuracy_universal", "ci_low_universal", "ci_high_universal"),
+            *("mean", "chosen", "tried"),
+        ),
+        rows=rows,
+        title="Settings of defences, compared on images outside the test set",
+        header=(
+            *("Model", "Family", "Defence", "n", "Original images, %", "95 % interval"),
+            *("Attacked images, %", "95 % interval", "Mean, %", "Choice"),
+        ),
+        lines=lines,
+    )
 
 
 def write(
