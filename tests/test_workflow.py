@@ -36,10 +36,25 @@ SMALL = {
             "steps": 3,
         },
         "gradient": {"radius": 4, "iterations": 4},
+        "untargeted": {
+            "pgd": {"iterations": 2},
+            "pgd_l2": {"iterations": 2},
+            "apgd_ce": {"iterations": 3},
+            "apgd_dlr": {"iterations": 3},
+            "square": {"queries": 3},
+        },
     },
     "experiments": {
         "noise_magnitudes": [0, 10, 40],
         "vector_space": {"images": 6, "normals": 2},
+        "draws": 2,
+        "robustness": {
+            "images": 6,
+            "draws": 2,
+            "radii": [0, 8, 64],
+            "iterations": 3,
+            "efforts": [1, 3],
+        },
     },
 }
 
@@ -72,7 +87,13 @@ def planned(folder, *arguments):
 IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
 ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
+ATTACKS = {"gradient": 2, "universal": 2, "attack": 10}
 EXPECTED = {
+    "figure_budget": IMAGES | {"budget": 2, "figure_budget": 1},
+    "robustness": IMAGES
+    | ATTACKS
+    | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
+    | {"table_robustness": 1, "figure_budget": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_comparisons": UNIVERSAL
     | {"original": 1, "defence": 3, "score": 12, "table_comparisons": 1},
@@ -121,6 +142,14 @@ def test_all_is_every_table_and_figure(folder):
     assert every == planned(
         folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "table_certified", "robustness"
     )
+
+
+def test_settings_are_compared_on_images_to_fit(folder):
+    settings = {"images": 9, "candidates": {"ratios": ["downsample", "downsample_75"]}}
+    (folder / "tune.yaml").write_text(yaml.safe_dump({"experiments": {"settings": settings}}))
+    jobs = planned(folder, "table_settings", "--configfile", folder / "tune.yaml")
+    tuning = {"tuning": 1, "tuning_perturbed": 1, "score": 4, "table_settings": 1}
+    assert jobs == IMAGES | {"universal": 1} | tuning
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -257,8 +286,12 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
         original = test["images"][:].astype(int)
         assert not set(test["ids"][:]) & set(fit["ids"][:])
         labels = test["labels"][:]
-    attacked = {path.stem: path for path in (results / "datasets").glob("*-*.h5")}
-    assert len(attacked) == 4
+    attacked = {
+        path.stem: path
+        for family in ("universal", "gradient")
+        for path in (results / "datasets").glob(f"{family}-*.h5")
+    }
+    assert len(attacked) == 5
     for name, path in attacked.items():
         radius = 10 if name.startswith("universal") else 4
         with h5py.File(path) as file:
@@ -267,6 +300,33 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
             if "targets" in file:
                 assert (file["targets"][:] != labels).all()
         assert 0 < moved.max() <= radius, name
+
+
+def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
+    table = rows(results / "tables/table_robustness.csv")
+    assert {row["n"] for row in table} == {"6"}
+    found = {(r["defence"], r["knowledge"], r["attack"]): float(r["accuracy"]) for r in table}
+    attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
+    for defence in ("none", "noise"):
+        adaptive = {
+            attack for name, known, attack in found if (name, known) == (defence, "adaptive")
+        }
+        assert adaptive == {*attacks, "worst case"}
+        worst = found[defence, "adaptive", "worst case"]
+        assert worst <= min(found[defence, "adaptive", attack] for attack in attacks)
+    assert {
+        attack for name, known, attack in found if (name, known) == ("noise", "static")
+    } == attacks
+    for path in (results / "datasets").glob("pgd_l2-*.h5"):
+        with h5py.File(path) as file:
+            assert 0 < file["distances"][:].max() <= 800
+    checks = rows(results / "tables/checks.csv")
+    assert {"stays in bounds", "beats signs", "falls to nothing", "has gradients"} <= {
+        check["check"] for check in checks
+    }
+    bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
+    assert bounds == ["true"] * 2 * len(attacks)
+    assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):
