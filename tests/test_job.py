@@ -179,7 +179,7 @@ def test_progress_tells_rate_and_remaining_time(capsys):
 
 def test_tables_start_without_torch():
     """A job that joins small files should not spend its time importing PyTorch."""
-    code = "import sys, table_1, table_2, table_3; print('torch' in sys.modules)"
+    code = "import sys, table_1, table_2, table_3, table_comparisons; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True
     )

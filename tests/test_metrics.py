@@ -62,3 +62,98 @@ def test_select_looks_at_file_names_only() -> None:
     assert metrics.select(ids, "ILSVRC2012_val_*").tolist() == [True, False, True, False]
     assert metrics.select(ids, "*.JPEG").all()
     assert metrics.select(ids, None).all()
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses"), [(0, 0), (1, 0), (5, 5), (3, 9), (40, 12), (0, 30), (900, 1000), (7, 6)]
+)
+def test_mcnemar_is_a_binomial_test(wins: int, losses: int) -> None:
+    expected = binomtest(wins, wins + losses).pvalue if wins + losses else 1
+    assert metrics.mcnemar(wins, losses) == pytest.approx(expected, rel=1e-9)
+    assert metrics.mcnemar(losses, wins) == metrics.mcnemar(wins, losses)
+
+
+def test_compare_counts_pairs() -> None:
+    first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1], dtype=bool)
+    second = np.array([0, 0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
+    found = metrics.compare(first, second, [str(i) for i in range(9)])
+    assert (found.n, found.photographs, found.wins, found.losses) == (9, 9, 6, 1)
+    assert found.difference == pytest.approx(5 / 9)
+    assert found.p == pytest.approx(2 * (1 + 7) / 2**7)
+
+
+def test_compare_counts_photographs_not_crops() -> None:
+    """Three crops of one photograph that all agree are one observation; a tie is none."""
+    ids = [f"{photograph}#{crop}" for photograph in "abcd" for crop in range(3)]
+    first = np.array([1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0], dtype=bool)
+    second = np.array([0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
+    found = metrics.compare(first, second, ids)
+    assert (found.n, found.photographs, found.wins, found.losses) == (12, 4, 2, 1)
+    assert found.p == 1
+
+
+def test_compare_refuses_unequal_lengths_and_no_images() -> None:
+    with pytest.raises(ValueError, match="2 and 3 results for 3 ids"):
+        metrics.compare(np.ones(2, dtype=bool), np.ones(3, dtype=bool), ["a", "b", "c"])
+    with pytest.raises(ValueError, match="0 and 0 results"):
+        metrics.compare(np.ones(0, dtype=bool), np.ones(0, dtype=bool), [])
+
+
+def test_holm_by_hand() -> None:
+    # In order 0.01 x 4, 0.02 x 3, 0.03 x 2 and 0.04 x 1, none below the one before.
+    assert metrics.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert metrics.holm([0.6, 0.7]) == [1, 1]
+    assert metrics.holm([0.2]) == [0.2]
+    assert metrics.holm([]) == []
+
+
+def test_holm_keeps_the_familywise_error() -> None:
+    """Twenty true hypotheses: one is rejected in about 5 % of families, without it in 64 %."""
+    families = np.random.default_rng(0).uniform(size=(2000, 20))
+    rejected = np.mean([min(metrics.holm(list(family))) <= 0.05 for family in families])
+    assert rejected == pytest.approx(0.05, abs=0.015)
+
+
+def test_spread_by_hand() -> None:
+    correct = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
+    found = metrics.spread(correct)
+    assert (found.draws, found.mean, found.deviation) == (3, 0.5, 0.25)
+    assert metrics.spread(correct[:1]).deviation == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "difference", "discordance"),
+    [(50, 0.1, 0.3), (200, 0.05, 0.1), (400, 0.02, 0.2), (20, 0.3, 0.3), (9, 0.9, 1)],
+)
+def test_power_is_what_a_simulation_finds(n: int, difference: float, discordance: float) -> None:
+    rng = np.random.default_rng(0)
+    shares = ((discordance + difference) / 2, (discordance - difference) / 2, 1 - discordance)
+    outcomes = rng.multinomial(n, shares, size=4000)
+    pairs, times = np.unique(outcomes[:, :2], axis=0, return_counts=True)
+    rejected = [metrics.mcnemar(*pair) <= 0.05 for pair in pairs.tolist()]
+    simulated = times[rejected].sum() / times.sum()
+    found = metrics.power(n, difference, discordance)
+    assert found == pytest.approx(simulated, abs=4 * (0.25 / 4000) ** 0.5)
+    assert metrics.power(n, -difference, discordance) == found
+
+
+def test_without_a_difference_the_power_is_at_most_the_significance() -> None:
+    for n in (1, 5, 20, 100):
+        assert metrics.power(n, 0, 0.3) <= 0.05
+    assert metrics.power(2000, 0, 0.3) == pytest.approx(0.05, abs=0.01)
+
+
+def test_images_needed_agrees_with_the_normal_approximation() -> None:
+    """Connor (1987), equation 3; the exact test needs a little more."""
+    for difference, discordance in ((0.05, 0.1), (0.1, 0.3), (0.02, 0.05)):
+        z = 1.959964 * discordance**0.5 + 0.841621 * (discordance - difference**2) ** 0.5
+        approximate = (z / difference) ** 2
+        found = metrics.images_needed(difference, discordance)
+        assert approximate < found < 1.15 * approximate + 10
+        assert metrics.power(found, difference, discordance) >= 0.8
+        assert metrics.power(found - 1, difference, discordance) < 0.8
+
+
+def test_power_refuses_what_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"no difference of 0\.2 at a discordance of 0\.1"):
+        metrics.power(10, 0.2, 0.1)

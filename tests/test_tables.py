@@ -31,7 +31,11 @@ def score(folder: Path, dataset: str, model: str, defence: str, hits: int, n: in
 
 
 def make(
-    folder: Path, number: int, scores: Sequence[str], pattern: str | None = None, **extra: object
+    folder: Path,
+    number: int | str,
+    scores: Sequence[str],
+    pattern: str | None = None,
+    **extra: object,
 ) -> tuple[list[dict[str, str]], str]:
     """Run the script of a table and read back what it wrote."""
     outputs = {"csv": str(folder / "table.csv"), "markdown": str(folder / "table.md")}
@@ -144,6 +148,45 @@ def test_table_3(tmp_path: Path) -> None:
     assert line in text
     with pytest.raises(UserError, match="scores on 0 attacked data sets"):
         make(tmp_path, 3, scores[:2], ratios=ratios)
+
+
+def test_comparisons(tmp_path: Path) -> None:
+    scores = [
+        score(tmp_path, dataset, "lite", defence, hits)
+        for dataset, defence, hits in (
+            ("original", "none", 30),
+            ("original", "noise", 29),
+            ("universal-lite-none", "none", 10),
+            ("universal-lite-none", "noise", 20),
+        )
+    ]
+    rows, text = make(tmp_path, "comparisons", scores)
+    assert ",".join(rows[0]) == (
+        "dataset,model,defence,n,photographs,difference,wins,losses,p,p_holm"
+    )
+    assert [(row["dataset"], row["defence"]) for row in rows] == [
+        ("original", "noise"),
+        ("universal-lite-none", "noise"),
+    ]
+    assert numbers(rows[0], *list(rows[0])[3:]) == [40, 40, -0.025, 0, 1, 1, 1]
+    # Ten of ten: 2 / 2^10, and twice that for two comparisons.
+    expected = [40, 40, 0.25, 10, 0, 2 / 2**10, 4 / 2**10]
+    assert numbers(rows[1], *list(rows[1])[3:]) == pytest.approx(expected, abs=1e-6)
+    line = "| universal-lite-none | matched | lite | noise | +25.00 | 10 | 0 | 0.002 | 0.0039 |"
+    assert line in text.splitlines()
+    assert "corrected for the 2 comparisons of this table after Holm" in text
+    assert "Wilson" not in text
+    rows, _ = make(tmp_path, "comparisons", scores, "ILSVRC2012_val_*")
+    assert rows[1]["n"] == "10"
+
+
+def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
+    scores = [score(tmp_path, "original", "lite", "noise", 30)]
+    with pytest.raises(UserError, match="lite/noise on original has 40 images and lite/none 0"):
+        make(tmp_path, "comparisons", scores)
+    scores.append(score(tmp_path, "original", "lite", "none", 20, n=30))
+    with pytest.raises(UserError, match="has 40 images and lite/none 30"):
+        make(tmp_path, "comparisons", scores)
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
 EXPECTED = {
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
+    "table_comparisons": UNIVERSAL
+    | {"original": 1, "defence": 3, "score": 12, "table_comparisons": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
     "figure_1": {"figure_1": 1},
@@ -92,7 +94,7 @@ def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    assert every == planned(folder, *TABLES, *FIGURES)
+    assert every == planned(folder, *TABLES, *FIGURES, "table_comparisons")
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -158,6 +160,19 @@ def test_table_1_says_what_the_scores_say(results):
         assert float(row["ci_low"]) <= correct.mean() <= float(row["ci_high"])
     control = next(r for r in table if (r["dataset"], r["defence"]) == ("original", "none"))
     assert int(control["correct"]) >= 16, "the pretrained network recognises real photographs"
+
+
+def test_comparisons_say_what_table_1_says(results):
+    accuracy = {
+        (row["dataset"], row["defence"]): float(row["accuracy"])
+        for row in rows(results / "tables/table_1.csv")
+    }
+    table = rows(results / "tables/table_comparisons.csv")
+    assert len(table) == 10
+    for row in table:
+        gained = accuracy[row["dataset"], row["defence"]] - accuracy[row["dataset"], "none"]
+        assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
+        assert float(row["p"]) <= float(row["p_holm"]) <= 1
 
 
 def test_images_are_disjoint_and_attacks_keep_their_bounds(results):

@@ -1,4 +1,4 @@
-# The paper's tables: scores joined.
+# The paper's tables, and what they leave out: scores joined.
 
 
 rule table_1:
@@ -99,6 +99,37 @@ rule table_3:
         "../scripts/table_3.py"
 
 
+rule table_comparisons:
+    input:
+        scores=scores(
+            (dataset, model, defence)
+            for model in MODELS
+            for dataset in ("original", universal(model))
+            for defence in ("none", *EXPERIMENTS["defences"])
+        ),
+    output:
+        csv="results/tables/table_comparisons.csv",
+        markdown=report(
+            "results/tables/table_comparisons.md",
+            caption="../report/table_comparisons.rst",
+            category="Universal perturbations",
+            labels={"what": "Comparisons"},
+        ),
+    log:
+        "logs/tables/table_comparisons.log",
+    benchmark:
+        "benchmarks/output/tables/table_comparisons.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        pattern=None,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("table_comparisons"),
+    script:
+        "../scripts/table_comparisons.py"
+
+
 # The same tables from those images alone that pretrained networks have not seen.
 use rule table_1 as table_1_unseen with:
     output:
@@ -141,12 +172,27 @@ use rule table_3 as table_3_unseen with:
         note=None,
 
 
+use rule table_comparisons as table_comparisons_unseen with:
+    output:
+        csv="results/tables/unseen/table_comparisons.csv",
+        markdown="results/tables/unseen/table_comparisons.md",
+    log:
+        "logs/tables/unseen/table_comparisons.log",
+    benchmark:
+        "benchmarks/output/tables/unseen/table_comparisons.tsv"
+    params:
+        pattern=UNSEEN,
+        note=None,
+
+
 rule tables:
     input:
-        expand("results/tables/table_{number}.csv", number=[1, 2, 3]),
+        expand("results/tables/table_{name}.csv", name=[1, 2, 3, "comparisons"]),
         branch(
             UNSEEN,
-            then=expand("results/tables/unseen/table_{number}.csv", number=[1, 2, 3]),
+            then=expand(
+                "results/tables/unseen/table_{name}.csv", name=[1, 2, 3, "comparisons"]
+            ),
             otherwise=[],
         ),
     localrule: True

@@ -1,10 +1,12 @@
-"""Accuracy on a set of images and how far it can be trusted.
+"""Accuracy on a set of images, comparisons of two, and how far they can be trusted.
 
 An id is ``photograph`` or ``photograph#crop``: several crops of one photograph are not
 independent, so intervals count photographs.
 """
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -35,6 +37,42 @@ class Accuracy:
     accuracy: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two networks on the same images, or one network on two versions of them.
+
+    Attributes:
+        n: images.
+        photographs: distinct photographs that they were cropped from.
+        difference: how much higher the first accuracy is than the second.
+        wins: photographs of which the first has more crops right.
+        losses: photographs of which the second has.
+        p: exact two-sided p-value of no difference; see `mcnemar`.
+    """
+
+    n: int
+    photographs: int
+    difference: float
+    wins: int
+    losses: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Accuracy over several draws of a stochastic defence.
+
+    Attributes:
+        draws: how many.
+        mean: of the draws' accuracies.
+        deviation: their standard deviation (n - 1 in the denominator); 0 for a single draw.
+    """
+
+    draws: int
+    mean: float
+    deviation: float
 
 
 def wilson(successes: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -87,6 +125,149 @@ def accuracy(correct: np.ndarray, ids: Sequence[str]) -> Accuracy:
     hits = int(np.count_nonzero(correct))
     low, high = wilson(hits / max(n, 1) * photographs, photographs)
     return Accuracy(n, photographs, hits, hits / n, low, high)
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Exact two-sided p-value of paired outcomes (McNemar 1947, with the binomial distribution).
+
+    Pairs with equal outcomes say nothing about a difference. Without one, each of the others is as
+    likely to be a win as a loss.
+
+    Args:
+        wins: pairs of which only the first is a success.
+        losses: pairs of which only the second is.
+    """
+    n = wins + losses
+    outcomes, total = 1, 0
+    for k in range(min(wins, losses) + 1):
+        total += outcomes
+        outcomes = outcomes * (n - k) // (k + 1)
+    return min(1.0, 2 * total / 2**n)
+
+
+def compare(first: np.ndarray, second: np.ndarray, ids: Sequence[str]) -> Comparison:
+    """Compare results on the same images, photograph by photograph.
+
+    A photograph of several crops is one observation: a win for whoever has more of them right (the
+    exact sign test, which is McNemar's where each photograph is one image).
+
+    Args:
+        first: bool ``(N,)``, whether each image is classified correctly.
+        second: the same of the other.
+        ids: the images' ids, in the same order.
+
+    Raises:
+        ValueError: the lengths differ, or there are no images.
+    """
+    if not len(first) == len(second) == len(ids) > 0:
+        raise ValueError(f"compare: {len(first)} and {len(second)} results for {len(ids)} ids")
+    gains: Counter[str] = Counter()
+    for identity, gain in zip(ids, first.astype(int) - second.astype(int), strict=True):
+        gains[photograph(identity)] += int(gain)
+    wins = sum(gain > 0 for gain in gains.values())
+    losses = sum(gain < 0 for gain in gains.values())
+    difference = float(first.mean() - second.mean())
+    return Comparison(len(ids), len(gains), difference, wins, losses, mcnemar(wins, losses))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a family of comparisons, corrected for their number (Holm 1979).
+
+    Rejecting those below a level, one wrongly rejects any true hypothesis with at most that
+    probability, whatever their dependence.
+
+    Returns:
+        Corrected values, in the given order.
+    """
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def spread(correct: np.ndarray) -> Spread:
+    """Accuracy over draws of a stochastic defence.
+
+    It tells how far one draw's accuracy may be from another's on the same images, which the
+    interval of `accuracy`, about other images, does not.
+
+    Args:
+        correct: bool ``(draws, N)``.
+    """
+    accuracies = np.asarray(correct).mean(axis=1)
+    draws = len(accuracies)
+    deviation = float(accuracies.std(ddof=1)) if draws > 1 else 0.0
+    return Spread(draws, float(accuracies.mean()), deviation)
+
+
+def power(
+    n: int, difference: float, discordance: float, significance: float = 1 - CONFIDENCE
+) -> float:
+    """The probability that the exact two-sided test of `mcnemar` finds a difference.
+
+    Args:
+        n: independent images.
+        difference: of the two accuracies.
+        discordance: the share of images that exactly one of the two classifies correctly; at least
+            the difference.
+        significance: the test rejects up to this p-value.
+
+    Raises:
+        ValueError: the difference is larger than the discordance, or that is not a share.
+    """
+    if not abs(difference) <= discordance <= 1 or discordance == 0:
+        raise ValueError(f"power: no difference of {difference} at a discordance of {discordance}")
+    win = (1 + abs(difference) / discordance) / 2
+    # Numbers of discordant images further than 9 standard deviations away do not occur.
+    reach = 9 * math.sqrt(n * discordance) + 9
+    counts = range(max(0, int(n * discordance - reach)), min(n, int(n * discordance + reach)) + 1)
+    factorials = np.cumsum(np.log(np.maximum(1, np.arange(n + 1))))
+
+    def distribution(trials: int, share: float) -> np.ndarray:
+        k = np.arange(trials + 1)
+        choose = factorials[trials] - factorials[k] - factorials[trials - k]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logarithm = choose + _times_log(k, share) + _times_log(trials - k, 1 - share)
+        return np.exp(logarithm)
+
+    discordant = distribution(n, discordance)
+    found = 0.0
+    for count in counts:
+        # The largest number of losses, or of wins, that is still significant.
+        tail = np.cumsum(distribution(count, 0.5)[: (count + 1) // 2])
+        critical = int(np.searchsorted(2 * tail, significance * (1 + 1e-9), side="right"))
+        wins = distribution(count, win)
+        found += discordant[count] * (wins[:critical].sum() + wins[count + 1 - critical :].sum())
+    return float(found)
+
+
+def _times_log(count: np.ndarray, share: float) -> np.ndarray:
+    return np.where(count == 0, 0.0, count * np.log(share))
+
+
+def images_needed(
+    difference: float,
+    discordance: float,
+    probability: float = 0.8,
+    significance: float = 1 - CONFIDENCE,
+) -> int:
+    """How many images it takes to find a difference with the given probability; see `power`.
+
+    With every image more the power rises, but for small steps back where the number of discordant
+    images that is needed rises by one.
+    """
+    low, high = 0, 1
+    while power(high, difference, discordance, significance) < probability:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if power(middle, difference, discordance, significance) < probability:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def select(ids: Sequence[str], pattern: str | None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From per-image scores to the paper's three tables, as CSV and as Markdown.
+"""From per-image scores to the paper's three tables and to comparisons, as CSV and as Markdown.
 
 A score file is one cell: a network (a model behind a defence) on a data set. The name of the data
 set says whom its attack was made against: ``original``, ``universal-{model}-{defence}``,
@@ -19,6 +19,11 @@ from advrob.metrics import Accuracy
 Value = str | int | float
 # What a Markdown table shows where the paper has no such number.
 NONE = "–"
+# Below tables of accuracies.
+INTERVALS = (
+    "Intervals are 95 % Wilson score intervals that count photographs, not crops. "
+    f"Paper: {paper.CITATION}, {paper.IMAGES:,} images."
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Table:
         title: the Markdown's heading.
         header: the Markdown's header.
         lines: the Markdown's rows, for readers: percentages, and the paper's value beside ours.
+        remark: what is to be known of its numbers; printed below the Markdown.
     """
 
     columns: Sequence[str]
@@ -48,6 +54,7 @@ class Table:
     title: str
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
+    remark: str = INTERVALS
 
 
 def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
@@ -222,6 +229,66 @@ def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
     )
 
 
+def comparisons(scores: Iterable[str], pattern: str | None = None) -> Table:
+    """Every defence against none, on the same images of the same data set.
+
+    Args:
+        scores: score files; on each data set and model there is one of the defence ``none``.
+        pattern: the file names that are counted.
+
+    Raises:
+        UserError: there is nothing to compare with, or it is of other images.
+    """
+    results: dict[tuple[str, str, str], tuple[list[str], np.ndarray]] = {}
+    for path in scores:
+        with store.read(path, "scores/1") as file:
+            ids, correct = store.strings(file["ids"]), file["correct"][:]
+            cell = store.params(file)
+        keep, kept = matching(path, ids, pattern)
+        results[cell["dataset"], cell["model"], cell["defence"]] = kept, correct[keep]
+    found = []
+    for (dataset, model, defence), (ids, correct) in results.items():
+        if defence != "none":
+            others, control = results.get((dataset, model, "none"), ([], np.array([])))
+            if ids != others:
+                raise UserError(
+                    f"comparisons: {model}/{defence} on {dataset} has {len(ids)} images and "
+                    f"{model}/none {len(others)} or others. Expected a score of the same images; "
+                    "name the defence none as well, and delete older scores."
+                )
+            result = metrics.compare(correct, control, ids)
+            found.append(((dataset, model, defence), result))
+    corrected = metrics.holm([result.p for _, result in found])
+    return Table(
+        columns=(
+            *("dataset", "model", "defence", "n", "photographs", "difference"),
+            *("wins", "losses", "p", "p_holm"),
+        ),
+        rows=[
+            (
+                *names,
+                *(result.n, result.photographs, result.difference, result.wins, result.losses),
+                *(f"{result.p:.6g}", f"{p_holm:.6g}"),
+            )
+            for (names, result), p_holm in zip(found, corrected, strict=True)
+        ],
+        title="Comparisons: each defence against none on the same images",
+        header=(
+            *("Data set", "Attack", "Model", "Defence", "Difference, points"),
+            *("Only it is right", "Only none is right", "p", "p, corrected"),
+        ),
+        lines=[
+            (
+                *(names[0], relation(*names), *names[1:], f"{100 * result.difference:+.2f}"),
+                *(str(result.wins), str(result.losses), f"{result.p:.2g}", f"{p_holm:.2g}"),
+            )
+            for (names, result), p_holm in zip(found, corrected, strict=True)
+        ],
+        remark="p-values are of exact two-sided McNemar tests that count photographs, not crops; "
+        f"corrected for the {len(found)} comparisons of this table after Holm.",
+    )
+
+
 def write(
     table: Table,
     cells: Sequence[Cell],
@@ -248,8 +315,7 @@ def write(
         f"Images: {_range(result.n for result in results)}, from "
         f"{_range(result.photographs for result in results)} photographs"
         + (f" whose file name matches `{pattern}`" if pattern else "")
-        + ". Intervals are 95 % Wilson score intervals that count photographs, not crops. "
-        f"Paper: {paper.CITATION}, {paper.IMAGES:,} images.",
+        + f". {table.remark}",
         note,
     ]
     text = "\n\n".join(
