@@ -46,6 +46,7 @@ SMALL = {
     },
     "experiments": {
         "noise_magnitudes": [0, 10, 40],
+        "fit_images": [13, 26],
         "vector_space": {"images": 6, "normals": 2},
         "draws": 2,
         "robustness": {
@@ -93,13 +94,17 @@ EXPECTED = {
     "robustness": IMAGES
     | ATTACKS
     | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
-    | {"table_robustness": 1, "figure_budget": 1},
+    | {"table_robustness": 1, "figure_budget": 1, "robustness": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
-    "table_comparisons": UNIVERSAL
-    | {"original": 1, "defence": 3, "score": 12, "table_comparisons": 1},
     "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
+    "table_comparisons": UNIVERSAL
+    | {"original": 1, "gradient": 3, "defence": 3, "score": 19, "table_comparisons": 1},
+    "replication": UNIVERSAL
+    | {"original": 1, "gradient": 3, "defence": 6, "score": 26, "replication": 1},
+    "figure_fit_images": UNIVERSAL
+    | {"original": 1, "defence": 4, "score": 8, "figure_fit_images": 1},
     "figure_1": {"figure_1": 1},
     "figure_2": {"figure_2": 1},
     "figure_3": {"figure_3": 1},
@@ -139,9 +144,8 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    assert every == planned(
-        folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "table_certified", "robustness"
-    )
+    others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
+    assert every == planned(folder, *TABLES, *FIGURES, *SPACE, "table_certified", *others)
 
 
 def test_settings_are_compared_on_images_to_fit(folder):
@@ -150,6 +154,13 @@ def test_settings_are_compared_on_images_to_fit(folder):
     jobs = planned(folder, "table_settings", "--configfile", folder / "tune.yaml")
     tuning = {"tuning": 1, "tuning_perturbed": 1, "score": 4, "table_settings": 1}
     assert jobs == IMAGES | {"universal": 1} | tuning
+
+
+def test_without_numbers_of_images_nothing_is_fitted_to_them(folder):
+    (folder / "off.yaml").write_text(yaml.safe_dump({"experiments": {"fit_images": None}}))
+    jobs = planned(folder, "--configfile", folder / "off.yaml")
+    assert jobs["defence"] == 3
+    assert "figure_fit_images" not in jobs
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -263,10 +274,15 @@ def test_comparisons_say_what_table_1_says(results):
         for row in rows(results / "tables/table_1.csv")
     }
     table = rows(results / "tables/table_comparisons.csv")
-    assert len(table) == 10
-    for row in table:
-        gained = accuracy[row["dataset"], row["defence"]] - accuracy[row["dataset"], "none"]
+    # Five defences and a pair on two data sets, none and a pair on three, three crosswise.
+    assert len(table) == 2 * 6 + 7 + 3
+    known = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
+    assert len(known) == 12
+    for row in known:
+        other = accuracy[row["other_dataset"], row["other_defence"]]
+        gained = accuracy[row["dataset"], row["defence"]] - other
         assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
+        assert float(row["ci_low"]) <= gained + 1e-5 <= float(row["ci_high"]) + 2e-5
         assert float(row["p"]) <= float(row["p_holm"]) <= 1
 
 
@@ -279,6 +295,21 @@ def test_certificates_are_bounded(results):
     # Where all of 100 draws agree: the bound is 0.001^(1/100).
     assert radius.max() <= 1.5 * sigmas.max()
     assert (radius > 0).any()
+
+
+def test_every_claim_has_a_verdict(results):
+    table = rows(results / "tables/replication.csv")
+    verdicts = {row["id"]: row["verdict"] for row in table}
+    untested = [name for name, verdict in verdicts.items() if verdict == "not tested"]
+    assert untested == ["worked", "figure_11", "figure_12", "preventive"]
+    # Twenty photographs tell a lot of a difference of 70 points and nothing of one of 3.
+    assert verdicts["pca_loses"] == "reproduced"
+    assert verdicts["noise_cost"] == "undecided"
+
+
+def test_principal_components_of_more_images(results):
+    growth = rows(results / "figures/figure_fit_images.csv")
+    assert [int(row["images"]) for row in growth] == [13, 26, 52] * 2
 
 
 def test_images_are_disjoint_and_attacks_keep_their_bounds(results):

@@ -222,6 +222,23 @@ def scores(cells):
     ]
 
 
+# The principal components of the paper's defence, and of fewer images.
+GROWN = [
+    *(f"pca_{images}" for images in sorted(EXPERIMENTS["fit_images"] or [])),
+    "pca",
+]
+
+
+def grown_scores():
+    """Scores of `GROWN` on original and universally perturbed images."""
+    return scores(
+        (dataset, model, defence)
+        for model in MODELS
+        for dataset in ("original", universal(model))
+        for defence in GROWN
+    )
+
+
 def figure_report(number, category):
     """The report's entry for a figure."""
     return report(

@@ -106,6 +106,42 @@ def parts(config: Mapping[str, Any], defence: str) -> list[str]:
     return [f"defences.{kind_of(name, config['defences'][name])}" for name in names]
 
 
+def fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries that ``experiments.fit_images`` adds to ``defences``: ``pca`` of fewer images.
+
+    Raises:
+        ConfigurationError: the configuration has an entry of such a name.
+    """
+    entry = config["defences"]["pca"]
+    added = {
+        f"pca_{images}": {"kind": kind_of("pca", entry), **entry, "images": images}
+        for images in sorted(config["experiments"]["fit_images"] or [])
+    }
+    for name in sorted(added.keys() & config["defences"].keys()):
+        raise ConfigurationError(
+            f"experiments.fit_images: adds a defence {name}, but the configuration has one of that "
+            "name. Rename that, or leave the number out."
+        )
+    return added
+
+
+def parts_played(config: Mapping[str, Any]) -> dict[str, str]:
+    """The configured defences by the part that they play in the paper's claims.
+
+    That is their own name, but for downsampling, which goes by its ratio, and for the principal
+    components of the fewest images. See `advrob.claims`.
+    """
+    ratios = {0.5: "downsample", 0.75: "downsample_75"}
+    defences = config["defences"]
+    played = {name: name for name in defences if name not in ratios.values()}
+    for name, entry in defences.items():
+        if kind_of(name, entry) == "downsample" and entry["ratio"] in ratios:
+            played.setdefault(ratios[entry["ratio"]], name)
+    if sizes := config["experiments"]["fit_images"]:
+        played["pca_fewest"] = f"pca_{min(sizes)}"
+    return played
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Refuse names that do not exist and parameters that a defence does not have.
 
