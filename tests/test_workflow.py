@@ -98,7 +98,8 @@ def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
+    others = ("table_comparisons", "replication", "figure_fit_images")
+    others += ("table_robustness", "figure_budget")
     assert every == planned(folder, *TABLES, *FIGURES, *others)
 
 
