@@ -61,6 +61,8 @@ include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/shards.smk"
 include: "workflow/rules/robustness.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/smoothing.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 

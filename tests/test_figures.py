@@ -46,6 +46,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "predicted": LABELS + (not hits),
             "correct": np.full(N, hits),
             "confidence": np.full(N, 0.5, np.float32),
+            "draws": np.full((1, N), hits),
             "ids": IDS,
         }
         draws = {"draws": arrays["correct"][None]}

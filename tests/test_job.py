@@ -6,43 +6,15 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from advrob import compute, job
 from advrob.errors import UserError
+from conftest import Named, NamedList
 
 SCRIPTS = Path(job.__file__).parent.parent
-
-
-class Named(dict):
-    """Named values as Snakemake gives them."""
-
-
-class NamedList(list):
-    """Named files as Snakemake gives them: a list with names."""
-
-    def __init__(self, **files):
-        super().__init__(files.values())
-        self.items = files.items
-
-
-@pytest.fixture
-def rule(monkeypatch, tmp_path):
-    snakemake = SimpleNamespace(
-        wildcards=Named(model="m"),
-        params=Named(seed=3, code="abc"),
-        input=Named(images="in.h5"),
-        output=Named(scores="out.h5"),
-        resources=Named(mem_mb=1000),
-        log=[str(tmp_path / "log")],
-        rule="score",
-        threads=1,
-    )
-    monkeypatch.setattr(sys.modules["__main__"], "snakemake", snakemake, raising=False)
-    return snakemake
 
 
 def test_a_main_gets_what_it_names(rule):
@@ -179,7 +151,8 @@ def test_progress_tells_rate_and_remaining_time(capsys):
 
 def test_tables_start_without_torch():
     """A job that joins small files should not spend its time importing PyTorch."""
-    code = "import sys, table_1, table_2, table_3, table_comparisons; print('torch' in sys.modules)"
+    names = sorted(path.stem for path in SCRIPTS.glob("table_*.py"))
+    code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True
     )

@@ -1,7 +1,19 @@
+"""Work that was cut goes on, and gives what it would have given."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from advrob import job
+from advrob import job, store
+from advrob.errors import UserError
 from advrob.resuming import resumed
 
 SHAPE = (23, 4, 4, 3)
@@ -71,3 +83,93 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path):
     with job.checkpoint(output, {"a": 1}, str(data)):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, tiny_weights):
+    """What came of jobs that were killed several times, by their names; see killing.py."""
+    folder = tmp_path_factory.mktemp("killed")
+    tests = Path(__file__).parent
+    paths = os.pathsep.join([str(tests), str(tests.parent / "workflow/scripts")])
+    done = subprocess.run(
+        [sys.executable, str(tests / "killing.py"), str(folder), str(tiny_weights)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "job_name",
+    ["deepfool", "stochastic_gradient", "gradient", "autoencoder", "conv_autoencoder"],
+)
+def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_name):
+    found = killed[job_name]
+    # Three were killed, one was told to end, and each time the work went on.
+    assert found["killed"] == [signal.SIGKILL] * 3, found
+    assert found["ended"] == [1]
+    assert "was told to end (SIGTERM" in found["logs"][2]
+    assert found["last"] == 0, found["logs"][-1]
+    assert all("going on" in log for log in found["logs"][1:]), found["logs"]
+    assert any(name.endswith(".checkpoint") for name in found["left"])
+    assert found["equal"]
+    # Neither checkpoints nor locks nor halves of files.
+    assert found["files"] == ["log", "output.h5"]
+
+
+def hold(output, ready, end):
+    with job.checkpoint(output, {}):
+        ready.set()
+        end.wait()
+
+
+def test_two_jobs_do_not_share_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(job, "PATIENCE", 0)
+    output = str(tmp_path / "out.h5")
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    first = context.Process(target=hold, args=(output, ready, end))
+    first.start()
+    ready.wait()
+    with pytest.raises(UserError, match=f"process {first.pid} on .* is still making this file"):
+        job.checkpoint(output, {}).__enter__()
+    # A lock ends with its process.
+    first.kill()
+    first.join()
+    with job.checkpoint(output, {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_job_waits_for_the_first_to_end(tmp_path):
+    output = str(tmp_path / "out.h5")
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    first = context.Process(target=hold, args=(output, ready, end))
+    first.start()
+    ready.wait()
+    threading.Timer(0.5, end.set).start()
+    with job.checkpoint(output, {}):
+        assert end.is_set()
+    first.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    """Each has a name of its own; of those that were killed, nothing is left."""
+    path = tmp_path / "out"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    orphan = tmp_path / f".out.{os.uname().nodename}.{dead.pid}.tmp"
+    living = tmp_path / f".out.{os.uname().nodename}.{os.getppid()}.tmp"
+    foreign = tmp_path / ".out.elsewhere.1.tmp"
+    for file in (orphan, living, foreign):
+        file.write_text("half")
+    with store.replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [living.name, foreign.name, "out"]
+    )

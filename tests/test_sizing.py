@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from advrob import principal, sizing
+from advrob.defences import defence_class
 from advrob.defences.autoencoder import Autoencoder
 from advrob.defences.conv_autoencoder import ConvolutionalAutoencoder
 from conftest import ROOT
@@ -32,6 +33,25 @@ def test_fitting_a_defence_has_room(case):
         assert seconds / 60 < need.minutes < 30 * max(1, seconds / 60)
 
 
+@pytest.mark.parametrize("images", [100, 2_000, 19_000, 100_000])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("pca", {"variance": 0.99}),
+        ("pca", {"components": 300}),
+        ("autoencoder", {}),
+        ("autoencoder", {"hidden": 16}),
+        ("conv_autoencoder", {}),
+        ("patch_pca", {}),
+    ],
+)
+def test_no_defence_refuses_what_it_is_given(kind, settings, images):
+    """A defence says without how much memory it cannot do: that is asked for, and more."""
+    least = defence_class(kind)(**settings).memory((images, 224, 224, 3))
+    need = sizing.fitting(kind, settings, images=images, numbers=NUMBERS, gpu=False)
+    assert 1.2 * least + 2e9 < 1e6 * need.memory
+
+
 def test_defaults_and_limits_are_those_of_the_code():
     def default(kind, name):
         return inspect.signature(kind).parameters[name].default
@@ -53,7 +73,7 @@ def test_needs_grow_with_what_there_is_to_do():
     # More images than a Gram matrix is made of are searched, in the same memory whatever n.
     assert memory("pca", {}, 100_000) == memory("pca", {}, 1_280_000) < 30_000
     assert memory("autoencoder", {}, 1_000) > memory("autoencoder", {"hidden": 16}, 1_000)
-    assert memory("mine", {}, 100_000) > memory("mine", {}, 1_000)
+    assert memory("patch_pca", {}, 1_280_000) == memory("patch_pca", {}, 1_000) < 5_000
 
 
 def test_a_gpu_shortens_what_it_computes():
@@ -73,7 +93,10 @@ def test_a_fitted_defence_is_held_twice():
 
 def test_photographs_are_counted_by_the_configuration():
     def minutes(layout, **draw):
-        return sizing.photographs({"layout": layout, "test": draw, "fit": draw}).minutes
+        settings = {"layout": layout, "test": draw, "fit": draw}
+        one, two = (sizing.photographs(settings, shards).minutes for shards in (1, 2))
+        assert two <= one
+        return one
 
     assert minutes("packages") < minutes("tree", total=10_000) < minutes("imagenet")
     assert minutes("imagenet", per_class=2) == minutes("imagenet", total=2_000)

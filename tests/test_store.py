@@ -14,6 +14,7 @@ def write(path, schema="scores/1", **changes):
         "predicted": np.arange(3),
         "correct": np.array([True, False, True]),
         "confidence": np.ones(3, np.float32),
+        "draws": np.ones((1, 3), bool),
         "ids": ["a", "b", "ü"],
     } | changes
     with store.write(path, schema, seed=1, params={"b": 1, "a": [2]}, source="somewhere") as file:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advrob import metrics, paper, tables
+from advrob import metrics, paper, store, tables
 from advrob.errors import UserError
 from conftest import write_scores
 
@@ -212,6 +212,32 @@ def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
         make(tmp_path, "comparisons", scores, pairs=[])
 
 
+def test_certified_accuracy(tmp_path: Path) -> None:
+    """By hand: of four images one is wrong, one abstained on, and two certified to 3 and 5."""
+    path = tmp_path / "certified.h5"
+    params = {"dataset": "original", "model": "lite", "draws": 100}
+    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
+        arrays = {
+            "sigmas": np.array([8.0]),
+            "predicted": np.array([[7, -1, 7, 7]]),
+            "radius": np.array([[9.0, 0, 3, 5]]),
+            "counts": np.array([[100, 50, 90, 95]]),
+            "labels": np.array([1, 7, 7, 7]),
+            "ids": np.array(IDS[:4]),
+        }
+        store.put(file, arrays)
+    outputs = {"csv": str(tmp_path / "table.csv"), "markdown": str(tmp_path / "table.md")}
+    script = importlib.import_module("table_certified")
+    script.main(certified=[str(path)], radii=[0, 3, 4, 6], note=None, **outputs)
+    with Path(outputs["csv"]).open(newline="") as csv_file:
+        rows = list(csv.DictReader(csv_file))
+    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
+    assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
+    assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
+    text = Path(outputs["markdown"]).read_text()
+    assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
+
+
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
     scores = [score(tmp_path, "original", "lite", "none", 30)]
     make(tmp_path, 1, scores)
@@ -225,3 +251,28 @@ def test_the_papers_tables_agree_with_each_other() -> None:
         paper.TABLE_1["original", "downsample"],
         paper.TABLE_1["universal", "downsample"],
     )
+
+
+def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
+    shares = {"a": (80, 20), "b": (70, 60), "c": (75, 50), "d": (75, 50)}
+    cells = [
+        tables.Cell(dataset, "m", name, metrics.accuracy(np.arange(100) < right, IDS_100))
+        for name, pair in shares.items()
+        for dataset, right in zip(("tuning", "tuning-universal-m-none"), pair, strict=True)
+    ]
+    table = tables.table_settings(cells, {"first": ["a", "b"], "second": ["c", "d"]})
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert {row["defence"]: row["chosen"] for row in rows} == {
+        "a": "false",
+        "b": "true",
+        "c": "true",
+        "d": "false",
+    }
+    assert {row["tried"] for row in rows} == {2}
+    assert [row["mean"] for row in rows] == pytest.approx([0.5, 0.65, 0.625, 0.625])
+    assert sum("chosen" in line[-1] for line in table.lines) == 2
+    with pytest.raises(UserError, match="no score of m/e on tuning"):
+        tables.table_settings(cells, {"first": ["a", "e"]})
+
+
+IDS_100 = [f"{number}.jpeg" for number in range(100)]

@@ -16,9 +16,11 @@ from conftest import ROOT
 
 TABLES = [f"table_{number}" for number in (1, 2, 3)]
 FIGURES = [f"figure_{number}" for number in range(1, 13)]
+SPACE = ["table_vector_space", "figure_vector_space"]
 
 # Small enough for a minute or two; everything else is the default configuration.
 SMALL = {
+    "batch_size": 8,
     "images": {"test": {"crops": 1}, "fit": {"crops": 1}},
     "defences": {
         "pca": {"variance": 0.95},
@@ -34,8 +36,27 @@ SMALL = {
             "steps": 3,
         },
         "gradient": {"radius": 4, "iterations": 4},
+        "untargeted": {
+            "pgd": {"iterations": 2},
+            "pgd_l2": {"iterations": 2},
+            "apgd_ce": {"iterations": 3},
+            "apgd_dlr": {"iterations": 3},
+            "square": {"queries": 3},
+        },
     },
-    "experiments": {"noise_magnitudes": [0, 10, 40], "fit_images": [13, 26]},
+    "experiments": {
+        "noise_magnitudes": [0, 10, 40],
+        "fit_images": [13, 26],
+        "vector_space": {"images": 6, "normals": 2},
+        "draws": 2,
+        "robustness": {
+            "images": 6,
+            "draws": 2,
+            "radii": [0, 8, 64],
+            "iterations": 3,
+            "efforts": [1, 3],
+        },
+    },
 }
 
 
@@ -66,8 +87,16 @@ def planned(folder, *arguments):
 
 IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
+ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
+ATTACKS = {"gradient": 2, "universal": 2, "attack": 10}
 EXPECTED = {
+    "figure_budget": IMAGES | {"budget": 2, "figure_budget": 1},
+    "robustness": IMAGES
+    | ATTACKS
+    | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
+    | {"table_robustness": 1, "figure_budget": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
+    "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
     "table_comparisons": UNIVERSAL
@@ -88,6 +117,8 @@ EXPECTED = {
     "figure_10": UNIVERSAL | {"original": 1, "score": 2, "figure_10": 1},
     "figure_11": IMAGES | {"original": 1, "sweep": 1, "score": 1, "figure_11": 1},
     "figure_12": UNIVERSAL | {"sweep": 1, "score": 1, "figure_12": 1},
+    "table_vector_space": ANALYSIS | {"table_vector_space": 1},
+    "figure_vector_space": ANALYSIS | {"figure_vector_space": 1},
 }
 
 
@@ -96,11 +127,25 @@ def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
     assert planned(folder, target) == EXPECTED[target]
 
 
+def test_shards_are_more_jobs_and_what_gathers_them(folder):
+    assert planned(folder, "table_2", "--config", "shards=1") == EXPECTED["table_2"]
+    assert planned(folder, "table_2", "--config", "shards=3") == {
+        "images": 3,
+        "gather_images": 1,
+        "gradient": 9,
+        "defence": 1,
+        "score": 18,
+        "gather": 9,
+        "table_2": 1,
+    }
+    sweep = {"images": 2, "gather_images": 1, "original": 1, "sweep": 2, "score": 2, "gather": 2}
+    assert planned(folder, "figure_11", "--config", "shards=2") == sweep | {"figure_11": 1}
+
+
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    others = ("table_comparisons", "replication", "figure_fit_images")
-    others += ("table_robustness", "figure_budget")
-    assert every == planned(folder, *TABLES, *FIGURES, *others)
+    others = ("table_comparisons", "replication", "figure_fit_images", "table_certified")
+    assert every == planned(folder, *TABLES, *FIGURES, *SPACE, *others, "robustness")
 
 
 def test_without_numbers_of_images_nothing_is_fitted_to_them(folder):
@@ -110,12 +155,48 @@ def test_without_numbers_of_images_nothing_is_fitted_to_them(folder):
     assert "figure_fit_images" not in jobs
 
 
+def test_settings_are_compared_on_images_to_fit(folder):
+    settings = {"images": 9, "candidates": {"ratios": ["downsample", "downsample_75"]}}
+    (folder / "tune.yaml").write_text(yaml.safe_dump({"experiments": {"settings": settings}}))
+    jobs = planned(folder, "table_settings", "--configfile", folder / "tune.yaml")
+    tuning = {"tuning": 1, "tuning_perturbed": 1, "score": 4, "table_settings": 1}
+    assert jobs == IMAGES | {"universal": 1} | tuning
+
+
 def test_a_chain_needs_what_its_members_learned(folder):
     chain = {"defences": {"both": {"kind": "chain", "defences": ["pca", "noise"]}}}
     (folder / "chain.yaml").write_text(yaml.safe_dump(chain))
     target = "results/scores/original/efficientnet_lite0/both.h5"
     jobs = planned(folder, target, "--configfile", folder / "chain.yaml")
     assert jobs == IMAGES | {"original": 1, "defence": 1, "score": 1}
+
+
+def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
+    """Sizes are those of files, whatever is in them: these are holes."""
+    shutil.copy(folder / "config.yaml", tmp_path)
+    images, state = 2_000 * 3 * 224**2, 3_000_000_000
+    files = {
+        "images/test": images, "images/fit": images, "datasets/original": images,
+        "defences/shared/pca": state, "defences/shared/autoencoder": state,
+        "defences/shared/conv_autoencoder": 100_000,
+    }  # fmt: skip
+    for name, size in files.items():
+        path = tmp_path / "results" / f"{name}.h5"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size)
+    forced = ["defence", "universal", "gradient", "score", "sweep", "figure_7", "figure_9"]
+    forced += ["vector_space", "certify", "attack", "controls", "budget"]
+    targets = ["all", "robustness", "--forcerun", *forced]
+    done = snakemake(tmp_path, "--dry-run", "--cores", 1, *targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = {}
+    pattern = r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    resources: .*?mem_mb=(\d+)"
+    for rule, memory in re.findall(pattern, done.stdout + done.stderr, re.MULTILINE):
+        asked.setdefault(rule, set()).add(int(memory))
+    assert set(forced) <= set(asked)
+    assert max(asked["score"]) - min(asked["score"]) >= 2 * state / 10**6
+    assert min(asked["figure_7"]) > 2 * 2 * state / 10**6
 
 
 def test_a_mistake_is_told_without_a_stack_trace(folder):
@@ -155,6 +236,18 @@ def test_all_tables_and_figures_are_there(results):
     for figure in FIGURES:
         assert (results / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_analysis_of_image_space_covers_every_attack_and_defence(results):
+    table = rows(results / "tables/vector_space.csv")
+    defences = {row["where"] for row in table if row["measure"] == "retained"}
+    assert defences == {row["defence"] for row in rows(results / "tables/table_1.csv")}
+    left = {(row["where"], row["vectors"]): row for row in table if row["measure"] == "retained"}
+    for attack in ("universal", "gradient", "random"):
+        assert float(left["none", attack]["mean"]) == 1
+        assert int(left["none", attack]["n"]) == 6
+        assert float(left["pca", attack]["mean"]) < 0.5
+    assert (results / "figures/vector_space.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_table_1_says_what_the_scores_say(results):
@@ -208,13 +301,28 @@ def test_principal_components_of_more_images(results):
     assert [int(row["images"]) for row in growth] == [13, 26, 52] * 2
 
 
+def test_certificates_are_bounded(results):
+    with h5py.File(results / "certified/original/efficientnet_lite0.h5") as file:
+        sigmas, radius, counts = file["sigmas"][:], file["radius"][:], file["counts"][:]
+        assert radius.shape == (2, 5)
+        assert ((radius > 0) == (file["predicted"][:] >= 0)).all()
+    assert counts.max() <= 100
+    # Where all of 100 draws agree: the bound is 0.001^(1/100).
+    assert radius.max() <= 1.5 * sigmas.max()
+    assert (radius > 0).any()
+
+
 def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
     with h5py.File(results / "images/test.h5") as test, h5py.File(results / "images/fit.h5") as fit:
         original = test["images"][:].astype(int)
         assert not set(test["ids"][:]) & set(fit["ids"][:])
         labels = test["labels"][:]
-    attacked = {path.stem: path for path in (results / "datasets").glob("*-*.h5")}
-    assert len(attacked) == 4
+    attacked = {
+        path.stem: path
+        for family in ("universal", "gradient")
+        for path in (results / "datasets").glob(f"{family}-*.h5")
+    }
+    assert len(attacked) == 5
     for name, path in attacked.items():
         radius = 10 if name.startswith("universal") else 4
         with h5py.File(path) as file:
@@ -223,6 +331,33 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
             if "targets" in file:
                 assert (file["targets"][:] != labels).all()
         assert 0 < moved.max() <= radius, name
+
+
+def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
+    table = rows(results / "tables/table_robustness.csv")
+    assert {row["n"] for row in table} == {"6"}
+    found = {(r["defence"], r["knowledge"], r["attack"]): float(r["accuracy"]) for r in table}
+    attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
+    for defence in ("none", "noise"):
+        adaptive = {
+            attack for name, known, attack in found if (name, known) == (defence, "adaptive")
+        }
+        assert adaptive == {*attacks, "worst case"}
+        worst = found[defence, "adaptive", "worst case"]
+        assert worst <= min(found[defence, "adaptive", attack] for attack in attacks)
+    assert {
+        attack for name, known, attack in found if (name, known) == ("noise", "static")
+    } == attacks
+    for path in (results / "datasets").glob("pgd_l2-*.h5"):
+        with h5py.File(path) as file:
+            assert 0 < file["distances"][:].max() <= 800
+    checks = rows(results / "tables/checks.csv")
+    assert {"stays in bounds", "beats signs", "falls to nothing", "has gradients"} <= {
+        check["check"] for check in checks
+    }
+    bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
+    assert bounds == ["true"] * 2 * len(attacks)
+    assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):
@@ -247,6 +382,25 @@ def test_the_same_seed_gives_the_same_bytes(folder, results):
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets:
         assert (folder / target).read_bytes() == before[target], target
+
+
+def test_shards_give_the_same_bytes(results, tmp_path):
+    shutil.copy(ROOT / "config.yaml", tmp_path)
+    attacked = "datasets/gradient-efficientnet_lite0-noise.h5"
+    scored = "scores/gradient-efficientnet_lite0-noise/efficientnet_lite0/noise.h5"
+    small = results.parent / "small.yaml"
+    done = snakemake(
+        tmp_path, f"results/{scored}", "--cores", 2, "--configfile", small, "--config", "shards=2"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in (attacked, scored):
+        assert (tmp_path / "results" / name).read_bytes() == (results / name).read_bytes(), name
+    with (
+        h5py.File(tmp_path / "results/images/fit.h5") as file,
+        h5py.File(results / "images/fit.h5") as whole,
+    ):
+        np.testing.assert_array_equal(file["images"][:], whole["images"][:])
+    assert len(list((tmp_path / "results").rglob("*-of-*"))) == 0, "shards are not kept"
 
 
 def test_nothing_is_left_over(results):

@@ -44,10 +44,17 @@ stop() {
     done
 }
 
+left_over() { # whether a link is of a cluster of ours that was killed
+    local owner
+    owner=$(dirname "$(readlink "$1")")
+    [ ! -d "$owner" ] || { [ -c "$owner/gpu0" ] && ended "$(cat "$owner/slurmctld.pid")"; }
+}
+
 configure() {
     # Jobs' inner srun finds the cluster by Slurm's standard path alone.
     mkdir -p "$folder" /etc/slurm
     for link in "${links[@]}"; do
+        if [ -L "/etc/slurm/$link" ] && left_over "/etc/slurm/$link"; then rm "/etc/slurm/$link"; fi
         if [ -e "/etc/slurm/$link" ] || [ -L "/etc/slurm/$link" ]; then
             echo "/etc/slurm/$link exists: this machine has another Slurm, which is left alone" >&2
             exit 1

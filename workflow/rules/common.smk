@@ -86,13 +86,13 @@ def megabytes(files):
     return sum(Path(file).stat().st_size for file in files) / 1e6
 
 
-def image_count(file):
-    """How many images a file of images holds, nearly: it holds little else."""
-    return megabytes(file) * 1e6 / NUMBERS
+def image_count(file, shards=1):
+    """How many images of a file are a job's, nearly: it holds little else."""
+    return megabytes(file) * 1e6 / NUMBERS / shards
 
 
 def photographs_need(wildcards, input):
-    return sizing.photographs(config["images"])
+    return sizing.photographs(config["images"], SHARDS)
 
 
 def fitting_need(wildcards, input):
@@ -119,7 +119,7 @@ def universal_need(wildcards, input):
 
 def gradient_need(wildcards, input):
     return sizing.gradient(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         iterations=config["perturbations"]["gradient"]["iterations"],
         state=megabytes(input.state),
         **NETWORK,
@@ -128,7 +128,7 @@ def gradient_need(wildcards, input):
 
 def score_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=EXPERIMENTS["draws"],
         state=megabytes(input.state),
         **NETWORK,
@@ -137,7 +137,7 @@ def score_need(wildcards, input):
 
 def sweep_need(wildcards, input):
     return sizing.scoring(
-        images=image_count(input.images),
+        images=image_count(input.images, SHARDS),
         networks=len(EXPERIMENTS["noise_magnitudes"]),
         state=0,
         **NETWORK,
@@ -173,6 +173,23 @@ def budget_need(wildcards, input):
     )
 
 
+def vector_space_need(wildcards, input):
+    # A gradient for each of DeepFool's steps and candidate classes.
+    return sizing.gradient(
+        images=EXPERIMENTS["vector_space"]["normals"],
+        iterations=500,
+        state=2 * megabytes(input.states),
+        **NETWORK,
+    )
+
+
+def certify_need(wildcards, input):
+    draws = SMOOTHING["draws"] * len(SMOOTHING["sigmas"])
+    return sizing.scoring(
+        images=SMOOTHING["images"] * draws, networks=1, state=0, **NETWORK
+    )
+
+
 def figure_7_need(wildcards, input):
     return sizing.drawing(megabytes(input.states))
 
@@ -189,6 +206,11 @@ UNSEEN = config["images"].get("unseen")
 def universal(model):
     """The data set that plays the paper's Universal for a model."""
     return EXPERIMENTS["universal"].format(model=model)
+
+
+def universally_attacked(wildcards):
+    """The file of that data set for the wildcard's model."""
+    return f"results/datasets/{universal(wildcards.model)}.h5"
 
 
 def scores(cells):
@@ -245,9 +267,12 @@ def panels_of(defence):
 # Robustness -------------------------------------------------------------------------------------
 
 ROBUSTNESS = EXPERIMENTS["robustness"]
+SMOOTHING = EXPERIMENTS["smoothing"]
 ROBUST_NETWORKS = [
     (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
 ]
+# Family of settings -> the defences among which one is chosen.
+CANDIDATES = (EXPERIMENTS["settings"] or {}).get("candidates", {})
 # What attacked images begin with -> how the attack is configured.
 ATTACKS = {
     "universal": config["perturbations"]["universal"],

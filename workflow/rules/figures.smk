@@ -305,4 +305,5 @@ rule figures:
             then="results/figures/figure_fit_images.pdf",
             otherwise=[],
         ),
+        "results/figures/vector_space.pdf",
     localrule: True

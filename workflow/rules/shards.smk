@@ -1,6 +1,6 @@
-# With shards above 1, jobs whose images do not depend on each other are cut into as many: rules with
-# an output in shard(...). This puts their results together again. The rows are those of a single job,
-# bit for bit, for batches are cut at the same images and seed their own random numbers.
+# With shards above 1, jobs whose images do not depend on each other are cut into as many: the rules
+# whose output is a shard(...). These put the results together again. The rows are those of a single
+# job, bit for bit, for batches begin at the same images and seed their own random numbers.
 
 if SHARDS > 1:
 
@@ -8,13 +8,13 @@ if SHARDS > 1:
         input:
             shards=gather.shards("results/{{result}}/{scatteritem}.h5"),
         output:
-            whole="results/{result}.h5",
+            wholes=["results/{result}.h5"],
         log:
             "logs/{result}.log",
         benchmark:
             "benchmarks/output/{result}.tsv"
         wildcard_constraints:
-            result="images/(test|fit)|datasets/gradient-[^/]+|scores(/[^/]+){3}",
+            result="datasets/gradient-[^/]+|scores(/[^/]+){3}",
         conda:
             "../../envs/tables.yaml"
         resources:
@@ -24,3 +24,15 @@ if SHARDS > 1:
             code=code_version("gather"),
         script:
             "../scripts/gather.py"
+
+    # Both at once, as they are drawn: to make one later would draw, and so date, the other anew.
+    use rule gather as gather_images with:
+        input:
+            shards=gather.shards("results/images/test/{scatteritem}.h5")
+            + gather.shards("results/images/fit/{scatteritem}.h5"),
+        output:
+            wholes=["results/images/test.h5", "results/images/fit.h5"],
+        log:
+            "logs/images.log",
+        benchmark:
+            "benchmarks/output/images.tsv"

@@ -256,6 +256,8 @@ TABLES = [
 rule tables:
     input:
         expand("results/tables/{table}.csv", table=TABLES),
+        "results/tables/vector_space.csv",
+        branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
         branch(
             UNSEEN,
             then=expand("results/tables/unseen/{table}.csv", table=TABLES),

@@ -38,7 +38,6 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
         mixed=True,
     )
@@ -65,13 +64,8 @@ def main(
             "classes": store.strings(source["classes"]),
             "distances": adaptive.distances(originals, attacked, settings.get("norm", "linf")),
         }
-        params = {
-            "model": model,
-            "defence": defence,
-            "model_settings": model_settings,
-            "defence_settings": defence_settings,
-            "attack": settings,
-        }
+        params = networks.params(model, model_settings, defence, defence_settings)
+        params["attack"] = settings
         with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
             store.put(file, arrays)
     farthest = arrays["distances"].max()

@@ -33,7 +33,6 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
         mixed=True,
     )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from advrob import adaptive, compute, job, networks, store
 from advrob.attacks.control import CONTROLS
@@ -38,7 +37,6 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
     )
     with store.read(images, "images/1") as source:

@@ -1,16 +1,21 @@
-"""Join the shards of a result."""
+"""Join the shards of results."""
 
 from advrob import job, store
 
 
-def main(*, shards: list[str], whole: str) -> str:
-    """Write the rows of all ``shards``, in their order, into the file ``whole``."""
-    with store.join(whole, shards) as file:
-        rows = len(file["ids"])
-        if "reached" in file:
-            file.attrs["hit_rate"] = file["reached"][:].mean()
-    job.forget(whole)
-    return f"{rows} images of {len(shards)} shards"
+def main(*, shards: list[str], wholes: list[str]) -> str:
+    """Write the rows of the files ``shards``, in their order, into ``wholes``.
+
+    The first of the shards belong to the first of the wholes, the next as many to the next.
+    """
+    size = len(shards) // len(wholes)
+    for number, whole in enumerate(wholes):
+        with store.join(whole, shards[number * size : (number + 1) * size]) as file:
+            print(f"{whole}: {len(file['ids'])} images of {size} shards")
+            if "reached" in file:
+                file.attrs["hit_rate"] = file["reached"][:].mean()
+        job.forget(whole)
+    return f"{len(wholes)} gathered"
 
 
 if __name__ == "__main__":

@@ -36,22 +36,15 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
         mixed=True,
     )
-    params = {
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-        **settings,
-    }
+    params = networks.params(model, model_settings, defence, defence_settings) | settings
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         pixels = source["images"]
         labels, classes = source["labels"][:], store.strings(source["classes"])
-        ids = store.strings(source["ids"][part])
+        ids = store.strings(source["ids"])[part]
         # The same targets against every network, so that cross-tests compare like with like.
         targets = random_targets(
             torch.from_numpy(labels), len(classes), compute.generator(seed, "targets")

@@ -1,7 +1,5 @@
 """Score one network on one data set."""
 
-import torch
-
 from advrob import compute, job, networks, sharding, store
 from advrob.scoring import predict
 
@@ -30,7 +28,6 @@ def main(
         defence,
         defence_settings,
         state=state,
-        generator=torch.Generator(place),
         device=place,
     )
 
@@ -42,7 +39,7 @@ def main(
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         labels = source["labels"][part]
-        ids = store.strings(source["ids"][part])
+        ids = store.strings(source["ids"])[part]
         print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
         predicted, confidence = predict(
             [network] * (draws if network.defence.stochastic else 1),
@@ -53,13 +50,8 @@ def main(
             reseed=reseed,
         )
     correct = predicted == labels
-    params = {
-        "dataset": dataset,
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-    }
+    params = networks.params(model, model_settings, defence, defence_settings)
+    params["dataset"] = dataset
     # The first draw is the prediction; the others tell how much chance there is in it.
     arrays = {
         "predicted": predicted[0],

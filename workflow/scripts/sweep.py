@@ -46,7 +46,7 @@ def main(
             reseed=reseed,
         )
         correct = predicted == source["labels"][part]
-        ids = store.strings(source["ids"][part])
+        ids = store.strings(source["ids"])[part]
     arrays = {
         "magnitudes": np.asarray(magnitudes, np.float64),
         "predicted": predicted,

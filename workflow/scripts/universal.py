@@ -45,13 +45,7 @@ def main(
         # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.
         mixed=not exact,
     )
-    params = {
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-        **settings,
-    }
+    params = networks.params(model, model_settings, defence, defence_settings) | settings
     options = {key: value for key, value in settings.items() if key not in ("method", "images")}
     with (
         store.read(images, "images/1") as own,

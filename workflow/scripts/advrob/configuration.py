@@ -22,6 +22,8 @@ METHOD_KEYS = {
     "deepfool": {"classes", "overshoot", "steps"},
     "stochastic_gradient": {"step"},
 }
+# What an entry of models can be.
+MODEL_KINDS = ("googlenet", "efficientnet_lite0", "torchvision", "timm", "import")
 # Keys of an entry of perturbations.untargeted, by its kind; all of them are needed.
 ATTACK_KEYS = {
     "pgd": {"norm", "radius", "step", "iterations"},
@@ -180,6 +182,14 @@ def check(config: Mapping[str, Any]) -> None:
                 f"for {kind}: {', '.join(sorted(ATTACK_KEYS[kind]))}."
             )
     for name, entry in config["models"].items():
+        kind = kind_of(name, entry)
+        _known(f"models.{name}", kind, MODEL_KINDS, "a kind of model")
+        if (kind == "import") != ("function" in entry):
+            found = "missing" if kind == "import" else "extra"
+            raise ConfigurationError(
+                f"models.{name}.function: is {found}. Expected it where the kind is import, and "
+                "nowhere else."
+            )
         weights = entry.get("weights")
         if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
             raise ConfigurationError(
@@ -199,6 +209,15 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         for defence in names:
             _known(f"experiments.{key}", defence, defences, "a defence")
+    for family, names in (experiments.get("settings") or {}).get("candidates", {}).items():
+        for defence in names:
+            key = f"experiments.settings.candidates.{family}"
+            _known(key, defence, defences, "a defence")
+            if any(is_fitted(config, member) for member in members(config, defence)):
+                raise ConfigurationError(
+                    f"{key}: '{defence}' learns from the images to fit, so they cannot tell how "
+                    "good it is. Remove it."
+                )
     for key in ("radii", "efforts"):
         if (values := experiments["robustness"][key]) != sorted(values):
             raise ConfigurationError(

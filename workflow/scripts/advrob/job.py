@@ -38,8 +38,9 @@ def run(main: Callable[..., str | None]) -> None:
     of the rule's parameters and inputs, and one that names ``memory`` the bytes that it may use.
     Everything printed goes to the rule's log, between the machine and the number of threads in the
     first line and the sentence that ``main`` returns in the last. What is not the code's mistake
-    ends the job with a sentence alone: a `UserError`, too little memory, a signal to end. Snakemake
-    has told PyTorch and NumPy the number of threads before they are imported.
+    ends the job with a sentence alone: a `UserError`, too little memory, a signal to end.
+
+    Snakemake has told PyTorch and NumPy the number of threads before they are imported.
     """
     snakemake = sys.modules["__main__"].snakemake
     memory = _memory(snakemake.resources)
@@ -69,6 +70,13 @@ def run(main: Callable[..., str | None]) -> None:
                 _fail(_out_of_memory(error, snakemake.rule, memory, given.get("batch_size")))
             _fail(f"error: rule {snakemake.rule} failed:\n{traceback.format_exc()}")
         print(f"{found or 'done'} ({time.monotonic() - started:.1f} s)", flush=True)
+
+
+def _place() -> str:
+    """The machine, by its name in Slurm if it is Slurm's, and the GPUs that the job may use."""
+    node = os.environ.get("SLURMD_NODENAME", platform.node())
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
 
 
 @contextlib.contextmanager
@@ -114,13 +122,6 @@ def _out_of_memory(error: Exception, rule: str, memory: int, batch_size: int | N
     )
 
 
-def _place() -> str:
-    """The machine, by its name in Slurm if it is Slurm's, and the GPUs that the job may use."""
-    node = os.environ.get("SLURMD_NODENAME", platform.node())
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
-
-
 def _fail(message: str) -> None:
     print(message, flush=True)
     if sys.__stderr__ is not None:
@@ -134,7 +135,8 @@ def _logging(path: str | None) -> Iterator[None]:
         yield
         return
     with (
-        Path(path).open("w", encoding="utf-8") as log,
+        # Line by line, so that it also tells of a job that is killed.
+        Path(path).open("w", encoding="utf-8", buffering=1) as log,
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):

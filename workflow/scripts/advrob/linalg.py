@@ -119,8 +119,13 @@ def combine(coefficients: Tensor, images: Images, centre: Tensor) -> Iterator[Te
         yield total
 
 
+def flatten(images: Tensor) -> Tensor:
+    """Images ``(N, 3, H, W)`` as rows ``(N, d)`` in stored order; no copy of channels-last ones."""
+    return images.permute(0, 2, 3, 1).flatten(1)
+
+
 def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tensor:
-    """``c + B^T B (x - c)`` of images x, in stored order: no copy of channels-last images.
+    """``c + B^T B (x - c)`` of images x, in stored order.
 
     Args:
         images: ``(N, 3, H, W)``.
@@ -132,7 +137,7 @@ def project(images: Tensor, centre: Tensor, basis: Tensor, defence: str) -> Tens
         UserError: the images are not of the size that the defence was fitted to.
     """
     _, channels, height, width = images.shape
-    rows = images.permute(0, 2, 3, 1).flatten(1)
+    rows = flatten(images)
     if rows.shape[1] != len(centre):
         raise UserError(
             f"{defence}: found images of {width} x {height} pixels, {rows.shape[1]} numbers, "

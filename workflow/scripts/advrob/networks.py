@@ -16,7 +16,7 @@ def build(
     defence_settings: Mapping[str, Any],
     *,
     state: Sequence[str],
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
     device: torch.device,
     mixed: bool = False,
 ) -> models.Network:
@@ -28,7 +28,8 @@ def build(
         defence: the defence's name in the configuration.
         defence_settings: its entry there; a chain's with its members' entries instead of names.
         state: the files with the state of what is fitted: none, one, or those of a chain's members.
-        generator: what a stochastic defence draws from.
+        generator: what a stochastic defence draws from; without one it must be given one before
+            it is used.
         device: where the network runs.
         mixed: see `advrob.models.Network`.
     """
@@ -38,12 +39,27 @@ def build(
     return models.Network(built, models.build(model, model_settings, device), mixed=mixed)
 
 
+def params(
+    model: str,
+    model_settings: Mapping[str, Any],
+    defence: str,
+    defence_settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a file that a network had a hand in tells of it; the arguments are those of `build`."""
+    return {
+        "model": model,
+        "defence": defence,
+        "model_settings": model_settings,
+        "defence_settings": defence_settings,
+    }
+
+
 def build_defence(
     name: str,
     settings: Mapping[str, Any],
     *,
     state: Sequence[str],
-    generator: torch.Generator,
+    generator: torch.Generator | None,
     device: torch.device,
 ) -> defences.Defence:
     """Build a configured defence; the arguments are those of `build`."""

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from advrob import metrics, store
-from advrob.errors import UserError
 from advrob.plotting import GREY, RIGHT, WRONG
 
 # Pictures are shown at one image pixel a printed pixel: nothing is resampled.
@@ -94,7 +93,7 @@ def read_pairs(
     scores = []
     for path in (scores_original, scores_attacked):
         with store.read(path, "scores/1") as file:
-            _check_ids(path, store.strings(file["ids"]), original, ids)
+            store.check_ids(path, store.strings(file["ids"]), original, ids)
             scores.append({name: file[name][:] for name in ("predicted", "confidence", "correct")})
             made = store.params(file)
     fooled = scores[0]["correct"] & ~scores[1]["correct"]
@@ -102,7 +101,7 @@ def read_pairs(
     images = []
     for path in (original, attacked):
         with store.read(path, "images/1") as file:
-            _check_ids(path, store.strings(file["ids"]), original, ids)
+            store.check_ids(path, store.strings(file["ids"]), original, ids)
             images.append(np.stack([file["images"][row] for row in rows]))
     before, after = ((score["predicted"][rows], score["confidence"][rows]) for score in scores)
     return Pairs(
@@ -203,12 +202,3 @@ def _look(picture: Picture) -> dict[str, Any]:
         return {"fontsize": 7, "color": GREY}
     weight = "bold" if picture.right else "normal"
     return {"fontsize": 7, "color": RIGHT if picture.right else WRONG, "fontweight": weight}
-
-
-def _check_ids(path: str, found: Sequence[str], original: str, expected: Sequence[str]) -> None:
-    if list(found) != list(expected):
-        raise UserError(
-            f"{path}: is about other images than {original} ({len(found)} against "
-            f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
-            "two and run Snakemake again."
-        )

@@ -17,6 +17,8 @@ from typing import Any
 BASE = 3000
 # What a pass over a collection of images in blocks holds, in GB: `linalg.BUDGET`, and parts of it.
 BLOCKS = 2.7
+# Patches of a block of images in double precision, in GB.
+PATCHES = 0.5
 # A batch of an autoencoder that learns, in GB.
 LEARNING = 4
 # For one image in a network: forward alone, and with what the way back needs.
@@ -80,11 +82,11 @@ def fitting(
         # In float32, their copy for products and their momentum in bfloat16.
         gigabytes += 8 * weights / 1e9
         learning = WEIGHT * weights * images
+    elif kind == "patch_pca":
+        return _need(1000 * PATCHES, images * PHOTOGRAPH)
     elif kind != "pca":
         gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS
-    if kind != "pca":
-        gigabytes += 2 * images * numbers / 1e9  # once more while they are drawn
     epochs = settings.get("epochs", EPOCHS.get(kind, 30))
     seconds += epochs * learning / (GPU if gpu else 1)
     return _need(1000 * gigabytes, seconds)
@@ -156,8 +158,8 @@ def drawing(state: float) -> Need:
     return _need(_network(state) + 16 * FORWARD, 0)
 
 
-def photographs(settings: Mapping[str, Any]) -> Need:
-    """Drawing and decoding photographs, from the configuration's ``images``.
+def photographs(settings: Mapping[str, Any], shards: int) -> Need:
+    """A shard of the photographs that the configuration's ``images`` draws and decodes.
 
     Where it leaves their number to what is there, as many as `PHOTOGRAPHS` says are expected.
     """
@@ -166,7 +168,7 @@ def photographs(settings: Mapping[str, Any]) -> Need:
     for part in (settings["test"], settings["fit"]):
         count += part.get("total") or 1000 * part.get("per_class", 0) or everything
     # Names and checksums of all that could be drawn.
-    return _need(0.001 * everything, count * PHOTOGRAPH)
+    return _need(0.001 * everything, count * PHOTOGRAPH / shards)
 
 
 def _network(state: float) -> float:

@@ -64,12 +64,38 @@ SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
         "gradients": ("float32", ("n",)),
         "ids": ("str", ("n",)),
     },
+    "certified/1": {
+        "sigmas": ("float64", ("s",)),
+        "predicted": ("int64", ("s", "n")),
+        "radius": ("float64", ("s", "n")),
+        "counts": ("int64", ("s", "n")),
+        "labels": ("int64", ("n",)),
+        "ids": ("str", ("n",)),
+    },
     "sweep/1": {
         "magnitudes": ("float64", ("m",)),
         "predicted": ("int64", ("m", "n")),
         "correct": ("bool", ("m", "n")),
         "confidence": ("float32", ("m", "n")),
         "ids": ("str", ("n",)),
+    },
+    "vector_space/1": {
+        "attacks": ("str", ("a",)),
+        "spaces": ("str", ("s",)),
+        "defences": ("str", ("f",)),
+        "ids": ("str", ("n",)),
+        "energy_original": ("float64", ("k",)),
+        "energy": ("float64", ("a", "k")),
+        "l2": ("float64", ("a", "s", "n")),
+        "linf": ("float64", ("a", "s", "n")),
+        "relative": ("float64", ("a", "s", "n")),
+        "angle": ("float64", ("a", "s", "n")),
+        "similarity": ("float64", ("a", "s")),
+        "changed": ("bool", ("a", "n")),
+        "retained": ("float64", ("f", "a", "n")),
+        "cosine": ("float64", ("f", "a", "n")),
+        "singular_normals": ("float64", ("m",)),
+        "singular_random": ("float64", ("m",)),
     },
 }
 
@@ -291,11 +317,12 @@ def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
             if row != array.shape[0]:
                 raise ValueError(f"{name}: {row} rows were produced, {array.shape[0]} promised")
         elif np.asarray(array).dtype.kind in "UO":
-            group.create_dataset(
-                name, data=np.asarray(array, dtype=object), dtype=h5py.string_dtype()
-            )
+            text = np.asarray(array, dtype=object)
+            dataset = group.create_dataset(name, data=text, dtype=h5py.string_dtype())
         else:
-            group.create_dataset(name, data=array)
+            dataset = group.create_dataset(name, data=array)
+        # What HDF5 cannot write should fail here, and not when it closes the dataset.
+        dataset.flush()
 
 
 @contextmanager
@@ -372,6 +399,20 @@ def params(file: h5py.File) -> dict[str, Any]:
 def strings(dataset: h5py.Dataset) -> list[str]:
     """A dataset of text as a list of ``str``."""
     return [str(text) for text in dataset.asstr()[:]]
+
+
+def check_ids(path: str, found: Sequence[str], original: str, expected: Sequence[str]) -> None:
+    """Refuse a file about other images than the file ``original``, or about them in another order.
+
+    Raises:
+        UserError: the ids differ.
+    """
+    if list(found) != list(expected):
+        raise UserError(
+            f"{path}: is about other images than {original} ({len(found)} against "
+            f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
+            "two and run Snakemake again."
+        )
 
 
 def _check(file: h5py.File, schema: str, name: str) -> None:

@@ -8,6 +8,7 @@ set says whom its attack was made against: ``original``, ``universal-{model}-{de
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +360,102 @@ def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Ta
     )
 
 
+def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[Table, list[Cell]]:
+    """Certified accuracy: right, and certified at least up to a radius (Cohen et al. 2019).
+
+    Args:
+        certified: files of certificates.
+        radii: l_2 distances in units of 1/255.
+
+    Returns:
+        The table, and what `write` needs to know of the images.
+    """
+    rows, lines, cells = [], [], []
+    for path in certified:
+        with store.read(path, "certified/1") as file:
+            sigmas, ids = file["sigmas"][:].tolist(), store.strings(file["ids"])
+            predicted, reached, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
+            made = store.params(file)
+        names = (made["dataset"], made["model"])
+        for sigma, classes, certain in zip(sigmas, predicted, reached, strict=True):
+            results = [
+                metrics.accuracy((classes == labels) & (certain >= radius), ids) for radius in radii
+            ]
+            rows += [
+                (*names, sigma, float(radius), result.n, *_interval(result))
+                for radius, result in zip(radii, results, strict=True)
+            ]
+            abstained = f"{100 * (classes < 0).mean():.2f}"
+            shares = (f"{100 * result.accuracy:.2f}" for result in results)
+            lines.append((*names, f"{sigma:g}", *shares, abstained, str(made["draws"])))
+            cells.append(Cell(*names, f"noise of {sigma:g}", results[0]))
+    table = Table(
+        columns=(
+            *("dataset", "model", "sigma", "radius", "n"),
+            *("accuracy", "ci_low", "ci_high"),
+        ),
+        rows=rows,
+        title="Certified accuracy under Gaussian noise",
+        header=(
+            *("Data set", "Model", "Sigma"),
+            *(f"at radius {radius:g}, %" for radius in radii),
+            *("Abstained, %", "Draws"),
+        ),
+        lines=lines,
+        remark="An image counts at a radius if its class is right and, with 99.9 % confidence, the "
+        "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
+    )
+    return table, cells
+
+
+def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]]) -> Table:
+    """Which setting of a defence does best on images that are not tested.
+
+    The best is the one with the highest mean of the accuracies on original and attacked images; of
+    equal ones the first. How many were tried belongs to the choice: the best of many is partly
+    luck.
+
+    Args:
+        cells: each candidate's score on the images ``tuning`` and on these under one attack.
+        candidates: family -> names of configured defences.
+
+    Raises:
+        UserError: a candidate lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    attacked = {cell.model: cell.dataset for cell in cells if cell.dataset != "tuning"}
+    rows: list[tuple[Value, ...]] = []
+    lines: list[tuple[str, ...]] = []
+    for model, family in product(dict.fromkeys(cell.model for cell in cells), candidates):
+        names = candidates[family]
+        clean = {name: _find(known, "tuning", model, name) for name in names}
+        harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
+        means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
+        best = max(names, key=means.__getitem__)
+        for name in names:
+            numbers = (clean[name].n, *_interval(clean[name]), *_interval(harmed[name]))
+            choice = (means[name], str(name == best).lower(), len(names))
+            rows.append((model, family, name, *numbers, *choice))
+            shown = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
+            remark = f"**chosen** of {len(names)}" if name == best else NONE
+            mean = f"{100 * means[name]:.2f}"
+            lines.append((model, family, name, str(clean[name].n), *shown, mean, remark))
+    return Table(
+        columns=(
+            *("model", "family", "defence", "n", "accuracy_original", "ci_low_original"),
+            *("ci_high_original", "accuracy_universal", "ci_low_universal", "ci_high_universal"),
+            *("mean", "chosen", "tried"),
+        ),
+        rows=rows,
+        title="Settings of defences, compared on images outside the test set",
+        header=(
+            *("Model", "Family", "Defence", "n", "Original images, %", "95 % interval"),
+            *("Attacked images, %", "95 % interval", "Mean, %", "Choice"),
+        ),
+        lines=lines,
+    )
+
+
 def write(
     table: Table,
     cells: Sequence[Cell],
@@ -389,7 +486,11 @@ def write(
         note,
     ]
     text = "\n\n".join(
-        (f"# {table.title}", _markdown(table), *(remark for remark in remarks if remark))
+        (
+            f"# {table.title}",
+            markdown(table.header, table.lines),
+            *(remark for remark in remarks if remark),
+        )
     )
     with store.replacing(markdown_path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -403,6 +504,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]
         writer.writerow(columns)
         for row in rows:
             writer.writerow(f"{item:.6f}" if isinstance(item, float) else item for item in row)
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
 
 
 def _find(
@@ -436,8 +543,3 @@ def _ours(result: Accuracy, theirs: float | None) -> tuple[str, str, str]:
 def _range(numbers: Iterable[int]) -> str:
     ordered = sorted(set(numbers))
     return f"{ordered[0]:,}" if len(ordered) == 1 else f"{ordered[0]:,} to {ordered[-1]:,}"
-
-
-def _markdown(table: Table) -> str:
-    rule = ["---"] * len(table.header)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (table.header, rule, *table.lines))

@@ -288,6 +288,7 @@ def _fill(
             if len(waiting) >= _BLOCK:
                 flush()
         flush()
+        images.flush()
     if not made:
         raise UserError(
             f"images: none of the {len(photographs)} photographs can be decoded. The log says why "

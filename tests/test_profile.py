@@ -1,0 +1,48 @@
+"""The profile for Slurm: what a user edits, and what must not be in it."""
+
+import re
+
+import yaml
+
+from conftest import ROOT
+
+PROFILE = ROOT / "slurm/config.yaml"
+
+
+def rules():
+    """The text of each rule by its name."""
+    found = {}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        parts = re.split(r"^ *(?:use )?rule (\w+)", file.read_text(), flags=re.MULTILINE)
+        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return found
+
+
+def test_two_lines_are_to_be_edited():
+    text = PROFILE.read_text()
+    marked = re.search(r"# Edit these two lines: -+\n(.*?)  # -+\n", text, re.DOTALL).group(1)
+    assert list(yaml.safe_load(marked)) == ["slurm_account", "slurm_partition"]
+    assert len(marked.splitlines()) == 2
+    defaults = yaml.safe_load(text)["default-resources"]
+    assert defaults["slurm_account"] == defaults["slurm_partition"] == "", "the cluster's defaults"
+
+
+def test_the_profile_does_not_limit_the_clusters_processors():
+    profile = yaml.safe_load(PROFILE.read_text())
+    assert profile["executor"] == "slurm"
+    assert "cores" not in profile
+
+
+def test_the_partition_of_gpus_is_for_all_rules_that_use_one():
+    text = PROFILE.read_text()
+    hidden = text[text.index("# set-resources:") :].partition("\n\n")[0]
+    resources = yaml.safe_load(re.sub("^# ?", "", hidden, flags=re.MULTILINE))["set-resources"]
+    assert set(resources) == {rule for rule, text in rules().items() if "gpu=GPUS" in text}
+    assert all(value == {"slurm_partition": "gpu"} for value in resources.values())
+
+
+def test_no_rule_computes_on_a_gpu_without_asking_for_one():
+    for rule, text in rules().items():
+        if 'device=config["device"]' in text:
+            assert "gpu=GPUS" in text, rule
+            assert "localrule" not in text, rule

@@ -1,0 +1,65 @@
+"""Certify a model's predictions under Gaussian noise."""
+
+from pathlib import Path
+
+import numpy as np
+
+from advrob import compute, job, models, store
+from advrob.adaptive import sample
+from advrob.smoothing import certificates
+
+
+def main(
+    *,
+    images: str,
+    certified: str,
+    dataset: str,
+    model: str,
+    model_settings: dict,
+    sigmas: list[float],
+    draws: int,
+    limit: int,
+    pattern: str | None,
+    batch_size: int,
+    device: str,
+    seed: int,
+    checkpoint: Path,
+) -> str:
+    """Certify ``limit`` images of the file ``images`` for each sigma, in units of 1/255."""
+    place = compute.device(device)
+    with store.read(images, "images/1") as source:
+        ids = store.strings(source["ids"])
+        chosen = sample(ids, limit, pattern, seed)
+        pixels = store.Rows(source["images"], chosen)[:]
+        labels = source["labels"][:][chosen]
+    print(f"{len(chosen)} images of {dataset} through {model} on {place}, {draws} draws each")
+    found = certificates(
+        models.build(model, model_settings, place),
+        pixels,
+        sigmas=sigmas,
+        draws=draws,
+        batch_size=batch_size,
+        device=place,
+        generator=lambda row, number: compute.generator(
+            seed, "certify", dataset, model, sigmas[row], ids[chosen[number]], device=place
+        ),
+        checkpoint=checkpoint,
+    )
+    arrays = {
+        "sigmas": np.array(sigmas, np.float64),
+        "predicted": np.array([[each.predicted for each in row] for row in found], np.int64),
+        "radius": np.array([[each.radius for each in row] for row in found], np.float64),
+        "counts": np.array([[each.count for each in row] for row in found], np.int64),
+        "labels": labels,
+        "ids": np.array(ids, dtype=object)[chosen],
+    }
+    params = {"dataset": dataset, "model": model, "model_settings": model_settings, "draws": draws}
+    with store.write(certified, "certified/1", seed=seed, params=params, source=images) as file:
+        store.put(file, arrays)
+    shares = (arrays["predicted"] == labels).mean(axis=1)
+    rights = (f"{share:.1%} at {sigma:g}" for share, sigma in zip(shares, sigmas, strict=True))
+    return f"{dataset} through {model}: certified and right {', '.join(rights)}"
+
+
+if __name__ == "__main__":
+    job.run(main)

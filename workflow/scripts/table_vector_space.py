@@ -1,0 +1,18 @@
+"""How attacked images lie in image space, in numbers."""
+
+from advrob import vector_space_report
+from advrob.job import run
+
+
+def main(*, spaces: list[str], csv: str, markdown: str, note: str | None) -> str:
+    """Join the analyses of several models to one table."""
+    return vector_space_report.write_table(
+        [vector_space_report.read(path) for path in spaces],
+        csv_path=csv,
+        markdown_path=markdown,
+        note=note,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
