@@ -87,6 +87,7 @@ def work(name: str, folder: Path, images: str, weights: str, told: int | None) -
         resources=Named(mem_mb=2000),
         log=[str(folder / "log")],
         rule=name,
+        threads=1,
     )
     search.CHECKPOINT_SECONDS = fitting.CHECKPOINT_SECONDS = 0
     fsync = os.fsync
