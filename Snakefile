@@ -15,10 +15,12 @@ from workflow.scripts.advrob.configuration import (
 )
 from workflow.scripts.advrob.configuration import (
     described,
+    fit_defences,
     is_fitted,
     kind_of,
     members,
     parts,
+    parts_played,
 )
 
 min_version("9.0")
@@ -29,6 +31,7 @@ configfile: "config.yaml"
 
 validate(config, "workflow/schemas/config.schema.yaml")
 try:
+    config["defences"].update(fit_defences(config))
     check(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None

@@ -2,12 +2,16 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import timm
 from safetensors.torch import save_file
+
+from advrob import store
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,3 +60,21 @@ def rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     )
     monkeypatch.setattr(sys.modules["__main__"], "snakemake", snakemake, raising=False)
     return snakemake
+
+
+def write_scores(
+    folder: Path, dataset: str, model: str, defence: str, correct: np.ndarray, ids: Sequence[str]
+) -> str:
+    """A score file of one draw, under the name that it has in ``results/scores``."""
+    path = folder / dataset / model / f"{defence}.h5"
+    params = {"dataset": dataset, "model": model, "defence": defence}
+    arrays = {
+        "predicted": np.where(correct, 0, 1).astype(np.int64),
+        "correct": correct,
+        "confidence": np.full(len(ids), 0.5, np.float32),
+        "draws": correct[None],
+        "ids": np.array(ids),
+    }
+    with store.write(path, "scores/1", seed=0, params=params, source="a test") as file:
+        store.put(file, arrays)
+    return str(path)

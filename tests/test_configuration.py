@@ -6,7 +6,15 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config, validate
 
 from advrob import configuration
-from advrob.configuration import ConfigurationError, check, code_version, defence_kind
+from advrob.claims import CLAIMS
+from advrob.configuration import (
+    ConfigurationError,
+    check,
+    code_version,
+    defence_kind,
+    fit_defences,
+    parts_played,
+)
 from conftest import ROOT
 
 SCHEMA = str(ROOT / "workflow/schemas/config.schema.yaml")
@@ -15,6 +23,33 @@ SCHEMA = str(ROOT / "workflow/schemas/config.schema.yaml")
 @pytest.fixture
 def config():
     return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def test_numbers_of_images_to_fit_add_defences(config):
+    added = fit_defences(config)
+    assert list(added) == ["pca_50", "pca_100", "pca_200"]
+    assert added["pca_50"] == {"kind": "pca", "variance": 0.99, "images": 50}
+    config["defences"].update(added)
+    check(config)
+    with pytest.raises(
+        ConfigurationError, match=r"experiments\.fit_images: adds a defence pca_100"
+    ):
+        fit_defences(config)
+    config["experiments"]["fit_images"] = None
+    assert fit_defences(config) == {}
+
+
+def test_claims_are_about_parts_that_the_default_plays(config):
+    parts = parts_played(config)
+    assert {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells} <= parts.keys()
+    assert (parts["noise"], parts["pca_fewest"]) == ("noise", "pca_50")
+    assert (parts["downsample"], parts["downsample_75"]) == ("downsample", "downsample_75")
+    config["defences"]["downsample"]["ratio"] = 0.75
+    config["defences"]["half"] = {"kind": "downsample", "ratio": 0.5}
+    config["experiments"]["fit_images"] = []
+    parts = parts_played(config)
+    assert (parts["downsample"], parts["downsample_75"]) == ("half", "downsample")
+    assert "pca_fewest" not in parts
 
 
 def test_the_default_is_valid(config):
@@ -48,11 +83,13 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
         ({"models": {"Inception-V3": {}}}, "Inception-V3"),
         ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "weight"),
         ({"defences": {"two": {"kind": "chain", "defences": []}}}, "non-empty"),
+        ({"models": {"m": {"kind": "import", "function": "no colon"}}}, "no colon"),
         ({"perturbations": {"universal": {"norm": "l1"}}}, "'l1' is not one of"),
         ({"perturbations": {"universal": {"radius": -1}}}, "-1"),
         ({"perturbations": {"gradient": {"iterations": 1.5}}}, "1.5 is not of type 'integer'"),
         ({"experiments": {"cross_tests": [["none"]]}}, "too short"),
         ({"experiments": {"noise_magnitudes": [0, 300]}}, "300"),
+        ({"experiments": {"fit_images": [1]}}, "1 is less than the minimum"),
     ],
 )
 def test_the_schema_refuses(config, change, message):
@@ -76,6 +113,9 @@ def test_the_schema_refuses(config, change, message):
         ),
         ({"defences": {"two": {"kind": "chain"}}}, "parameter defences is missing"),
         ({"perturbations": {"universal": {"steps": 3}}}, "belongs to the method deepfool"),
+        ({"models": {"timmm": {}}}, "models.timmm: 'timmm' is not a kind of model"),
+        ({"models": {"m": {"kind": "timm", "function": "a:b"}}}, "models.m.function: is extra"),
+        ({"models": {"m": {"kind": "import"}}}, "models.m.function: is missing"),
         ({"experiments": {"models": ["googlenet"]}}, "experiments.models: 'googlenet' is not a"),
         ({"experiments": {"defences": ["non"]}}, "Did you mean 'none'"),
         ({"experiments": {"cross_tests": [["none", "nois"]]}}, "Did you mean 'noise'"),

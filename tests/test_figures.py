@@ -17,6 +17,7 @@ from advrob import diagrams, metrics, panels, plotting, store
 from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.panels import DPI, Picture
+from conftest import write_scores
 
 ROOT = Path(__file__).parent.parent
 N, SIDE = 6, 48
@@ -48,12 +49,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "draws": np.full((1, N), hits),
             "ids": IDS,
         }
-        write(folder / f"scores-{dataset}.h5", "scores/1", params, arrays)
+        draws = {"draws": arrays["correct"][None]}
+        write(folder / f"scores-{dataset}.h5", "scores/1", params, {**arrays, **draws})
         swept = {key: np.stack([arrays[key]] * 3) for key in ("predicted", "correct", "confidence")}
         swept["correct"][1, :3] ^= True
         swept["magnitudes"] = np.array([20.0, 10.0, 0.0])
         write(folder / f"sweep-{dataset}.h5", "sweep/1", params, {**swept, "ids": IDS})
     shape: dict[str, Any] = {"norm": "linf", "radius": 10}
+    for defence, images, hits in (("pca", 400, 5), ("pca_20", 20, 1)):
+        write(folder / f"{defence}.h5", "state/1", {"defence": defence}, {"images": images})
+        for dataset in ("original", ATTACKED):
+            right = np.arange(N) < hits
+            write_scores(folder / "grown", dataset, MODEL["model"], defence, right, IDS)
     arrays = {"perturbation": perturbation.astype(np.float32)}
     write(folder / f"{ATTACKED}-perturbation.h5", "perturbation/1", shape, arrays)
     return folder
@@ -120,6 +127,15 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
         (
+            "figure_fit_images",
+            {
+                "states": [str(results / f"{defence}.h5") for defence in ("pca", "pca_20")],
+                "scores": sorted(map(str, (results / "grown").rglob("*.h5"))),
+                "pattern": None,
+                "csv": str(folder / "figure.csv"),
+            },
+        ),
+        (
             "figure_sweep",
             {
                 "sweeps": [str(results / "sweep-original.h5")],
@@ -131,7 +147,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_every_figure_is_the_same_bytes_each_time(
     number: int, results: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +169,20 @@ def test_a_sweep_writes_what_it_draws(results: Path, tmp_path: Path) -> None:
     low, high = metrics.wilson(1.5, 3)
     assert float(rows[1]["ci_low"]) == pytest.approx(low, abs=1e-6)
     assert float(rows[1]["ci_high"]) == pytest.approx(high, abs=1e-6)
+
+
+def test_growth_is_by_the_number_of_images(results: Path, tmp_path: Path) -> None:
+    script, keywords = cases(results, tmp_path)[-2]
+    draw(tmp_path, script, **keywords)
+    with (tmp_path / "figure.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert ",".join(rows[0]) == "model,dataset,defence,images,n,accuracy,ci_low,ci_high"
+    assert [(row["dataset"], row["defence"], int(row["images"])) for row in rows] == [
+        (dataset, *fitted)
+        for dataset in ("original", ATTACKED)
+        for fitted in (("pca_20", 20), ("pca", 400))
+    ]
+    assert [float(row["accuracy"]) for row in rows[:2]] == pytest.approx([1 / 6, 5 / 6], abs=1e-6)
 
 
 def test_a_sweep_counts_only_images_of_the_pattern(results: Path) -> None:

@@ -120,7 +120,7 @@ def test_too_little_memory_names_what_to_lower(rule, allocate):
     with pytest.raises(SystemExit):
         job.run(main)
     said = Path(rule.log[0]).read_text()
-    assert "error: rule score is out of memory" in said
+    assert "\nerror: rule score is out of memory" in said
     assert "may use 1000 MB" in said
     assert "Lower batch_size, which is 32" in said
     assert "--set-resources score:mem_mb=2000" in said

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.optimize import minimize_scalar
+from scipy.stats import binomtest, multinomial
 
 from advrob import metrics
 
@@ -97,6 +98,101 @@ def test_compare_refuses_unequal_lengths_and_no_images() -> None:
         metrics.compare(np.ones(2, dtype=bool), np.ones(3, dtype=bool), ["a", "b", "c"])
     with pytest.raises(ValueError, match="0 and 0 results"):
         metrics.compare(np.ones(0, dtype=bool), np.ones(0, dtype=bool), [])
+
+
+def score_statistic(wins: int, losses: int, n: int, difference: float) -> float:
+    """Of the difference, with the most likely share of losses found by search."""
+
+    def unlikely(share: float) -> float:
+        shares = (share + difference, share, 1 - 2 * share - difference)
+        counts = (wins, losses, n - wins - losses)
+        return -sum(k * np.log(p) for k, p in zip(counts, shares, strict=True) if k)
+
+    bounds = (max(0, -difference), (1 - difference) / 2)
+    share = minimize_scalar(unlikely, bounds=bounds, method="bounded", options={"xatol": 1e-12}).x
+    variance = (2 * share + difference - difference**2) / n
+    return float(((wins - losses) / n - difference) / variance**0.5)
+
+
+# The first two are the examples of Fagerland, Lydersen and Laake (2014).
+@pytest.mark.parametrize(
+    ("wins", "losses", "n", "low", "high"),
+    [
+        (1, 7, 21, -0.517, -0.026),
+        (6, 16, 161, -0.124, -0.005),
+        (40, 20, 160, None, None),
+        (3, 0, 50, None, None),
+        (30, 45, 90, None, None),
+    ],
+)
+def test_tango_inverts_a_score_test(
+    wins: int, losses: int, n: int, low: float | None, high: float | None
+) -> None:
+    found = metrics.tango(wins, losses, n)
+    if low is not None:
+        assert found == pytest.approx((low, high), abs=5e-4)
+    statistics = [score_statistic(wins, losses, n, end) for end in found]
+    assert statistics == pytest.approx([1.959964, -1.959964], abs=1e-4)
+    assert metrics.tango(losses, wins, n) == pytest.approx((-found[1], -found[0]), abs=1e-12)
+
+
+def test_tango_excludes_0_where_mcnemars_chi_squared_test_finds_a_difference() -> None:
+    for wins in range(0, 41, 4):
+        for losses in range(0, 41, 3):
+            low, high = metrics.tango(wins, losses, 90)
+            different = (wins - losses) ** 2 > 1.959964**2 * (wins + losses)
+            assert different == (low > 0 or high < 0), (wins, losses)
+
+
+@pytest.mark.parametrize(
+    ("win", "loss"), [(0.1, 0.1), (0.02, 0.05), (0.3, 0.05), (0.01, 0.01), (0.45, 0.5), (0, 0.2)]
+)
+def test_tango_covers(win: float, loss: float) -> None:
+    """Exactly, over all outcomes of 60 photographs."""
+    n, covered = 60, 0.0
+    for wins in range(n + 1):
+        for losses in range(n + 1 - wins):
+            chance = multinomial.pmf(
+                [wins, losses, n - wins - losses], n, [win, loss, 1 - win - loss]
+            )
+            if chance > 1e-9:
+                low, high = metrics.tango(wins, losses, n)
+                covered += chance * (low <= win - loss <= high)
+    assert 0.93 < covered <= 1
+
+
+def test_tango_at_the_ends() -> None:
+    assert metrics.tango(20, 0, 20)[1] == 1
+    assert metrics.tango(0, 20, 20)[0] == -1
+    low, high = metrics.tango(0, 0, 20)
+    assert high == pytest.approx(metrics.wilson(0, 20)[1]) == pytest.approx(-low)
+    for counts in ((0, 0, 0), (3, 8, 10), (-1, 0, 5)):
+        with pytest.raises(ValueError, match="are not proportions"):
+            metrics.tango(*counts)
+
+
+def test_comparison_has_an_interval_of_photographs() -> None:
+    first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1], dtype=bool)
+    second = np.array([0, 0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
+    found = metrics.compare(first, second, list("abcdefghi"))
+    assert (found.low, found.high) == metrics.tango(6, 1, 9)
+    wide = metrics.compare(first, second, list("abcdefghi"), confidence=0.99)
+    assert (wide.low, wide.high) == metrics.tango(6, 1, 9, 0.99)
+    # Four crops of each photograph that agree are no more than one.
+    ids = [f"{name}#{crop}" for name in "abcdefghi" for crop in range(4)]
+    crops = metrics.compare(first.repeat(4), second.repeat(4), ids)
+    assert (crops.low, crops.high) == pytest.approx((found.low, found.high))
+
+
+# Newcombe (1998), the examples of his table II, method 10.
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [((56, 70, 48, 80), 0.0524, 0.3339), ((9, 10, 3, 10), 0.1705, 0.8090)],
+)
+def test_newcombe_against_published_examples(
+    counts: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    assert metrics.newcombe(*counts) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_holm_by_hand() -> None:

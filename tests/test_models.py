@@ -1,5 +1,7 @@
 """Networks against measured accuracies, other implementations, and bad weights."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 
 from advrob import models, published, scoring
 from advrob.attacks.universal import apply
+from advrob.configuration import MODEL_KINDS
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet, LocalResponseNorm
 from advrob.images import extract
@@ -155,6 +158,120 @@ def test_a_timm_model_by_name_with_its_input_size(tmp_path):
     model = models.build("test_resnet", {"kind": "timm", "weights": str(tmp_path / "w.pth")})
     assert model.size == 160
     assert model(torch.rand(1, 3, 224, 224)).shape == (1, 1000)
+
+
+def test_a_timm_model_in_one_line_with_weights_from_a_file(tmp_path):
+    """By its name with a tag, which tells the normalisation; equal to timm's own pipeline."""
+    import timm
+    from torchvision.transforms import functional
+
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit.r160_in1k", pretrained=False).eval()
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    entry = {
+        "kind": "timm",
+        "architecture": "test_vit.r160_in1k",
+        "weights": str(tmp_path / "w.safetensors"),
+    }
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    resized = functional.resize(images, [160, 160], antialias=True)
+    config = timm.data.resolve_model_data_config(network)
+    expected = network(functional.normalize(resized, config["mean"], config["std"]))
+    torch.testing.assert_close(models.build("mine", entry)(images), expected, rtol=0, atol=1e-5)
+    other = models.build("mine", entry | {"normalisation": "none"})(images)
+    torch.testing.assert_close(other, network(resized), rtol=0, atol=1e-5)
+
+
+def test_arguments_and_the_names_of_wrappers(tmp_path):
+    """As trainers save networks: below a key, all names beginning with a wrapper's."""
+    import timm
+
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", pretrained=False, num_classes=10).eval()
+    wrapped = {f"module.model.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": wrapped, "epoch": 3}, tmp_path / "w.pth")
+    entry = {
+        "kind": "timm",
+        "architecture": "test_resnet",
+        "arguments": {"num_classes": 10},
+        "size": 96,
+        "normalisation": "none",
+        "weights": str(tmp_path / "w.pth"),
+    }
+    model = models.build("mine", entry)
+    assert model.size == 96
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(images), network(images), rtol=0, atol=1e-5)
+
+
+# With the signature of RobustBench's function.
+PACKAGE = """
+import torch
+from torch import nn
+
+
+def load_model(model_name, dataset, threat_model, bias=0.0):
+    assert (model_name, dataset, threat_model) == ("Standard_R50", "imagenet", "Linf")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    nn.init.constant_(network[0].bias, bias)
+    return network
+
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    (tmp_path / "zoo_of_mine").mkdir()
+    (tmp_path / "zoo_of_mine/utils.py").write_text(PACKAGE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield {
+        "kind": "import",
+        "function": "zoo_of_mine.utils:load_model",
+        "arguments": {"model_name": "Standard_R50", "dataset": "imagenet", "threat_model": "Linf"},
+    }
+    for module in ("zoo_of_mine", "zoo_of_mine.utils"):
+        sys.modules.pop(module, None)
+
+
+def test_a_network_from_another_package(package, tmp_path):
+    model = models.build("robust", package)
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    images = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(images), model.network(images), rtol=0, atol=0)
+    small = models.build("robust", package | {"size": 8, "normalisation": "imagenet"})
+    assert (small(images) - model(images)).abs().max() > 1e-3
+    from zoo_of_mine.utils import load_model
+
+    other = load_model(**package["arguments"], bias=1.0)
+    save_file(other.state_dict(), tmp_path / "w.safetensors")
+    filled = models.build("robust", package | {"weights": str(tmp_path / "w.safetensors")})
+    torch.testing.assert_close(filled(images), other(images), rtol=0, atol=1e-6)
+    assert (filled(images) - model(images)).min() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("zoo_of_nobody:load", r"models\.m\.function: 'zoo_of_nobody:load' cannot be imported"),
+        ("zoo_of_mine.utils:lod", r"cannot be imported .* PYTHONPATH"),
+        ("zoo_of_mine.utils:nothing", r"gave an object of type int, expected a torch\.nn\.Module"),
+    ],
+)
+def test_what_cannot_be_imported_is_explained(package, function, message):
+    with pytest.raises(UserError, match=message):
+        models.build("m", {"kind": "import", "function": function})
+
+
+def test_the_kinds_that_the_configuration_knows_can_be_built():
+    for kind in MODEL_KINDS:
+        with pytest.raises((UserError, KeyError)) as error:
+            models.build("m", {"kind": kind, "architecture": "nothing", "weights": "nowhere"})
+        assert "expected one of" not in str(error.value)
 
 
 class Malicious:

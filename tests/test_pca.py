@@ -25,7 +25,7 @@ def make_images(n: int, size: int = 8, seed: int = 0) -> np.ndarray:
     return levels.clip(0, 255).astype(np.uint8).reshape(n, size, size, 3)
 
 
-def fit(images: np.ndarray, **parameters: Any) -> dict[str, store.Array]:
+def fit(images: np.ndarray, /, **parameters: Any) -> dict[str, store.Array]:
     generator = torch.Generator().manual_seed(0)
     return dict(
         PCA(**parameters).fit(images, device=CPU, generator=generator, checkpoint=Path("none"))
@@ -43,6 +43,35 @@ def fitted(path: Path, images: np.ndarray, **parameters: Any) -> PCA:
         defence = defences.build("pca", parameters, state=state)
     assert isinstance(defence, PCA)
     return defence
+
+
+def test_fewer_images_are_drawn_from_more(tmp_path: Path) -> None:
+    images = make_images(40)
+    whole, all_drawn = fit(images), fit(images, images=40)
+    for name, expected in whole.items():
+        if not isinstance(expected, store.Blocks):
+            np.testing.assert_array_equal(all_drawn[name], expected, err_msg=name)
+    # With nothing but black and one bright pixel, the mean tells which images were drawn.
+    marked = np.zeros((40, 8, 8, 3), np.uint8)
+    marked.reshape(40, -1)[np.arange(40), np.arange(40)] = 255
+    drawn = []
+    for n in (10, 25):
+        state = fit(marked, images=n)
+        assert state["images"] == n
+        drawn.append(np.flatnonzero(state["mean"]))
+        assert len(drawn[-1]) == n
+    assert set(drawn[0]) < set(drawn[1])
+    assert drawn[0].tolist() != list(range(10))
+
+
+def test_images_must_be_there_and_some() -> None:
+    with pytest.raises(UserError, match="images is 41, but there are 40 to fit"):
+        fit(make_images(40), images=41)
+    for images in (0, 1, 2.5):
+        with pytest.raises(UserError, match=f"images is {images}, expected a whole number"):
+            PCA(images=images)
+    shape = (9000, 224, 224, 3)
+    assert PCA(images=1000).memory(shape) == PCA().memory((1000, *shape[1:]))
 
 
 def exact_gram(images: np.ndarray) -> np.ndarray:

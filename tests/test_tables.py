@@ -8,6 +8,7 @@ import pytest
 
 from advrob import metrics, paper, store, tables
 from advrob.errors import UserError
+from conftest import write_scores
 
 N = 40
 IDS = [
@@ -16,19 +17,7 @@ IDS = [
 
 
 def score(folder: Path, dataset: str, model: str, defence: str, hits: int, n: int = N) -> str:
-    path = folder / dataset / model / f"{defence}.h5"
-    params = {"dataset": dataset, "model": model, "defence": defence}
-    with store.write(path, "scores/1", seed=0, params=params, source="a test") as file:
-        correct = np.arange(n) < hits
-        arrays = {
-            "predicted": np.where(correct, 0, 1).astype(np.int64),
-            "correct": correct,
-            "confidence": np.full(n, 0.5, np.float32),
-            "draws": correct[None],
-            "ids": np.array(IDS[:n]),
-        }
-        store.put(file, arrays)
-    return str(path)
+    return write_scores(folder, dataset, model, defence, np.arange(n) < hits, IDS[:n])
 
 
 def make(
@@ -161,33 +150,66 @@ def test_comparisons(tmp_path: Path) -> None:
             ("universal-lite-none", "noise", 20),
         )
     ]
-    rows, text = make(tmp_path, "comparisons", scores)
+    rows, text = make(tmp_path, "comparisons", scores, pairs=[["none", "noise"]])
     assert ",".join(rows[0]) == (
-        "dataset,model,defence,n,photographs,difference,wins,losses,p,p_holm"
+        "model,dataset,defence,other_dataset,other_defence,n,photographs,difference,ci_low,ci_high,"
+        "wins,losses,p,p_holm,comparisons"
     )
-    assert [(row["dataset"], row["defence"]) for row in rows] == [
-        ("original", "noise"),
-        ("universal-lite-none", "noise"),
+    assert [list(row.values())[:5] for row in rows] == [
+        ["lite", dataset, "noise", dataset, "none"]
+        for dataset in ("original", "universal-lite-none")
     ]
-    assert numbers(rows[0], *list(rows[0])[3:]) == [40, 40, -0.025, 0, 1, 1, 1]
+    low, high = metrics.tango(0, 1, 40)
+    expected = [40, 40, -0.025, low, high, 0, 1, 1, 1, 2]
+    assert numbers(rows[0], *list(rows[0])[5:]) == pytest.approx(expected, abs=1e-6)
     # Ten of ten: 2 / 2^10, and twice that for two comparisons.
-    expected = [40, 40, 0.25, 10, 0, 2 / 2**10, 4 / 2**10]
-    assert numbers(rows[1], *list(rows[1])[3:]) == pytest.approx(expected, abs=1e-6)
-    line = "| universal-lite-none | matched | lite | noise | +25.00 | 10 | 0 | 0.002 | 0.0039 |"
-    assert line in text.splitlines()
+    low, high = metrics.tango(10, 0, 40)
+    expected = [40, 40, 0.25, low, high, 10, 0, 2 / 2**10, 4 / 2**10, 2]
+    assert numbers(rows[1], *list(rows[1])[5:]) == pytest.approx(expected, abs=1e-6)
+    line = "| universal-lite-none | matched | lite | noise | none | +25.00 | +14.0 to +40.2 | 10 |"
+    assert f"{line} 0 | 0.002 | 0.0039 |" in text.splitlines()
     assert "corrected for the 2 comparisons of this table after Holm" in text
     assert "Wilson" not in text
-    rows, _ = make(tmp_path, "comparisons", scores, "ILSVRC2012_val_*")
+    rows, _ = make(tmp_path, "comparisons", scores, "ILSVRC2012_val_*", pairs=[])
     assert rows[1]["n"] == "10"
+
+
+def test_comparisons_of_pairs(tmp_path: Path) -> None:
+    """On the same images, and each network on those made against the other."""
+    scores = [
+        score(tmp_path, "original", "lite", defence, hits)
+        for defence, hits in (("none", 30), ("pca", 5), ("noise", 25))
+    ]
+    scores += [
+        score(tmp_path, f"gradient-lite-{against}", "lite", defence, hits)
+        for against, defence, hits in (
+            ("pca", "none", 29),
+            ("pca", "noise", 28),
+            ("noise", "none", 1),
+            ("noise", "pca", 4),
+        )
+    ]
+    rows, text = make(tmp_path, "comparisons", scores, pairs=[["noise", "pca"], ["none", "pca"]])
+    found = [(*list(row.values())[1:5], float(row["difference"])) for row in rows]
+    on_noise, on_pca = "gradient-lite-noise", "gradient-lite-pca"
+    assert found == [
+        ("original", "pca", "original", "none", -0.625),
+        ("original", "noise", "original", "none", -0.125),
+        ("original", "noise", "original", "pca", 0.5),
+        (on_pca, "noise", on_pca, "none", -0.025),
+        (on_noise, "pca", on_noise, "none", 0.075),
+        (on_pca, "noise", on_noise, "pca", 0.6),
+    ]
+    assert "| lite | noise | pca on gradient-lite-noise | +60.00 |" in text
 
 
 def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
     scores = [score(tmp_path, "original", "lite", "noise", 30)]
-    with pytest.raises(UserError, match="lite/noise on original has 40 images and lite/none 0"):
-        make(tmp_path, "comparisons", scores)
+    with pytest.raises(UserError, match=r"Make it with.*results/scores/original/lite/none\.h5"):
+        make(tmp_path, "comparisons", scores, pairs=[])
     scores.append(score(tmp_path, "original", "lite", "none", 20, n=30))
-    with pytest.raises(UserError, match="has 40 images and lite/none 30"):
-        make(tmp_path, "comparisons", scores)
+    with pytest.raises(UserError, match="lite/noise on original has 40 images, and lite/none on"):
+        make(tmp_path, "comparisons", scores, pairs=[])
 
 
 def test_certified_accuracy(tmp_path: Path) -> None:
@@ -229,3 +251,28 @@ def test_the_papers_tables_agree_with_each_other() -> None:
         paper.TABLE_1["original", "downsample"],
         paper.TABLE_1["universal", "downsample"],
     )
+
+
+def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
+    shares = {"a": (80, 20), "b": (70, 60), "c": (75, 50), "d": (75, 50)}
+    cells = [
+        tables.Cell(dataset, "m", name, metrics.accuracy(np.arange(100) < right, IDS_100))
+        for name, pair in shares.items()
+        for dataset, right in zip(("tuning", "tuning-universal-m-none"), pair, strict=True)
+    ]
+    table = tables.table_settings(cells, {"first": ["a", "b"], "second": ["c", "d"]})
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert {row["defence"]: row["chosen"] for row in rows} == {
+        "a": "false",
+        "b": "true",
+        "c": "true",
+        "d": "false",
+    }
+    assert {row["tried"] for row in rows} == {2}
+    assert [row["mean"] for row in rows] == pytest.approx([0.5, 0.65, 0.625, 0.625])
+    assert sum("chosen" in line[-1] for line in table.lines) == 2
+    with pytest.raises(UserError, match="no score of m/e on tuning"):
+        tables.table_settings(cells, {"first": ["a", "e"]})
+
+
+IDS_100 = [f"{number}.jpeg" for number in range(100)]

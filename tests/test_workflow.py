@@ -36,10 +36,26 @@ SMALL = {
             "steps": 3,
         },
         "gradient": {"radius": 4, "iterations": 4},
+        "untargeted": {
+            "pgd": {"iterations": 2},
+            "pgd_l2": {"iterations": 2},
+            "apgd_ce": {"iterations": 3},
+            "apgd_dlr": {"iterations": 3},
+            "square": {"queries": 3},
+        },
     },
     "experiments": {
         "noise_magnitudes": [0, 10, 40],
+        "fit_images": [13, 26],
         "vector_space": {"images": 6, "normals": 2},
+        "draws": 2,
+        "robustness": {
+            "images": 6,
+            "draws": 2,
+            "radii": [0, 8, 64],
+            "iterations": 3,
+            "efforts": [1, 3],
+        },
     },
 }
 
@@ -66,19 +82,30 @@ def planned(folder, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
     counts = re.findall(r"^([a-z]\w*)\s+(\d+)$", done.stdout, re.MULTILINE)
     jobs = {rule: int(count) for rule, count in counts}
-    return {rule: count for rule, count in jobs.items() if rule not in ("total", "all")}
+    collecting = ("total", "all", "robustness")
+    return {rule: count for rule, count in jobs.items() if rule not in collecting}
 
 
 IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
 ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
+ATTACKS = {"gradient": 2, "universal": 2, "attack": 10}
 EXPECTED = {
+    "figure_budget": IMAGES | {"budget": 2, "figure_budget": 1},
+    "robustness": IMAGES
+    | ATTACKS
+    | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
+    | {"table_robustness": 1, "figure_budget": 1, "robustness": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
-    "table_comparisons": UNIVERSAL
-    | {"original": 1, "defence": 3, "score": 12, "table_comparisons": 1},
     "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
+    "table_comparisons": UNIVERSAL
+    | {"original": 1, "gradient": 3, "defence": 3, "score": 19, "table_comparisons": 1},
+    "replication": UNIVERSAL
+    | {"original": 1, "gradient": 3, "defence": 6, "score": 26, "replication": 1},
+    "figure_fit_images": UNIVERSAL
+    | {"original": 1, "defence": 4, "score": 8, "figure_fit_images": 1},
     "figure_1": {"figure_1": 1},
     "figure_2": {"figure_2": 1},
     "figure_3": {"figure_3": 1},
@@ -118,9 +145,23 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
 
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
-    assert every == planned(
-        folder, *TABLES, *FIGURES, *SPACE, "table_comparisons", "table_certified", "robustness"
-    )
+    others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
+    assert every == planned(folder, *TABLES, *FIGURES, *SPACE, "table_certified", *others)
+
+
+def test_settings_are_compared_on_images_to_fit(folder):
+    settings = {"images": 9, "candidates": {"ratios": ["downsample", "downsample_75"]}}
+    (folder / "tune.yaml").write_text(yaml.safe_dump({"experiments": {"settings": settings}}))
+    jobs = planned(folder, "table_settings", "--configfile", folder / "tune.yaml")
+    tuning = {"tuning": 1, "tuning_perturbed": 1, "score": 4, "table_settings": 1}
+    assert jobs == IMAGES | {"universal": 1} | tuning
+
+
+def test_without_numbers_of_images_nothing_is_fitted_to_them(folder):
+    (folder / "off.yaml").write_text(yaml.safe_dump({"experiments": {"fit_images": None}}))
+    jobs = planned(folder, "--configfile", folder / "off.yaml")
+    assert jobs["defence"] == 3
+    assert "figure_fit_images" not in jobs
 
 
 def test_a_chain_needs_what_its_members_learned(folder):
@@ -234,10 +275,15 @@ def test_comparisons_say_what_table_1_says(results):
         for row in rows(results / "tables/table_1.csv")
     }
     table = rows(results / "tables/table_comparisons.csv")
-    assert len(table) == 10
-    for row in table:
-        gained = accuracy[row["dataset"], row["defence"]] - accuracy[row["dataset"], "none"]
+    # Five defences and a pair on two data sets, none and a pair on three, three crosswise.
+    assert len(table) == 2 * 6 + 7 + 3
+    known = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
+    assert len(known) == 12
+    for row in known:
+        other = accuracy[row["other_dataset"], row["other_defence"]]
+        gained = accuracy[row["dataset"], row["defence"]] - other
         assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
+        assert float(row["ci_low"]) <= gained + 1e-5 <= float(row["ci_high"]) + 2e-5
         assert float(row["p"]) <= float(row["p_holm"]) <= 1
 
 
@@ -252,13 +298,32 @@ def test_certificates_are_bounded(results):
     assert (radius > 0).any()
 
 
+def test_every_claim_has_a_verdict(results):
+    table = rows(results / "tables/replication.csv")
+    verdicts = {row["id"]: row["verdict"] for row in table}
+    untested = [name for name, verdict in verdicts.items() if verdict == "not tested"]
+    assert untested == ["worked", "figure_11", "figure_12", "preventive"]
+    # Twenty photographs tell a lot of a difference of 70 points and nothing of one of 3.
+    assert verdicts["pca_loses"] == "reproduced"
+    assert verdicts["noise_cost"] == "undecided"
+
+
+def test_principal_components_of_more_images(results):
+    growth = rows(results / "figures/figure_fit_images.csv")
+    assert [int(row["images"]) for row in growth] == [13, 26, 52] * 2
+
+
 def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
     with h5py.File(results / "images/test.h5") as test, h5py.File(results / "images/fit.h5") as fit:
         original = test["images"][:].astype(int)
         assert not set(test["ids"][:]) & set(fit["ids"][:])
         labels = test["labels"][:]
-    attacked = {path.stem: path for path in (results / "datasets").glob("*-*.h5")}
-    assert len(attacked) == 4
+    attacked = {
+        path.stem: path
+        for family in ("universal", "gradient")
+        for path in (results / "datasets").glob(f"{family}-*.h5")
+    }
+    assert len(attacked) == 5
     for name, path in attacked.items():
         radius = 10 if name.startswith("universal") else 4
         with h5py.File(path) as file:
@@ -267,6 +332,33 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
             if "targets" in file:
                 assert (file["targets"][:] != labels).all()
         assert 0 < moved.max() <= radius, name
+
+
+def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
+    table = rows(results / "tables/table_robustness.csv")
+    assert {row["n"] for row in table} == {"6"}
+    found = {(r["defence"], r["knowledge"], r["attack"]): float(r["accuracy"]) for r in table}
+    attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
+    for defence in ("none", "noise"):
+        adaptive = {
+            attack for name, known, attack in found if (name, known) == (defence, "adaptive")
+        }
+        assert adaptive == {*attacks, "worst case"}
+        worst = found[defence, "adaptive", "worst case"]
+        assert worst <= min(found[defence, "adaptive", attack] for attack in attacks)
+    assert {
+        attack for name, known, attack in found if (name, known) == ("noise", "static")
+    } == attacks
+    for path in (results / "datasets").glob("pgd_l2-*.h5"):
+        with h5py.File(path) as file:
+            assert 0 < file["distances"][:].max() <= 800
+    checks = rows(results / "tables/checks.csv")
+    assert {"stays in bounds", "beats signs", "falls to nothing", "has gradients"} <= {
+        check["check"] for check in checks
+    }
+    bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
+    assert bounds == ["true"] * 2 * len(attacks)
+    assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):

@@ -222,6 +222,23 @@ def scores(cells):
     ]
 
 
+# The principal components of the paper's defence, and of fewer images.
+GROWN = [
+    *(f"pca_{images}" for images in sorted(EXPERIMENTS["fit_images"] or [])),
+    "pca",
+]
+
+
+def grown_scores():
+    """Scores of `GROWN` on original and universally perturbed images."""
+    return scores(
+        (dataset, model, defence)
+        for model in MODELS
+        for dataset in ("original", universal(model))
+        for defence in GROWN
+    )
+
+
 def figure_report(number, category):
     """The report's entry for a figure."""
     return report(
@@ -254,6 +271,8 @@ SMOOTHING = EXPERIMENTS["smoothing"]
 ROBUST_NETWORKS = [
     (model, defence) for model in MODELS for defence in ROBUSTNESS["defences"]
 ]
+# Family of settings -> the defences among which one is chosen.
+CANDIDATES = (EXPERIMENTS["settings"] or {}).get("candidates", {})
 # What attacked images begin with -> how the attack is configured.
 ATTACKS = {
     "universal": config["perturbations"]["universal"],

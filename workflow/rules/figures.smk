@@ -267,8 +267,43 @@ use rule figure_11 as figure_12 with:
         "benchmarks/output/figures/figure_12.tsv"
 
 
+# Accuracy against the number of images to fit ---------------------------------------------------
+
+
+rule figure_fit_images:
+    input:
+        states=[f"results/defences/shared/{defence}.h5" for defence in GROWN],
+        scores=grown_scores(),
+    output:
+        csv="results/figures/figure_fit_images.csv",
+        pdf="results/figures/figure_fit_images.pdf",
+        png=report(
+            "results/figures/figure_fit_images.png",
+            caption="../report/figure_fit_images.rst",
+            category="Universal perturbations",
+            labels={"what": "Images to fit"},
+        ),
+    log:
+        "logs/figures/figure_fit_images.log",
+    benchmark:
+        "benchmarks/output/figures/figure_fit_images.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        pattern=None,
+        code=code_version("figure_fit_images"),
+    script:
+        "../scripts/figure_fit_images.py"
+
+
 rule figures:
     input:
         expand("results/figures/figure_{number}.pdf", number=range(1, 13)),
         "results/figures/vector_space.pdf",
+        branch(
+            EXPERIMENTS["fit_images"],
+            then="results/figures/figure_fit_images.pdf",
+            otherwise=[],
+        ),
     localrule: True

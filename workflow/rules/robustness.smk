@@ -167,8 +167,74 @@ rule figure_budget:
         "../scripts/figure_budget.py"
 
 
+# Settings of defences are chosen on images outside the test set.
+rule tuning:
+    input:
+        images="results/images/fit.h5",
+    output:
+        dataset="results/datasets/tuning.h5",
+    log:
+        "logs/datasets/tuning.log",
+    benchmark:
+        "benchmarks/output/datasets/tuning.tsv"
+    localrule: True
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        limit=lookup(dpath="experiments/settings/images", within=config, default=None),
+        seed=config["seed"],
+        code=code_version("tuning"),
+    script:
+        "../scripts/tuning.py"
+
+
+use rule perturbed as tuning_perturbed with:
+    input:
+        images="results/datasets/tuning.h5",
+        perturbation="results/perturbations/{perturbation}.h5",
+    output:
+        dataset="results/datasets/tuning-{perturbation}.h5",
+    log:
+        "logs/datasets/tuning-{perturbation}.log",
+    benchmark:
+        "benchmarks/output/datasets/tuning-{perturbation}.tsv"
+
+
+rule table_settings:
+    input:
+        scores=scores(
+            (dataset, model, defence)
+            for model in MODELS
+            for names in CANDIDATES.values()
+            for defence in names
+            for dataset in ("tuning", f"tuning-{universal(model)}")
+        ),
+    output:
+        csv="results/tables/table_settings.csv",
+        markdown=report(
+            "results/tables/table_settings.md",
+            caption="../report/table_settings.rst",
+            category="Robustness",
+            labels={"what": "Settings"},
+        ),
+    log:
+        "logs/tables/table_settings.log",
+    benchmark:
+        "benchmarks/output/tables/table_settings.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        candidates=CANDIDATES,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("table_settings"),
+    script:
+        "../scripts/table_settings.py"
+
+
 rule robustness:
     input:
         rules.table_robustness.output.csv,
         rules.figure_budget.output.pdf,
+        branch(CANDIDATES, then=rules.table_settings.output.csv, otherwise=[]),
     localrule: True

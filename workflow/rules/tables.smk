@@ -106,13 +106,20 @@ rule table_comparisons:
             for model in MODELS
             for dataset in ("original", universal(model))
             for defence in ("none", *EXPERIMENTS["defences"])
+        )
+        + scores(
+            (f"gradient-{model}-{against}", model, defence)
+            for model in MODELS
+            for pair in EXPERIMENTS["cross_tests"]
+            for against, other in (pair, pair[::-1])
+            for defence in ("none", other)
         ),
     output:
         csv="results/tables/table_comparisons.csv",
         markdown=report(
             "results/tables/table_comparisons.md",
             caption="../report/table_comparisons.rst",
-            category="Universal perturbations",
+            category="Replication",
             labels={"what": "Comparisons"},
         ),
     log:
@@ -123,11 +130,49 @@ rule table_comparisons:
     conda:
         "../../envs/tables.yaml"
     params:
+        pairs=EXPERIMENTS["cross_tests"],
         pattern=None,
         note=lookup(dpath="images/note", within=config, default=None),
         code=code_version("table_comparisons"),
     script:
         "../scripts/table_comparisons.py"
+
+
+rule replication:
+    input:
+        scores=list(
+            dict.fromkeys(
+                [
+                    *rules.table_1.input.scores,
+                    *rules.table_2.input.scores,
+                    *rules.table_3.input.scores,
+                    *(grown_scores() if EXPERIMENTS["fit_images"] else []),
+                ]
+            )
+        ),
+    output:
+        csv="results/tables/replication.csv",
+        markdown=report(
+            "results/tables/replication.md",
+            caption="../report/replication.rst",
+            category="Replication",
+            labels={"what": "Claims"},
+        ),
+    log:
+        "logs/tables/replication.log",
+    benchmark:
+        "benchmarks/output/tables/replication.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        universal={model: universal(model) for model in MODELS},
+        parts=parts_played(config),
+        pattern=None,
+        note=lookup(dpath="images/note", within=config, default=None),
+        code=code_version("replication"),
+    script:
+        "../scripts/replication.py"
 
 
 # The same tables from those images alone that pretrained networks have not seen.
@@ -181,20 +226,41 @@ use rule table_comparisons as table_comparisons_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/table_comparisons.tsv"
     params:
+        pairs=EXPERIMENTS["cross_tests"],
         pattern=UNSEEN,
         note=None,
 
 
+use rule replication as replication_unseen with:
+    output:
+        csv="results/tables/unseen/replication.csv",
+        markdown="results/tables/unseen/replication.md",
+    log:
+        "logs/tables/unseen/replication.log",
+    benchmark:
+        "benchmarks/output/tables/unseen/replication.tsv"
+    params:
+        universal=rules.replication.params.universal,
+        parts=rules.replication.params.parts,
+        pattern=UNSEEN,
+        note=None,
+
+
+# What is made of all images, and of the unseen ones.
+TABLES = [
+    *(f"table_{name}" for name in (1, 2, 3, "comparisons")),
+    "replication",
+]
+
+
 rule tables:
     input:
-        expand("results/tables/table_{name}.csv", name=[1, 2, 3, "comparisons"]),
+        expand("results/tables/{table}.csv", table=TABLES),
         "results/tables/vector_space.csv",
         branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
         branch(
             UNSEEN,
-            then=expand(
-                "results/tables/unseen/table_{name}.csv", name=[1, 2, 3, "comparisons"]
-            ),
+            then=expand("results/tables/unseen/{table}.csv", table=TABLES),
             otherwise=[],
         ),
     localrule: True

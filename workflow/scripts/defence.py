@@ -24,7 +24,8 @@ def main(
         UserError: that needs more than the bytes of ``memory`` that are given.
     """
     place = compute.device(device)
-    fitted = defences.defence_class(kind_of(defence, settings))(**parameters_of(settings))
+    kind = kind_of(defence, settings)
+    fitted = defences.defence_class(kind)(**parameters_of(settings))
     params = {"defence": defence, **settings}
     with store.read(images, "images/1") as source:
         pixels = source["images"]
@@ -37,11 +38,12 @@ def main(
                 f"{store.readable(memory)}. Fit on fewer images (images.fit), make the defence "
                 f"smaller, or give the job more: {more}"
             )
-        print(f"fitting {defence} to {len(pixels)} images on {place}")
+        print(f"fitting {defence} on {place}, {len(pixels)} images at hand")
         arrays = fitted.fit(
             pixels,
             device=place,
-            generator=compute.generator(seed, "defence", defence),
+            # Entries of one kind draw alike, so that they differ by their parameters alone.
+            generator=compute.generator(seed, "defence", kind),
             checkpoint=checkpoint,
         )
         with store.write(state, "state/1", seed=seed, params=params, source=images) as file:

@@ -1,4 +1,4 @@
-"""Every defence against none: differences in accuracy, tested on the same images."""
+"""Differences in accuracy between networks, tested on the same photographs."""
 
 from advrob import tables
 from advrob.job import run
@@ -7,15 +7,17 @@ from advrob.job import run
 def main(
     *,
     scores: list[str],
+    pairs: list[list[str]],
     csv: str,
     markdown: str,
     pattern: str | None,
     note: str | None,
 ) -> str:
     """Join score files to the table of comparisons."""
+    results = tables.read_results(scores, pattern)
     return tables.write(
-        tables.comparisons(scores, pattern),
-        tables.read_cells(scores, pattern),
+        tables.comparisons(results, pairs),
+        tables.cells_of(results),
         csv_path=csv,
         markdown_path=markdown,
         pattern=pattern,

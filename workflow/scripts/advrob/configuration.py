@@ -22,6 +22,8 @@ METHOD_KEYS = {
     "deepfool": {"classes", "overshoot", "steps"},
     "stochastic_gradient": {"step"},
 }
+# What an entry of models can be.
+MODEL_KINDS = ("googlenet", "efficientnet_lite0", "torchvision", "timm", "import")
 # Keys of an entry of perturbations.untargeted, by its kind; all of them are needed.
 ATTACK_KEYS = {
     "pgd": {"norm", "radius", "step", "iterations"},
@@ -104,6 +106,42 @@ def parts(config: Mapping[str, Any], defence: str) -> list[str]:
     return [f"defences.{kind_of(name, config['defences'][name])}" for name in names]
 
 
+def fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries that ``experiments.fit_images`` adds to ``defences``: ``pca`` of fewer images.
+
+    Raises:
+        ConfigurationError: the configuration has an entry of such a name.
+    """
+    entry = config["defences"]["pca"]
+    added = {
+        f"pca_{images}": {"kind": kind_of("pca", entry), **entry, "images": images}
+        for images in sorted(config["experiments"]["fit_images"] or [])
+    }
+    for name in sorted(added.keys() & config["defences"].keys()):
+        raise ConfigurationError(
+            f"experiments.fit_images: adds a defence {name}, but the configuration has one of that "
+            "name. Rename that, or leave the number out."
+        )
+    return added
+
+
+def parts_played(config: Mapping[str, Any]) -> dict[str, str]:
+    """The configured defences by the part that they play in the paper's claims.
+
+    That is their own name, but for downsampling, which goes by its ratio, and for the principal
+    components of the fewest images. See `advrob.claims`.
+    """
+    ratios = {0.5: "downsample", 0.75: "downsample_75"}
+    defences = config["defences"]
+    played = {name: name for name in defences if name not in ratios.values()}
+    for name, entry in defences.items():
+        if kind_of(name, entry) == "downsample" and entry["ratio"] in ratios:
+            played.setdefault(ratios[entry["ratio"]], name)
+    if sizes := config["experiments"]["fit_images"]:
+        played["pca_fewest"] = f"pca_{min(sizes)}"
+    return played
+
+
 def check(config: Mapping[str, Any]) -> None:
     """Refuse names that do not exist and parameters that a defence does not have.
 
@@ -144,6 +182,14 @@ def check(config: Mapping[str, Any]) -> None:
                 f"for {kind}: {', '.join(sorted(ATTACK_KEYS[kind]))}."
             )
     for name, entry in config["models"].items():
+        kind = kind_of(name, entry)
+        _known(f"models.{name}", kind, MODEL_KINDS, "a kind of model")
+        if (kind == "import") != ("function" in entry):
+            found = "missing" if kind == "import" else "extra"
+            raise ConfigurationError(
+                f"models.{name}.function: is {found}. Expected it where the kind is import, and "
+                "nowhere else."
+            )
         weights = entry.get("weights")
         if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
             raise ConfigurationError(
@@ -163,6 +209,15 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         for defence in names:
             _known(f"experiments.{key}", defence, defences, "a defence")
+    for family, names in (experiments.get("settings") or {}).get("candidates", {}).items():
+        for defence in names:
+            key = f"experiments.settings.candidates.{family}"
+            _known(key, defence, defences, "a defence")
+            if any(is_fitted(config, member) for member in members(config, defence)):
+                raise ConfigurationError(
+                    f"{key}: '{defence}' learns from the images to fit, so they cannot tell how "
+                    "good it is. Remove it."
+                )
     for key in ("radii", "efforts"):
         if (values := experiments["robustness"][key]) != sorted(values):
             raise ConfigurationError(

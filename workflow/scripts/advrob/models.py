@@ -4,6 +4,7 @@ Each has its own input size and normalisation inside, so attacks and defences se
 """
 
 import hashlib
+import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.compute import autocast
+from advrob.configuration import kind_of
 from advrob.defences import Defence
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
@@ -28,7 +30,11 @@ NORMALISATIONS: dict[str, Normalisation] = {
     "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), False),
     "efficientnet_lite": ((127 / 255,) * 3, (128 / 255,) * 3, False),
     "caffe": ((104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, True),
+    "none": ((0.0,) * 3, (1.0,) * 3, False),
 }
+# Keys of a file of weights under which the tensors may be, and what trainers and wrappers put
+# before every tensor's name.
+NESTED, PREFIXES = ("state_dict", "model"), ("module.", "model.")
 
 
 class Model(nn.Module):
@@ -37,13 +43,14 @@ class Model(nn.Module):
     Args:
         network: takes normalised images and gives logits.
         normalisation: mean, scale and channel order that ``network`` was trained with.
-        size: the side of its square input in pixels; other images are resized to it.
+        size: the side of its square input in pixels, to which other images are resized (bilinear,
+            antialiased); None where it takes images as they are.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, network: nn.Module, normalisation: Normalisation, size: int) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation, size: int | None) -> None:
         super().__init__()
         mean, scale, self.bgr = normalisation
         self.network = network
@@ -53,7 +60,7 @@ class Model(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
-        if images.shape[-2:] != (self.size, self.size):
+        if self.size and images.shape[-2:] != (self.size, self.size):
             shape = (self.size, self.size)
             images = F.interpolate(images, shape, mode="bilinear", antialias=True)
         if self.bgr:
@@ -121,21 +128,25 @@ def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "
 
     Args:
         name: the entry's name, which is its kind unless the settings name another.
-        settings: ``kind`` (googlenet, efficientnet_lite0, torchvision or timm), ``architecture``
-            (of the torchvision or timm zoo), ``weights`` (a file), ``sha256`` (of that file),
-            ``normalisation`` (a key of `NORMALISATIONS`).
+        settings: ``kind`` (googlenet, efficientnet_lite0, torchvision, timm or import);
+            ``architecture`` (of the torchvision or timm zoo); ``function`` (that gives the network,
+            ``package.module:name``); ``arguments`` (of that function, or of the zoo's); ``weights``
+            (a file) and ``sha256`` (of that file); ``normalisation`` (a key of `NORMALISATIONS`)
+            and ``size`` (of the input in pixels) where the kind's own are not right.
         device: where it runs.
 
     Raises:
-        UserError: the weights are missing, have another checksum or are of another architecture.
+        UserError: the weights are missing, have another checksum or are of another architecture; a
+            function cannot be imported or gives something else.
     """
-    kind = settings.get("kind", name)
+    kind = kind_of(name, settings)
     weights = settings.get("weights")
     builders = {
         "googlenet": _googlenet,
         "efficientnet_lite0": _efficientnet_lite0,
         "torchvision": _torchvision,
         "timm": _timm,
+        "import": _import,
     }
     if kind not in builders:
         raise UserError(
@@ -144,8 +155,9 @@ def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "
     if weights is not None:
         _check_file(f"models.{name}", Path(weights), settings.get("sha256"))
     model = builders[kind](name, settings)
-    if normalisation := settings.get("normalisation"):
-        model = Model(model.network, NORMALISATIONS[normalisation], model.size)
+    if "normalisation" in settings:
+        model = Model(model.network, NORMALISATIONS[settings["normalisation"]], model.size)
+    model.size = settings.get("size", model.size)
     model = model.to(device).eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last)
 
@@ -194,12 +206,11 @@ def _torchvision(name: str, settings: Mapping[str, Any]) -> Model:
     default = models.get_model_weights(architecture).DEFAULT
     preset = default.transforms()
     if "weights" in settings:
-        network = models.get_model(architecture, weights=None)
-        with _architecture(name, settings["weights"]):
-            network.load_state_dict(_tensors(name, Path(settings["weights"])))
+        network = models.get_model(architecture, weights=None, **_arguments(settings))
+        _load(name, network, settings["weights"])
     else:
         with _download(name):
-            network = models.get_model(architecture, weights=default)
+            network = models.get_model(architecture, weights=default, **_arguments(settings))
     normalisation = (tuple(preset.mean), tuple(preset.std), False)
     return Model(network, normalisation, preset.crop_size[0])
 
@@ -211,14 +222,50 @@ def _timm(name: str, settings: Mapping[str, Any]) -> Model:
     if not timm.is_model(architecture):
         raise UserError(_unknown(name, "timm", architecture, timm.list_models()))
     if "weights" in settings:
-        network = timm.create_model(architecture, pretrained=False)
-        with _architecture(name, settings["weights"]):
-            network.load_state_dict(_tensors(name, Path(settings["weights"])))
+        network = timm.create_model(architecture, pretrained=False, **_arguments(settings))
+        _load(name, network, settings["weights"])
     else:
         with _download(name):
-            network = timm.create_model(architecture, pretrained=True)
+            network = timm.create_model(architecture, pretrained=True, **_arguments(settings))
     config = timm.data.resolve_model_data_config(network)
     return Model(network, (config["mean"], config["std"], False), config["input_size"][-1])
+
+
+def _import(name: str, settings: Mapping[str, Any]) -> Model:
+    module, _, function = settings["function"].partition(":")
+    key = f"models.{name}.function"
+    try:
+        make = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{key}: '{settings['function']}' cannot be imported ({error}). Expected "
+            "package.module:name of a function; install the package, or name its folder in the "
+            "environment variable PYTHONPATH."
+        ) from error
+    network = make(**_arguments(settings))
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"{key}: '{settings['function']}' gave an object of type {type(network).__name__}, "
+            "expected a torch.nn.Module that gives logits. Name another function, or correct its "
+            "arguments."
+        )
+    if "weights" in settings:
+        _load(name, network, settings["weights"])
+    return Model(network, NORMALISATIONS["none"], None)
+
+
+def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(settings.get("arguments", {}))
+
+
+def _load(name: str, network: nn.Module, weights: str) -> None:
+    """Fill a network from a file, whatever a trainer or a wrapper put before the tensors' names."""
+    tensors, own = _tensors(name, Path(weights)), network.state_dict()
+    for prefix in PREFIXES:
+        if all(key.startswith(prefix) for key in tensors) and not tensors.keys() & own.keys():
+            tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    with _architecture(name, weights):
+        network.load_state_dict(tensors)
 
 
 def _tensors(name: str, path: Path) -> dict[str, Tensor]:
@@ -233,7 +280,7 @@ def _tensors(name: str, path: Path) -> dict[str, Tensor]:
             ".safetensors file, or a PyTorch file with tensors only; files that run code on "
             "loading are refused."
         ) from error
-    return tensors.get("state_dict", tensors)
+    return next((tensors[key] for key in NESTED if key in tensors), tensors)
 
 
 def _check_file(key: str, path: Path, sha256: str | None) -> None:

@@ -9,6 +9,8 @@ shows to be the one by 50 %.
 
 CITATION = "Liang, Hayes and Althoff (2017)"
 IMAGES = 2000
+# How many images principal components and autoencoders were fitted to.
+FIT_IMAGES = 10_000
 
 # Table 1, "Final Universal Perturbation Experimental results": (data set, defence) -> accuracy.
 TABLE_1 = {

@@ -3,10 +3,11 @@
 Figures are made without pyplot, so nothing needs a screen and nothing is kept between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -124,11 +125,7 @@ def sweep_chart(sweeps: Sequence[Sweep], undefended: Sequence[tables.Cell], titl
     plain = {(cell.model, cell.dataset): cell.result.accuracy for cell in undefended}
     for sweep, colour in zip(sweeps, COLOURS, strict=False):
         x = sweep.magnitudes
-        handles += axes.plot(
-            x, _percent(sweep, "accuracy"), "o-", color=colour, label=f"{sweep.model}, noise"
-        )
-        low, high = _percent(sweep, "low"), _percent(sweep, "high")
-        axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        handles += _curve(axes, x, sweep.results, "o-", colour, f"{sweep.model}, noise")
         if (level := plain.get((sweep.model, sweep.dataset))) is not None:
             label = f"{sweep.model}, no defence: {100 * level:.1f} %"
             handles.append(
@@ -201,17 +198,8 @@ def budget_chart(budgets: Sequence[Budget]) -> Figure:
         colour, mark = COLOURS[number % len(COLOURS)], marks[number % len(marks)]
         # Radii double: their number, not their size, is a place on the axis.
         places = range(len(budget.radii))
-        axes.plot(
-            places,
-            [100 * result.accuracy for result in budget.results],
-            f"{mark}-",
-            color=colour,
-            markersize=4,
-            label=f"{budget.model}, {budget.defence}",
-        )
-        low = [100 * result.low for result in budget.results]
-        high = [100 * result.high for result in budget.results]
-        axes.fill_between(places, low, high, color=colour, alpha=0.12, linewidth=0)
+        label = f"{budget.model}, {budget.defence}"
+        _curve(axes, places, budget.results, f"{mark}-", colour, label)
     radii = [f"{radius:g}" for radius in budgets[0].radii]
     axes.set_xticks(range(len(radii)), radii)
     axes.set(
@@ -227,5 +215,107 @@ def budget_chart(budgets: Sequence[Budget]) -> Figure:
     return figure
 
 
-def _percent(sweep: Sweep, attribute: str) -> list[float]:
-    return [100 * getattr(result, attribute) for result in sweep.results]
+@dataclass(frozen=True)
+class Growth:
+    """Accuracies of one model on one data set as a defence is fitted to more images.
+
+    Attributes:
+        model: the model's name.
+        dataset: the data set's name.
+        defences: the defences' names.
+        images: how many images each was fitted to, ascending.
+        results: the accuracy behind each.
+    """
+
+    model: str
+    dataset: str
+    defences: Sequence[str]
+    images: Sequence[int]
+    results: Sequence[Accuracy]
+
+    def rows(self) -> list[tuple[str, str, str, int, int, float, float, float]]:
+        """Rows of a CSV whose header is `GROWTH_COLUMNS`."""
+        return [
+            (self.model, self.dataset, defence, images, r.n, r.accuracy, r.low, r.high)
+            for defence, images, r in zip(self.defences, self.images, self.results, strict=True)
+        ]
+
+
+GROWTH_COLUMNS = (
+    *("model", "dataset", "defence", "images", "n"),
+    *("accuracy", "ci_low", "ci_high"),
+)
+
+
+def read_fit_images(path: str) -> tuple[str, int]:
+    """The name of the defence in a file of fitted principal components, and its ``images``."""
+    with store.read(path, "state/1") as file:
+        return store.params(file)["defence"], int(file["images"][()])
+
+
+def growths(cells: Sequence[tables.Cell], images: Mapping[str, int]) -> list[Growth]:
+    """Curves from cells.
+
+    Args:
+        cells: the accuracies behind each defence, of one or more models and data sets.
+        images: defence -> how many images it was fitted to.
+    """
+    curves: dict[tuple[str, str], list[tables.Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: images[cell.defence]):
+        curves.setdefault((cell.model, cell.dataset), []).append(cell)
+    return [
+        Growth(
+            *key,
+            [cell.defence for cell in curve],
+            [images[cell.defence] for cell in curve],
+            [cell.result for cell in curve],
+        )
+        for key, curve in curves.items()
+    ]
+
+
+def growth_chart(growths: Sequence[Growth]) -> Figure:
+    """Accuracy against the number of images to fit, with the paper's two accuracies as crosses.
+
+    A band is the 95 % Wilson interval; a colour is a model.
+    """
+    figure = Figure(figsize=(5.6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    models = list(dict.fromkeys(growth.model for growth in growths))
+    for growth in growths:
+        original = growth.dataset == "original"
+        colour = COLOURS[models.index(growth.model) % len(COLOURS)]
+        label = f"{growth.model}, {growth.dataset}"
+        _curve(axes, growth.images, growth.results, "o-" if original else "s--", colour, label)
+    for dataset, mark in (("original", "+"), ("universal", "x")):
+        level = 100 * paper.TABLE_1[dataset, "pca"]
+        label = f"paper, {dataset}: {level:.2f} %"
+        axes.plot(paper.FIT_IMAGES, level, mark, color=GREY, markersize=6, label=label)
+    ticks = sorted({n for growth in growths for n in growth.images} | {paper.FIT_IMAGES})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=45)
+    axes.set_xticks([], minor=True)
+    axes.set(
+        xlabel="Images that the principal components were fitted to",
+        ylabel="Accuracy, %",
+        ylim=(0, 100),
+        title=f"PCA fitted to more images ({growths[0].results[0].photographs:,} photographs)",
+    )
+    axes.grid(axis="y", color=LIGHT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _curve(
+    axes: Axes,
+    x: Sequence[float],
+    results: Sequence[Accuracy],
+    style: str,
+    colour: str,
+    label: str,
+) -> list[Line2D]:
+    """Draw accuracies in percent, with a band for their intervals."""
+    low, high = [100 * r.low for r in results], [100 * r.high for r in results]
+    axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
+    return axes.plot(x, [100 * r.accuracy for r in results], style, color=colour, label=label)

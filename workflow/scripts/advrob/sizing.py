@@ -72,6 +72,8 @@ def fitting(
         gpu: whether the job has one.
     """
     gigabytes, seconds, learning = 0.0, 0.0, 0.0
+    if kind == "pca":
+        images = min(images, settings.get("images") or images)
     if kind in ("pca", "autoencoder"):
         wanted = settings.get("hidden", HIDDEN) if kind == "autoencoder" else None
         gigabytes, seconds = _components(settings.get("components", wanted), images, numbers, gpu)

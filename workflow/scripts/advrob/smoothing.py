@@ -79,10 +79,12 @@ def votes(
         int64 ``(classes,)``.
     """
     total = torch.zeros((), dtype=torch.int64, device=image.device)
+    # Channels last in memory, as stored images are: several times as fast on a CPU.
+    pixels = image.permute(1, 2, 0)
     for start in range(0, draws, batch_size):
-        shape = (min(batch_size, draws - start), *image.shape)
+        shape = (min(batch_size, draws - start), *pixels.shape)
         noise = torch.randn(shape, generator=generator, device=image.device)
-        logits = network(image + sigma / 255 * noise)
+        logits = network((pixels + sigma / 255 * noise).permute(0, 3, 1, 2))
         total = total + logits.argmax(dim=1).bincount(minlength=logits.shape[1])
     return total
 

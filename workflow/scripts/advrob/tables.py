@@ -8,6 +8,7 @@ set says whom its attack was made against: ``original``, ``universal-{model}-{de
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,25 @@ INTERVALS = (
     "Intervals are 95 % Wilson score intervals that count photographs, not crops. "
     f"Paper: {paper.CITATION}, {paper.IMAGES:,} images."
 )
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one network got right on one data set.
+
+    Attributes:
+        dataset: the data set's name.
+        model: the model's name.
+        defence: the defence's name.
+        ids: of the images, in the data set's order.
+        correct: bool ``(N,)``, by image.
+    """
+
+    dataset: str
+    model: str
+    defence: str
+    ids: Sequence[str]
+    correct: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,21 +77,53 @@ class Table:
     remark: str = INTERVALS
 
 
+def read_results(scores: Iterable[str], pattern: str | None = None) -> list[Result]:
+    """What is in score files, of the images whose file name matches ``pattern``.
+
+    Raises:
+        UserError: no image matches.
+    """
+    results = []
+    for path in scores:
+        with store.read(path, "scores/1") as file:
+            ids, correct = store.strings(file["ids"]), file["correct"][:]
+            made = store.params(file)
+        keep, kept = matching(path, ids, pattern)
+        results.append(Result(made["dataset"], made["model"], made["defence"], kept, correct[keep]))
+    return results
+
+
+def cells_of(results: Iterable[Result]) -> list[Cell]:
+    """The accuracies of results."""
+    return [
+        Cell(r.dataset, r.model, r.defence, metrics.accuracy(r.correct, r.ids)) for r in results
+    ]
+
+
 def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
     """The accuracies in score files, over the images whose file name matches ``pattern``.
 
     Raises:
         UserError: no image matches.
     """
-    cells = []
-    for path in scores:
-        with store.read(path, "scores/1") as file:
-            ids, correct = store.strings(file["ids"]), file["correct"][:]
-            cell = store.params(file)
-        keep, kept = matching(path, ids, pattern)
-        result = metrics.accuracy(correct[keep], kept)
-        cells.append(Cell(cell["dataset"], cell["model"], cell["defence"], result))
-    return cells
+    return cells_of(read_results(scores, pattern))
+
+
+def paired(
+    first: Result, second: Result, confidence: float = metrics.CONFIDENCE
+) -> metrics.Comparison:
+    """Compare two results image by image.
+
+    Raises:
+        UserError: they are of different images.
+    """
+    if first.ids != second.ids:
+        raise UserError(
+            f"{first.model}/{first.defence} on {first.dataset} has {len(first.ids)} images, and "
+            f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
+            "Expected scores of the same images; delete the older ones."
+        )
+    return metrics.compare(first.correct, second.correct, first.ids, confidence)
 
 
 def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.ndarray, list[str]]:
@@ -229,62 +281,81 @@ def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
     )
 
 
-def comparisons(scores: Iterable[str], pattern: str | None = None) -> Table:
-    """Every defence against none, on the same images of the same data set.
+def compared(
+    results: Iterable[Result], pairs: Sequence[Sequence[str]]
+) -> list[tuple[Result, Result]]:
+    """Which results are compared with which.
+
+    On each data set every defence with none, and the two of each pair; and the two of a pair on
+    the gradient images made against each other, as in the paper's Table 2.
 
     Args:
-        scores: score files; on each data set and model there is one of the defence ``none``.
-        pattern: the file names that are counted.
+        results: on each data set and model there is one of the defence ``none``.
+        pairs: defences ``(A, B)``.
 
     Raises:
-        UserError: there is nothing to compare with, or it is of other images.
+        UserError: there is nothing to compare with.
     """
-    results: dict[tuple[str, str, str], tuple[list[str], np.ndarray]] = {}
-    for path in scores:
-        with store.read(path, "scores/1") as file:
-            ids, correct = store.strings(file["ids"]), file["correct"][:]
-            cell = store.params(file)
-        keep, kept = matching(path, ids, pattern)
-        results[cell["dataset"], cell["model"], cell["defence"]] = kept, correct[keep]
+    known = {(r.dataset, r.model, r.defence): r for r in results}
     found = []
-    for (dataset, model, defence), (ids, correct) in results.items():
-        if defence != "none":
-            others, control = results.get((dataset, model, "none"), ([], np.array([])))
-            if ids != others:
-                raise UserError(
-                    f"comparisons: {model}/{defence} on {dataset} has {len(ids)} images and "
-                    f"{model}/none {len(others)} or others. Expected a score of the same images; "
-                    "name the defence none as well, and delete older scores."
-                )
-            result = metrics.compare(correct, control, ids)
-            found.append(((dataset, model, defence), result))
-    corrected = metrics.holm([result.p for _, result in found])
-    return Table(
-        columns=(
-            *("dataset", "model", "defence", "n", "photographs", "difference"),
-            *("wins", "losses", "p", "p_holm"),
-        ),
-        rows=[
+    for (dataset, model, defence), result in known.items():
+        others = ["none"] if defence != "none" else []
+        others += [b for a, b in pairs if a == defence and "none" not in (a, b)]
+        for other in others:
+            control = known.get((dataset, model, other))
+            if control is not None:
+                found.append((result, control))
+            elif other == "none":
+                raise _lacking(dataset, model, other)
+    for model in dict.fromkeys(model for _, model, _ in known):
+        for a, b in pairs:
+            first = known.get((f"gradient-{model}-{b}", model, a))
+            second = known.get((f"gradient-{model}-{a}", model, b))
+            if first and second:
+                found.append((first, second))
+    return found
+
+
+def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Table:
+    """Differences between networks, tested photograph by photograph; see `compared`."""
+    found = [(*pair, paired(*pair)) for pair in compared(results, pairs)]
+    corrected = metrics.holm([result.p for *_, result in found])
+    rows, lines = [], []
+    for (first, second, result), p_holm in zip(found, corrected, strict=True):
+        rows.append(
             (
-                *names,
-                *(result.n, result.photographs, result.difference, result.wins, result.losses),
-                *(f"{result.p:.6g}", f"{p_holm:.6g}"),
+                *(first.model, first.dataset, first.defence, second.dataset, second.defence),
+                *(result.n, result.photographs, result.difference, result.low, result.high),
+                *(result.wins, result.losses, f"{result.p:.6g}", f"{p_holm:.6g}", len(found)),
             )
-            for (names, result), p_holm in zip(found, corrected, strict=True)
-        ],
-        title="Comparisons: each defence against none on the same images",
-        header=(
-            *("Data set", "Attack", "Model", "Defence", "Difference, points"),
-            *("Only it is right", "Only none is right", "p", "p, corrected"),
-        ),
-        lines=[
+        )
+        other = second.defence
+        if second.dataset != first.dataset:
+            other += f" on {second.dataset}"
+        lines.append(
             (
-                *(names[0], relation(*names), *names[1:], f"{100 * result.difference:+.2f}"),
+                *(first.dataset, relation(first.dataset, first.model, first.defence)),
+                *(first.model, first.defence, other, f"{100 * result.difference:+.2f}"),
+                f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
                 *(str(result.wins), str(result.losses), f"{result.p:.2g}", f"{p_holm:.2g}"),
             )
-            for (names, result), p_holm in zip(found, corrected, strict=True)
-        ],
-        remark="p-values are of exact two-sided McNemar tests that count photographs, not crops; "
+        )
+    return Table(
+        columns=(
+            *("model", "dataset", "defence", "other_dataset", "other_defence"),
+            *("n", "photographs", "difference", "ci_low", "ci_high"),
+            *("wins", "losses", "p", "p_holm", "comparisons"),
+        ),
+        rows=rows,
+        title="Comparisons of networks on the same photographs",
+        header=(
+            *("Data set", "Attack", "Model", "Defence", "Against"),
+            *("Difference, points", "95 % interval", "Only it is right", "Only the other is right"),
+            *("p", "p, corrected"),
+        ),
+        lines=lines,
+        remark="Intervals are Tango's score intervals for paired proportions, p-values those of "
+        "exact two-sided McNemar tests; both count photographs, not crops. The last column is "
         f"corrected for the {len(found)} comparisons of this table after Holm.",
     )
 
@@ -335,6 +406,54 @@ def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[T
         "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
     )
     return table, cells
+
+
+def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]]) -> Table:
+    """Which setting of a defence does best on images that are not tested.
+
+    The best is the one with the highest mean of the accuracies on original and attacked images; of
+    equal ones the first. How many were tried belongs to the choice: the best of many is partly
+    luck.
+
+    Args:
+        cells: each candidate's score on the images ``tuning`` and on these under one attack.
+        candidates: family -> names of configured defences.
+
+    Raises:
+        UserError: a candidate lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    attacked = {cell.model: cell.dataset for cell in cells if cell.dataset != "tuning"}
+    rows: list[tuple[Value, ...]] = []
+    lines: list[tuple[str, ...]] = []
+    for model, family in product(dict.fromkeys(cell.model for cell in cells), candidates):
+        names = candidates[family]
+        clean = {name: _find(known, "tuning", model, name) for name in names}
+        harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
+        means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
+        best = max(names, key=means.__getitem__)
+        for name in names:
+            numbers = (clean[name].n, *_interval(clean[name]), *_interval(harmed[name]))
+            choice = (means[name], str(name == best).lower(), len(names))
+            rows.append((model, family, name, *numbers, *choice))
+            shown = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
+            remark = f"**chosen** of {len(names)}" if name == best else NONE
+            mean = f"{100 * means[name]:.2f}"
+            lines.append((model, family, name, str(clean[name].n), *shown, mean, remark))
+    return Table(
+        columns=(
+            *("model", "family", "defence", "n", "accuracy_original", "ci_low_original"),
+            *("ci_high_original", "accuracy_universal", "ci_low_universal", "ci_high_universal"),
+            *("mean", "chosen", "tried"),
+        ),
+        rows=rows,
+        title="Settings of defences, compared on images outside the test set",
+        header=(
+            *("Model", "Family", "Defence", "n", "Original images, %", "95 % interval"),
+            *("Attacked images, %", "95 % interval", "Mean, %", "Choice"),
+        ),
+        lines=lines,
+    )
 
 
 def write(
@@ -397,11 +516,15 @@ def _find(
     known: Mapping[tuple[str, str, str], Accuracy], dataset: str, model: str, defence: str
 ) -> Accuracy:
     if (dataset, model, defence) not in known:
-        raise UserError(
-            f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
-            f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
-        )
+        raise _lacking(dataset, model, defence)
     return known[dataset, model, defence]
+
+
+def _lacking(dataset: str, model: str, defence: str) -> UserError:
+    return UserError(
+        f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
+        f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+    )
 
 
 def _interval(result: Accuracy) -> tuple[float, float, float]:

@@ -81,13 +81,18 @@ def read(path: str) -> Analysis:
         )
 
 
-def effective(spectrum: np.ndarray) -> float:
-    """In how many directions vectors lie: m where all m values are equal, 1 where one is not 0.
+def dimensions(spectrum: np.ndarray) -> float:
+    """In how many dimensions unit vectors are as alike as these: 1 / their mean squared cosine.
 
-    The participation ratio of the squared singular values.
+    1 if they are equal but for signs; for random vectors, about as many as they have numbers.
+
+    Args:
+        spectrum: the singular values of m unit vectors, ``(m,)``. Their fourth powers sum to m and
+            the squared cosines between all ordered pairs of different vectors.
     """
-    squares = spectrum**2
-    return float(squares.sum() ** 2 / (squares**2).sum())
+    m = len(spectrum)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.divide(m * (m - 1), (spectrum**4).sum() - m))
 
 
 def rows(found: Analysis) -> list[Row]:
@@ -122,7 +127,7 @@ def rows(found: Analysis) -> list[Row]:
             for measure, value in (
                 ("largest singular value", spectrum[0]),
                 ("smallest singular value", spectrum[-1]),
-                ("effective directions", effective(spectrum)),
+                ("dimensions", dimensions(spectrum)),
             )
         ]
     return table
@@ -174,7 +179,7 @@ def _sections(found: Analysis) -> Iterator[str]:
                 *(attack, space, f"{values['l2'][a, s].mean():.4g}"),
                 *(f"{values['linf'][a, s].mean():.4g}", _percent(values["relative"][a, s].mean())),
                 f"{values['angle'][a, s].mean():.2f}",
-                f"{values['similarity'][a, s]:.3f}",
+                f"{values['similarity'][a, s]:z.3f}",
                 _percent(values["changed"][a].mean()) if s == 0 else "",
             )
             for a, attack in enumerate(found.attacks)
@@ -194,7 +199,7 @@ def _sections(found: Analysis) -> Iterator[str]:
             (
                 defence,
                 *(
-                    f"{np.nanmean(values[measure][f, a]):.3f}"
+                    f"{np.nanmean(values[measure][f, a]):z.3f}"
                     for a in range(len(found.attacks))
                     for measure in ("retained", "cosine")
                 ),
@@ -209,14 +214,19 @@ def _sections(found: Analysis) -> Iterator[str]:
 
     yield "### Normals to the decision boundary"
     yield tables.markdown(
-        ("Vectors", "n", "Largest singular value", "Smallest", "Effective directions"),
+        ("Vectors", "n", "Largest singular value", "Smallest", "As many dimensions"),
         [
             (
                 *(name, f"{len(spectrum)}", f"{spectrum[0]:.3f}", f"{spectrum[-1]:.3f}"),
-                f"{effective(spectrum):.1f}",
+                f"{dimensions(spectrum):,.0f}",
             )
             for name, spectrum in found.spectra()
         ],
+    )
+    yield (
+        "Singular values of unit vectors, one an image. The last column is 1 over the mean squared "
+        "cosine between those of different images: the number of dimensions in which random "
+        "vectors are as alike."
     )
 
 
@@ -269,9 +279,12 @@ def chart(found: Analysis, drawn: Sequence[Point]) -> Figure:
         xlabel="Number of components",
         ylabel="Share of the energy, %",
         xscale="log",
-        ylim=(0, 100),
+        yscale="log",
+        ylim=(100 / found.numbers, 150),
     )
-    energy.legend(loc="upper left")
+    expected = 100 * np.array([1, found.components]) / found.numbers
+    energy.plot((1, found.components), expected, ":", color=GREY, label="random directions, mean")
+    energy.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=7)
 
     for (name, _), colour in zip(found.spectra(), (COLOURS[3], GREY), strict=True):
         x, y, *_ = _series(drawn, "singular values", name)
@@ -280,7 +293,6 @@ def chart(found: Analysis, drawn: Sequence[Point]) -> Figure:
         title="Unit normals to the decision boundary",
         xlabel="Index",
         ylabel="Singular value",
-        ylim=(0, None),
     )
     normals.legend()
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from advrob import linalg
 from advrob.defences import Defence, Images
+from advrob.errors import UserError
 from advrob.principal import Extent, principal, principal_memory
-from advrob.store import Array, Blocks
+from advrob.store import Array, Blocks, Rows
 
 
 class PCA(Defence):
@@ -24,13 +25,27 @@ class PCA(Defence):
         variance: keep the fewest components that explain this share of the variance, in (0, 1];
             0.99, the paper's, if neither argument is given.
         components: or keep this many.
+        images: fit to so many of the images, drawn at random; None for all. A draw of fewer is a
+            part of a draw of more.
     """
 
     mean: Tensor
 
-    def __init__(self, *, variance: float | None = None, components: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        variance: float | None = None,
+        components: int | None = None,
+        images: int | None = None,
+    ) -> None:
         super().__init__()
         self.extent = Extent("pca", variance, components)
+        if images is not None and (images != int(images) or images < 2):
+            raise UserError(
+                f"pca: images is {images}, expected a whole number from 2. Change it, or remove it "
+                "to fit to all images."
+            )
+        self.images = images
 
     def fit(
         self, images: Images, *, device: torch.device, generator: torch.Generator, checkpoint: Path
@@ -43,12 +58,13 @@ class PCA(Defence):
             ``explained_variance_ratio`` (m,) float64 of all components that were found, kept or
             not: n, or fewer of very many images; ``training_curve`` (m,), the cumulative ratio;
             ``reconstruction_error``, the mean squared error per pixel and channel on these images,
-            pixels in [0, 1].
+            pixels in [0, 1]; ``images``, how many they are.
 
         Raises:
-            UserError: there is no variance, less rank than components, or too little variance in
-                as many components as are searched for.
+            UserError: there are fewer images than are to be drawn, no variance, less rank than
+                components, or too little variance in as many components as are searched for.
         """
+        images = self._drawn(images, generator)
         n, d = len(images), int(np.prod(images.shape[1:]))
         self.extent.check(min(n - 1, d), f"{n} images")
         mean = linalg.mean(images, device)
@@ -67,11 +83,24 @@ class PCA(Defence):
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,
             "reconstruction_error": np.asarray((found.total - variances[:k].sum()) / (n * d)),
+            "images": np.asarray(n),
         }
+
+    def _drawn(self, images: Images, generator: torch.Generator) -> Images:
+        if self.images is None:
+            return images
+        if self.images > len(images):
+            raise UserError(
+                f"pca: images is {self.images}, but there are {len(images)} to fit. Lower it (or "
+                "experiments.fit_images), or name more images to fit."
+            )
+        drawn = torch.randperm(len(images), generator=generator)[: self.images]
+        return Rows(images, np.sort(drawn.numpy()))
 
     def memory(self, shape: tuple[int, ...]) -> int:
         """The eigenproblem's: the components are found and written in blocks."""
-        return principal_memory(shape, self.extent.components)
+        n = shape[0] if self.images is None else min(shape[0], self.images)
+        return principal_memory((n, *shape[1:]), self.extent.components)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""

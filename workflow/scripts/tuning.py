@@ -1,0 +1,35 @@
+"""Images to choose a defence's settings on: none of them is tested."""
+
+import numpy as np
+import torch
+
+from advrob import compute, job, store
+from advrob.errors import UserError
+
+
+def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
+    """Draw up to ``limit`` labelled images from those to fit, the file ``images``."""
+    with store.read(images, "images/1") as source:
+        labelled = np.flatnonzero(source["labels"][:] >= 0)
+        if not len(labelled):
+            raise UserError(
+                f"experiments.settings: none of the {len(source['labels'])} images to fit has a "
+                "label, so no setting can be chosen on them. Name labelled images in images.fit, "
+                "or set experiments.settings to null."
+            )
+        order = torch.randperm(len(labelled), generator=compute.generator(seed, "tuning"))
+        rows = np.sort(labelled[order[:limit].numpy()])
+        arrays = {
+            "images": store.Rows(source["images"], rows)[:],
+            "labels": source["labels"][:][rows],
+            "ids": np.array(store.strings(source["ids"]), dtype=object)[rows],
+            "classes": np.array(store.strings(source["classes"]), dtype=object),
+        }
+    params = {"limit": limit}
+    with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
+        store.put(file, arrays)
+    return f"{len(rows)} of {len(labelled)} labelled images"
+
+
+if __name__ == "__main__":
+    job.run(main)
