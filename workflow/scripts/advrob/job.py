@@ -84,6 +84,8 @@ def _stopping() -> Iterator[None]:
     """Let SIGTERM raise an exception, so that temporary files are removed and the log says why."""
 
     def stop(number: int, frame: FrameType | None) -> None:
+        # Whoever ends a job may say so twice: the second time it is clearing up.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise StoppedError
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -207,8 +207,8 @@ def growing(path: Path) -> Iterator[None]:
             folder = path.parent.resolve()
             raise UserError(
                 f"{path}: {NO_ROOM[code]}.{notes} {readable(shutil.disk_usage(folder).free)} are "
-                f"free in {folder}. No part of this file was kept. Free some space, or choose "
-                "another folder with --directory, and run the same command again."
+                f"free in {folder}. Free some space, or choose another folder with --directory, "
+                "and run the same command again."
             ) from error
         if code in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(
@@ -248,7 +248,8 @@ def room(folder: Path, needed: int, what: str) -> Iterator[None]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
     except (OSError, RuntimeError) as error:
-        error.add_note(f"{what} needs {readable(needed)}.")
+        if _code(error) in NO_ROOM:
+            error.add_note(f"{what} needs {readable(needed)}.")
         raise
 
 
