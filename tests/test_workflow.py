@@ -76,13 +76,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+# Lines of a dry run that are no jobs with results of their own.
+COLLECTING = ("total", "all", "robustness")
+
+
 def planned(folder, *arguments):
     """Jobs by rule that a dry run announces, without collecting targets."""
     done = snakemake(folder, "--dry-run", "--cores", 1, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     counts = re.findall(r"^([a-z]\w*)\s+(\d+)$", done.stdout, re.MULTILINE)
     jobs = {rule: int(count) for rule, count in counts}
-    return {rule: count for rule, count in jobs.items() if rule not in ("total", "all")}
+    return {rule: count for rule, count in jobs.items() if rule not in COLLECTING}
 
 
 IMAGES = {"images": 1}
