@@ -76,14 +76,17 @@ def folder(tmp_path_factory):
     return folder
 
 
+# Lines of a dry run that are no jobs with results of their own.
+COLLECTING = ("total", "all", "robustness")
+
+
 def planned(folder, *arguments):
     """Jobs by rule that a dry run announces, without collecting targets."""
     done = snakemake(folder, "--dry-run", "--cores", 1, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     counts = re.findall(r"^([a-z]\w*)\s+(\d+)$", done.stdout, re.MULTILINE)
     jobs = {rule: int(count) for rule, count in counts}
-    collecting = ("total", "all", "robustness")
-    return {rule: count for rule, count in jobs.items() if rule not in collecting}
+    return {rule: count for rule, count in jobs.items() if rule not in COLLECTING}
 
 
 IMAGES = {"images": 1}
@@ -95,7 +98,7 @@ EXPECTED = {
     "robustness": IMAGES
     | ATTACKS
     | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
-    | {"table_robustness": 1, "figure_budget": 1, "robustness": 1},
+    | {"table_robustness": 1, "figure_budget": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
@@ -294,7 +297,7 @@ def test_certificates_are_bounded(results):
         assert ((radius > 0) == (file["predicted"][:] >= 0)).all()
     assert counts.max() <= 100
     # Where all of 100 draws agree: the bound is 0.001^(1/100).
-    assert radius.max() <= 1.5 * sigmas.max()
+    assert radius.max() <= 1.501 * sigmas.max()
     assert (radius > 0).any()
 
 
