@@ -289,9 +289,9 @@ def growth_chart(growths: Sequence[Growth]) -> Figure:
         _curve(axes, growth.images, growth.results, "o-" if original else "s--", colour, label)
     for dataset, mark in (("original", "+"), ("universal", "x")):
         level = 100 * paper.TABLE_1[dataset, "pca"]
-        label = f"paper, {dataset}: {level:.2f} %"
+        label = f"paper, {dataset}, {paper.FIT_IMAGES:,}: {level:.2f} %"
         axes.plot(paper.FIT_IMAGES, level, mark, color=GREY, markersize=6, label=label)
-    ticks = sorted({n for growth in growths for n in growth.images} | {paper.FIT_IMAGES})
+    ticks = sorted({n for growth in growths for n in growth.images})
     axes.set_xscale("log")
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], rotation=45)
     axes.set_xticks([], minor=True)
