@@ -12,8 +12,6 @@ from workflow.scripts.advrob.configuration import (
     ConfigurationError,
     check,
     code_version,
-)
-from workflow.scripts.advrob.configuration import (
     described,
     fit_defences,
     is_fitted,
