@@ -278,8 +278,8 @@ def test_comparisons_say_what_table_1_says(results):
         for row in rows(results / "tables/table_1.csv")
     }
     table = rows(results / "tables/table_comparisons.csv")
-    # Five defences and a pair on two data sets; on images made against none two defences and a pair,
-    # on those made against these one each; three pairs crosswise.
+    # Five defences and a pair on two data sets; on images made against none two defences and a
+    # pair, on those made against these one each; three pairs crosswise.
     assert len(table) == 2 * 6 + 3 + 2 + 3
     known = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
     assert len(known) == 12
