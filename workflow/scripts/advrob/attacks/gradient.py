@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advrob.attacks.bounds import Ball
+
 
 def random_targets(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
     """A class for each image, uniform over all but the image's own.
@@ -68,8 +70,4 @@ def targeted(
                 break
         stepped = adversarial[active].sub_(gradient.sign_(), alpha=step / 255)
         adversarial[active] = stepped.clamp_(lower[active], upper[active])
-    # Rounding could leave a radius that is not whole: the last whole level inside it is the bound.
-    levels = (images * 255).round_()
-    closest = (adversarial * 255).round_()
-    closest.clamp_((levels - radius).ceil_(), (levels + radius).floor_())
-    return closest / 255
+    return Ball(images, "linf", radius).stored(adversarial)
