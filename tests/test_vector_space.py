@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models import squeezenet1_1
 
 from advrob import defences, linalg, models, store, vector_space, vector_space_report
+from advrob.attacks.control import controlled, signs
 from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
@@ -72,18 +73,18 @@ def test_draw_takes_the_first_view_of_different_photographs() -> None:
 def test_random_signs_keep_every_size_and_no_direction() -> None:
     original = pictures(4)
     attacked = moved(original, RANDOM.integers(-20, 21, original.shape))
-    found = vector_space.random_signs(original, attacked, generator(0))
+    found = controlled(original, attacked, signs, np.random.default_rng(0))
     before, after = (images.astype(int) - original for images in (attacked, found))
     np.testing.assert_array_equal(np.abs(after), np.abs(before))
     # Of 3,072 independent signs.
     assert abs(cosine(before, after)) < 4 / np.sqrt(original.size)
     assert abs(np.sign(after[before != 0]).mean()) < 4 / np.sqrt(original.size)
     np.testing.assert_array_equal(
-        found, vector_space.random_signs(original, attacked, generator(0))
+        found, controlled(original, attacked, signs, np.random.default_rng(0))
     )
     # What leaves the range is clipped, not wrapped around.
     black = np.zeros_like(original)
-    assert vector_space.random_signs(black, black + 9, generator(0)).max() == 9
+    assert controlled(black, black + 9, signs, np.random.default_rng(0)).max() == 9
 
 
 def test_images_inside_a_subspace_have_all_their_energy_there() -> None:

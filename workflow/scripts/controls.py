@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from advrob import adaptive, compute, job, networks, store
-from advrob.attacks.control import CONTROLS
+from advrob.attacks.control import CONTROLS, controlled
 from advrob.scoring import predict
 
 
@@ -51,10 +51,9 @@ def main(
             rows = np.array([row_of[name] for name in names])
             moved = store.Rows(source["images"], rows)[:]
         farthest.append(adaptive.distances(originals, moved, norm).max())
-        moves = moved.astype(np.int16) - originals
         for name, control in CONTROLS.items():
             draw = np.random.default_rng(compute.number(seed, "controls", path, name))
-            changed = (originals + control(moves, draw)).clip(0, 255).astype(np.uint8)
+            changed = controlled(originals, moved, control, draw)
             network.defence.generator = compute.generator(
                 seed, "controls", path, name, model, defence, device=place
             )

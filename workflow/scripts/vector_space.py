@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from advrob import compute, job, models, networks, store, vector_space
+from advrob.attacks.control import controlled, signs
 from advrob.defences import Defence
 
 
@@ -42,8 +43,8 @@ def main(
         settings["images"],
         compute.generator(seed, "vector_space", "images"),
     )
-    signs = compute.generator(seed, "vector_space", "signs")
-    attacked["random"] = vector_space.random_signs(images, attacked["universal"], signs)
+    draw = np.random.default_rng(compute.number(seed, "vector_space", "signs"))
+    attacked["random"] = controlled(images, attacked["universal"], signs, draw)
     print(f"{len(images)} images, {', '.join(attacked)}, and {model} on {place}")
 
     network, pca = models.build(model, model_settings, place), build("pca")

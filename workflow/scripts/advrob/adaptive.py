@@ -140,23 +140,22 @@ def budgets(
         rows = slice(start, start + starts.step)
         draw = network.defence.generator = generator(number, start)
         images, own = to_tensor(pixels[rows], device), labels[rows].to(device)
-        _, gradient, _ = gradient_of(network, images, own)
+        batch = found[number, start] = {}
+        if number == 0:
+            _, gradient, _ = gradient_of(network, images, own)
+            batch["lengths"] = gradient.flatten(1).norm(dim=1).cpu()
         trial = trials[number]
         if trial.radius and trial.iterations:
             options = {"loss": "cross_entropy", "norm": "linf", **vars(trial)}
             images = Attacker(network, "apgd", options, draws)(images, own, draw)
-        found[number, start] = {
-            "right": _votes(exact, images, own, draws).cpu(),
-            "lengths": gradient.flatten(1).norm(dim=1).cpu(),
-        }
+        batch["right"] = _votes(exact, images, own, draws).cpu()
         keep(checkpoint, {"found": found})
-    right = [
-        torch.cat([found[number, start]["right"] for start in starts])
-        for number in range(len(trials))
-    ]
-    return torch.stack(right).numpy(), torch.cat(
-        [found[0, start]["lengths"] for start in starts]
-    ).numpy()
+
+    def gathered(number: int, what: str) -> Tensor:
+        return torch.cat([found[number, start][what] for start in starts])
+
+    right = torch.stack([gathered(number, "right") for number in range(len(trials))])
+    return right.numpy(), gathered(0, "lengths").numpy()
 
 
 @torch.inference_mode()

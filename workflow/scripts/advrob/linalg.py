@@ -84,6 +84,15 @@ def _blocked(
     return total
 
 
+def inner_products(rows: Tensor) -> Tensor:
+    """Inner products ``(m, m)`` of the rows of ``(m, d)``, in float64, some columns at a time."""
+    products = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
+    for columns in rows.split(TILE, dim=1):
+        wide = columns.double()
+        products.addmm_(wide, wide.T)
+    return products
+
+
 def batches(images: Images, device: torch.device) -> Iterator[tuple[int, Tensor]]:
     """Consecutive images as float32 rows ``(b, d)`` in [0, 1], each with its first one's number."""
     d = int(np.prod(images.shape[1:]))

@@ -200,11 +200,7 @@ def orthonormal(rows: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
         The orthonormal rows, and the other matrix.
     """
     for _ in range(2):
-        products = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-        for columns in rows.split(linalg.TILE, dim=1):
-            wide = columns.double()
-            products.addmm_(wide, wide.T)
-        squares, vectors = torch.linalg.eigh(products)
+        squares, vectors = torch.linalg.eigh(linalg.inner_products(rows))
         kept = squares > squares[-1:] * len(rows) * torch.finfo(torch.float64).eps
         combinations = (vectors[:, kept] / squares[kept].sqrt()).T.float()
         torch.mm(combinations, rows, out=spare[: len(combinations)])

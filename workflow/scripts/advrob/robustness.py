@@ -135,7 +135,7 @@ def _control_checks(network: Network, path: str, bounds: Mapping[str, float]) ->
                 Check(
                     f"beats {name}",
                     dataset,
-                    not _significantly(result, below=True),
+                    not _significantly_below(result),
                     result.difference,
                     "random changes of the same size cost less",
                 )
@@ -160,7 +160,7 @@ def _strength_checks(network: Network, black_box: Sequence[str]) -> list[Check]:
                 Check(
                     "as strong as " + other,
                     outcome.dataset,
-                    not _significantly(result, below=True),
+                    not _significantly_below(result),
                     result.difference,
                     "knowing the network, or its gradient, is no disadvantage",
                 )
@@ -181,7 +181,7 @@ def _budget_checks(path: str) -> list[Check]:
                 Check(
                     f"falls with the {name}",
                     f"{low:g} to {high:g}",
-                    not _significantly(result, below=True),
+                    not _significantly_below(result),
                     result.difference,
                     f"more {name} costs accuracy, or as much",
                 )
@@ -209,8 +209,8 @@ def _budget_checks(path: str) -> list[Check]:
     return checks
 
 
-def _significantly(result: metrics.Comparison, *, below: bool) -> bool:
-    return result.p < SIGNIFICANCE and (result.difference < 0) == below
+def _significantly_below(result: metrics.Comparison) -> bool:
+    return result.p < SIGNIFICANCE and result.difference < 0
 
 
 def _rights(outcome: Outcome, ids: Sequence[str]) -> np.ndarray:

@@ -54,26 +54,8 @@ def read(
     for path in (original, *attacked.values()):
         with store.read(path, "images/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
-            images.append(np.stack([file["images"][row] for row in rows]))
+            images.append(store.Rows(file["images"], rows)[:])
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
-
-
-def random_signs(
-    original: np.ndarray, attacked: np.ndarray, generator: torch.Generator
-) -> np.ndarray:
-    """A control: images moved as far in every pixel as by the attack, but up or down at random.
-
-    Every norm of the perturbation is the attack's, but for what is clipped to 0..255.
-
-    Args:
-        original: 8-bit images ``(n, H, W, 3)``.
-        attacked: the same after an attack.
-        generator: a CPU generator.
-    """
-    up = torch.empty(original.shape, dtype=torch.bool).random_(generator=generator).numpy()
-    levels = original.astype(np.int16)
-    moves = np.abs(attacked - levels)
-    return np.clip(levels + np.where(up, moves, -moves), 0, 255).astype(np.uint8)
 
 
 @torch.inference_mode()
@@ -280,8 +262,5 @@ def singular_values(rows: Tensor) -> np.ndarray:
     They are the square roots of the eigenvalues of the m x m Gram matrix, so what is below 1e-8 of
     the largest is rounding.
     """
-    products = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
-    for columns in rows.split(linalg.TILE, dim=1):
-        wide = columns.double()
-        products.addmm_(wide, wide.T)
+    products = linalg.inner_products(rows)
     return torch.linalg.eigvalsh(products).flip(0).clamp(min=0).sqrt().cpu().numpy()

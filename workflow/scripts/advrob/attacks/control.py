@@ -20,4 +20,19 @@ def shuffled(moves: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return moves.reshape(n, -1, channels)[:, order].reshape(moves.shape)
 
 
+def controlled(
+    originals: np.ndarray, attacked: np.ndarray, control: Control, generator: np.random.Generator
+) -> np.ndarray:
+    """Images changed by a control of what an attack did to them, clipped to 0..255.
+
+    Args:
+        originals: 8-bit images ``(N, H, W, 3)``.
+        attacked: the same after the attack.
+        control: makes other changes of the attack's.
+        generator: what it draws from.
+    """
+    moves = attacked.astype(np.int16) - originals
+    return (originals + control(moves, generator)).clip(0, 255).astype(np.uint8)
+
+
 CONTROLS: dict[str, Control] = {"signs": signs, "shuffled": shuffled}
