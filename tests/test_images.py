@@ -300,12 +300,19 @@ def test_total_is_spread_evenly(original: Path, tmp_path: Path) -> None:
 
 
 def test_preferred_photographs_come_first(original: Path, tmp_path: Path) -> None:
-    test = {"per_class": 1, "splits": ["val", "train"], "prefer": "ILSVRC2012_val_*"}
+    test = {"per_class": 1, "splits": ["val", "train"], "prefer": ["ILSVRC2012_val_*"]}
     for seed in range(3):
         found = make(tmp_path, original, seed=seed, test=test)["test"]["ids"]
         assert all("/ILSVRC2012_val_" in name for name in found)
     two = {**test, "per_class": 3}
     assert sum("_val_" in i for i in make(tmp_path, original, test=two)["test"]["ids"]) == 6
+
+
+def test_preferred_patterns_are_drawn_in_their_order(original: Path, tmp_path: Path) -> None:
+    test = {"per_class": 3, "splits": ["val", "train"], "prefer": ["val/*/ILSVRC*", "train/*"]}
+    found = make(tmp_path, original, test=test)["test"]["ids"]
+    assert sum(name.startswith("train/") for name in found) == 6
+    assert sum(name.startswith("val/") and "/ILSVRC" in name for name in found) == 3
 
 
 def test_overlapping_splits_stay_disjoint(original: Path, tmp_path: Path) -> None:
@@ -697,7 +704,7 @@ def test_mistakes_in_packages(tmp_path: Path, entry: dict[str, Any], message: st
 
 def test_imagenette(shared: Path, tmp_path: Path) -> None:
     """Two photographs a class, of those that pretrained networks have not seen."""
-    test = {"per_class": 2, "prefer": "ILSVRC2012_val_*"}
+    test = {"per_class": 2, "prefer": ["ILSVRC2012_val_*"]}
     said = images_script.main(
         test=str(tmp_path / "test.h5"),
         fit=str(tmp_path / "fit.h5"),

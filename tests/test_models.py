@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 def unseen(shared, tmp_path_factory):
     """The 500 photographs of ImageNet's validation set: images and labels."""
     folder = tmp_path_factory.mktemp("images")
-    draw = {"splits": ["train", "val"], "prefer": "ILSVRC2012_val_*", "per_class": 50}
+    draw = {"splits": ["train", "val"], "prefer": ["ILSVRC2012_val_*"], "per_class": 50}
     settings = {
         "size": 224,
         "layout": "tree",

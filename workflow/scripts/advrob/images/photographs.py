@@ -54,7 +54,8 @@ class Draw:
         per_class: photographs of each class.
         total: photographs over all classes, spread evenly; with neither, all are taken.
         splits: folders of a tree, or ``val`` and ``train`` of ImageNet.
-        prefer: pattern of the file names that are drawn before others of their class.
+        prefer: patterns, each drawn before the next and all before what fits none: of file names,
+            or of ids (``<split>/<class>/<file>``).
         crops: images cut from each photograph.
         packages: for the packages: ``package``, ``files`` (one pattern or several) and ``label``
             (a regular expression on the file name whose group is the class).
@@ -64,7 +65,7 @@ class Draw:
     per_class: int | None = None
     total: int | None = None
     splits: Sequence[str] = ("val",)
-    prefer: str | None = None
+    prefer: Sequence[str] = ()
     crops: int = 1
     packages: Sequence[Mapping[str, Any]] = ()
     table: str | None = None

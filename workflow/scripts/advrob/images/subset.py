@@ -171,9 +171,7 @@ def choose(
         free = sorted((c for c in candidates if c.id not in other.ids), key=lambda c: c.id)
         drawing = generator(seed, "images", name, label)
         shuffled = [free[i] for i in torch.randperm(len(free), generator=drawing).tolist()]
-        if draw.prefer is not None:
-            preferred = draw.prefer
-            shuffled.sort(key=lambda c: not fnmatchcase(c.id.rpartition("/")[2], preferred))
+        shuffled.sort(key=lambda c: _rank(c, draw.prefer))
         ordered[label] = shuffled
     duplicates = 0
     chosen: list[list[Photograph]] = []
@@ -189,6 +187,15 @@ def choose(
         chosen.append(kept)
     in_turn = chain.from_iterable(zip_longest(*chosen))
     return [photograph for photograph in in_turn if photograph is not None], duplicates
+
+
+def _rank(photograph: Photograph, patterns: Sequence[str]) -> int:
+    """The place of the first pattern that fits a photograph; behind all if none does."""
+    names = (photograph.id, photograph.id.rpartition("/")[2])
+    for rank, pattern in enumerate(patterns):
+        if any(fnmatchcase(name, pattern) for name in names):
+            return rank
+    return len(patterns)
 
 
 def _quotas(classes: Classes, draw: Draw, name: str, seed: int) -> list[int]:
