@@ -13,6 +13,7 @@ from workflow.scripts.advrob.configuration import (
     check,
     code_version,
     described,
+    described_model,
     fit_defences,
     is_fitted,
     kind_of,
@@ -55,6 +56,7 @@ wildcard_constraints:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/defences.smk"
+include: "workflow/rules/models.smk"
 include: "workflow/rules/perturbations.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/shards.smk"

@@ -1,12 +1,14 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from advrob import labels as classes
 from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.training.gan import Discriminator, Generator, doublings
-from advrob.training.multitask import MultiTaskNetwork, build
+from advrob.training.multitask import MultiTaskNetwork, build, build_heads, categories, rotated
 
 
 def small(module: nn.Module) -> nn.Module:
@@ -72,41 +74,77 @@ def test_a_discriminator_learns_to_tell_two_kinds_apart() -> None:
 
 
 @pytest.fixture
-def shared_trunk() -> MultiTaskNetwork:
+def shared() -> MultiTaskNetwork:
     trunk = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = MultiTaskNetwork(trunk, 6, {"class": 10, "category": 4, "rotation": 4})
+    own = nn.Sequential(trunk, nn.Linear(6, 10))
+    network = MultiTaskNetwork(own, build_heads(["coarse", "rotation", "reconstruction"], 6))
     small(network)
     return network
 
 
-def test_heads_share_one_trunk(shared_trunk: MultiTaskNetwork) -> None:
+def test_heads_share_one_trunk(shared: MultiTaskNetwork) -> None:
     images = torch.rand(5, 3, 16, 16, generator=generator(0, "images"))
-    answers = shared_trunk.tasks(images)
+    answers = shared.tasks(images)
     assert {task: tuple(logits.shape) for task, logits in answers.items()} == {
         "class": (5, 10),
-        "category": (5, 4),
+        "coarse": (5, 83),
         "rotation": (5, 4),
+        "reconstruction": (5, 3 * 28 * 28),
     }
-    assert torch.equal(shared_trunk(images), answers["class"])
+    assert torch.equal(shared(images), answers["class"])
+    trunk, last = shared.network[0], shared.network[1]
+    features = trunk(images)
+    assert torch.equal(answers["class"], last(features))
+    assert torch.equal(answers["rotation"], shared.heads["rotation"](features))
 
     answers["rotation"].sum().backward()
-    assert all(weights.grad is not None for weights in shared_trunk.trunk.parameters())
-    assert shared_trunk.heads["rotation"].weight.grad is not None
-    assert shared_trunk.heads["class"].weight.grad is None
+    assert all(weights.grad is not None for weights in trunk.parameters())
+    assert shared.heads["rotation"].weight.grad is not None
+    assert last.weight.grad is None
 
 
-def test_the_trunk_is_run_once_for_all_tasks(shared_trunk: MultiTaskNetwork) -> None:
+def test_the_trunk_is_run_once_for_all_tasks(shared: MultiTaskNetwork) -> None:
     runs: list[nn.Module] = []
-    shared_trunk.trunk.register_forward_hook(lambda module, *_: runs.append(module))
-    shared_trunk.tasks(torch.zeros(1, 3, 16, 16))
+    shared.network.register_forward_hook(lambda module, *_: runs.append(module))
+    shared.tasks(torch.zeros(1, 3, 16, 16))
     assert len(runs) == 1
 
 
-def test_a_trunk_from_timm_knows_its_features() -> None:
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'colour' is not an auxiliary task.*coarse, rotation"):
+        build_heads(["colour"], 3)
+
+
+def test_an_architecture_of_timm_knows_its_features() -> None:
     with torch.device("meta"):
-        network = build("tf_efficientnet_lite0", {"class": 1000, "rotation": 4}).eval()
+        network = build("tf_efficientnet_lite0", ["rotation"]).eval()
         answers = network.tasks(torch.empty(2, 3, 224, 224))
     assert answers["class"].shape == (2, 1000)
     assert answers["rotation"].shape == (2, 4)
     with pytest.raises(UserError, match="tf_efficientnet_lite0"):
-        build("tf_efficientnet_lit0", {"class": 10})
+        build("tf_efficientnet_lit0", ["rotation"])
+
+
+def test_categories_are_above_the_classes_in_wordnet() -> None:
+    names, category = categories()
+    assert category.shape == (1000,)
+    assert len(names) == len(set(category.tolist())) == 83
+    found = {classes.names()[index]: names[category[index]] for index in range(1000)}
+    expected = {
+        "tench": "animal",
+        "English springer": "animal",
+        "church": "building",
+        "garbage truck": "conveyance",
+        "chain saw": "device",
+        "French horn": "device",
+        "parachute": "equipment",
+        "bell pepper": "vegetable",
+    }
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_rotated_turns_each_image_by_its_own_quarters() -> None:
+    images = torch.rand(4, 3, 5, 5, generator=generator(0, "images"))
+    turned = rotated(images, torch.tensor([0, 1, 2, 3]))
+    for row in range(4):
+        assert np.array_equal(turned[row], np.rot90(images[row].numpy(), row, axes=(1, 2)))

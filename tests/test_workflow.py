@@ -22,6 +22,10 @@ SPACE = ["table_vector_space", "figure_vector_space"]
 SMALL = {
     "batch_size": 8,
     "images": {"test": {"crops": 1}, "fit": {"crops": 1}},
+    "models": {
+        name: {"train": {"images": 16, "batch_size": 8}}
+        for name in ("standard", "adversarial", "gan", "multitask")
+    },
     "defences": {
         "pca": {"variance": 0.95},
         "autoencoder": {"hidden": 16, "epochs": 1},
@@ -36,6 +40,7 @@ SMALL = {
             "steps": 3,
         },
         "gradient": {"radius": 4, "iterations": 4},
+        "gan": {"images": 20, "epochs": 1, "batch_size": 10},
         "untargeted": {
             "pgd": {"iterations": 2},
             "pgd_l2": {"iterations": 2},
@@ -121,6 +126,11 @@ EXPECTED = {
     "figure_10": UNIVERSAL | {"original": 1, "score": 2, "figure_10": 1},
     "figure_11": IMAGES | {"original": 1, "sweep": 1, "score": 1, "figure_11": 1},
     "figure_12": UNIVERSAL | {"sweep": 1, "score": 1, "figure_12": 1},
+    "table_preventive": IMAGES
+    | {"original": 1, "train": 4, "universal": 5, "perturbed": 5, "gan": 1, "generated": 1}
+    | {"gradient": 4, "score": 20, "table_preventive": 1},
+    "figure_training": IMAGES | {"train": 4, "figure_training": 1},
+    "figure_gan": IMAGES | {"original": 1, "gan": 1, "generated": 1, "score": 2, "figure_gan": 1},
     "table_vector_space": ANALYSIS | {"table_vector_space": 1},
     "figure_vector_space": ANALYSIS | {"figure_vector_space": 1},
 }
@@ -149,6 +159,7 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
     others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
+    others += ("table_preventive", "figure_gan", "figure_training")
     assert every == planned(folder, *TABLES, *FIGURES, *SPACE, "table_certified", *others)
 
 
@@ -312,6 +323,25 @@ def test_every_claim_has_a_verdict(results):
     assert verdicts["noise_cost"] == "undecided"
 
 
+def test_preventive_models_are_compared_with_their_control(results):
+    table = rows(results / "tables/table_preventive.csv")
+    assert list(dict.fromkeys(row["model"] for row in table)) == [
+        "standard", "adversarial", "gan", "multitask"
+    ]  # fmt: skip
+    found = {(row["model"], row["role"]): row for row in table}
+    assert len(found) == len(table) == 4 * 5
+    for (model, _), row in found.items():
+        path = results / "scores" / row["dataset"] / model / "none.h5"
+        with h5py.File(path) as file:
+            assert float(row["accuracy"]) == pytest.approx(file["correct"][:].mean(), abs=1e-4)
+        assert (row["p_holm"] == "") == (model == "standard")
+    # One short epoch takes nothing away that the pretrained network knew.
+    assert float(found["standard", "original"]["accuracy"]) >= 0.7
+    curves = rows(results / "figures/figure_training.csv")
+    assert {row["model"] for row in curves} == {model for model, _ in found}
+    assert (results / "figures/figure_gan.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_principal_components_of_more_images(results):
     growth = rows(results / "figures/figure_fit_images.csv")
     assert [int(row["images"]) for row in growth] == [13, 26, 52] * 2
@@ -324,12 +354,12 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
         labels = test["labels"][:]
     attacked = {
         path.stem: path
-        for family in ("universal", "gradient")
+        for family in ("universal", "gradient", "gan")
         for path in (results / "datasets").glob(f"{family}-*.h5")
     }
-    assert len(attacked) == 5
+    assert len(attacked) == 5 + 8 + 1
     for name, path in attacked.items():
-        radius = 10 if name.startswith("universal") else 4
+        radius = 4 if name.startswith("gradient") else 10
         with h5py.File(path) as file:
             moved = np.abs(file["images"][:].astype(int) - original)
             np.testing.assert_array_equal(file["labels"][:], labels)

@@ -13,6 +13,7 @@ rule vector_space:
         universal=universally_attacked,
         gradient="results/datasets/gradient-{model}-none.h5",
         states=list(dict.fromkeys(file for name in ANALYSED for file in states(name))),
+        trained=trained_model,
         weights=weights,
     output:
         space="results/analysis/vector_space/{model}.h5",

@@ -9,7 +9,7 @@ def settings_of(part):
 
     def settings(wildcards):
         if part == "model":
-            return config["models"][wildcards.model]
+            return described_model(config, wildcards.model)
         return described(config, wildcards.defence)
 
     return settings
@@ -24,14 +24,31 @@ def states(defence):
     ]
 
 
+def trained(model):
+    """The file with what a model learned, where it is trained here."""
+    is_trained = "train" in config["models"][model]
+    return [f"results/models/{model}.h5"] if is_trained else []
+
+
+def trained_model(wildcards):
+    """`trained` of the wildcard's model."""
+    return trained(wildcards.model)
+
+
 def state(wildcards):
-    """The files of the fitted parts of the wildcard's defence."""
-    return states(wildcards.defence)
+    """What the wildcards' network learned: the fitted parts of its defence, then its model."""
+    return states(wildcards.defence) + trained(wildcards.model)
+
+
+def weights_of(model):
+    """The file with a model's pretrained weights, where the configuration names one."""
+    settings = described_model(config, model)
+    return settings.get("base", settings).get("weights", [])
 
 
 def weights(wildcards):
-    """The file with a model's weights, where the configuration names one."""
-    return config["models"][wildcards.model].get("weights", [])
+    """`weights_of` the wildcard's model."""
+    return weights_of(wildcards.model)
 
 
 def code(script, *modules):
@@ -114,6 +131,24 @@ def universal_need(wildcards, input):
         numbers=NUMBERS,
         state=megabytes(input.state),
         **NETWORK,
+    )
+
+
+def train_need(wildcards, input):
+    return sizing.training(
+        config["models"][wildcards.model]["train"],
+        images=image_count(input.images),
+        gpu=GPUS > 0,
+    )
+
+
+def gan_need(wildcards, input):
+    settings = config["perturbations"]["gan"]
+    return sizing.training(
+        {"method": "gan", **settings},
+        images=image_count(input.images),
+        state=megabytes(input.state),
+        gpu=GPUS > 0,
     )
 
 
@@ -254,7 +289,7 @@ def panels_of(defence):
     return dict(
         photographs=4,
         model=MODELS[0],
-        model_settings=config["models"][MODELS[0]],
+        model_settings=described_model(config, MODELS[0]),
         defence=defence,
         defence_settings=described(config, defence),
         # A few photographs: not worth waiting for a GPU.
@@ -262,6 +297,22 @@ def panels_of(defence):
         seed=config["seed"],
         code=code_version("figure_panels", *parts(config, defence)),
     )
+
+
+# Preventive models ------------------------------------------------------------------------------
+
+PREVENTIVE = EXPERIMENTS["preventive"]
+# The control first.
+COMPARED = [PREVENTIVE["control"], *PREVENTIVE["models"]] if PREVENTIVE else []
+# What all of them were before their training.
+BASE = config["models"][COMPARED[0]]["base"] if COMPARED else None
+
+
+def shown_to(model, defence):
+    """The data sets that a trained model is compared on: static attacks, and its own."""
+    static = [f"universal-{BASE}-none", f"gan-{BASE}-none"]
+    own = [f"{attack}-{model}-{defence}" for attack in ("universal", "gradient")]
+    return ["original", *static, *own]
 
 
 # Robustness -------------------------------------------------------------------------------------

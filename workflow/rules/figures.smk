@@ -2,13 +2,9 @@
 
 SHOWN = MODELS[0]
 ATTACKED = universal(SHOWN)
-# The multi-task networks that figures 3 and 7 draw: tasks and their classes, the main one first.
+# The multi-task networks that figures 3 and 7 draw: their trunk and their auxiliary tasks.
 MULTITASK = "tf_efficientnet_lite0"
-TASKS = [
-    {"class": 1000, "coarse category": 67},
-    {"class": 1000, "rotation": 4},
-    {"class": 1000, "coarse category": 67, "rotation": 4},
-]
+TASKS = [["coarse"], ["rotation"], ["coarse", "rotation", "reconstruction"]]
 
 
 # Diagrams of the networks ----------------------------------------------------------------------
@@ -76,7 +72,7 @@ rule figure_7:
         states=sorted(
             {file for defence in EXPERIMENTS["defences"] for file in states(defence)}
         ),
-        weights=config["models"][SHOWN].get("weights", []),
+        weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_7.pdf",
         png=figure_report(7, "Models"),
@@ -90,7 +86,7 @@ rule figure_7:
         **growing(figure_7_need),
     params:
         model=SHOWN,
-        model_settings=config["models"][SHOWN],
+        model_settings=described_model(config, SHOWN),
         defences={
             defence: described(config, defence)
             for defence in EXPERIMENTS["defences"]
@@ -98,7 +94,7 @@ rule figure_7:
         },
         fitted={defence: states(defence) for defence in EXPERIMENTS["defences"]},
         architecture=MULTITASK,
-        heads=TASKS[-1],
+        tasks=TASKS[-1],
         size=config["images"]["size"],
         # Shapes only: not worth waiting for a GPU.
         device="cpu",
@@ -172,8 +168,8 @@ use rule figure_5 as figure_6 with:
 rule figure_8:
     input:
         **rules.figure_5.input,
-        state=states("noise"),
-        weights=config["models"][SHOWN].get("weights", []),
+        state=states("noise") + trained(SHOWN),
+        weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_8.pdf",
         png=figure_report(8, "Universal perturbations"),
@@ -194,8 +190,8 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
-        state=states("pca"),
-        weights=config["models"][SHOWN].get("weights", []),
+        state=states("pca") + trained(SHOWN),
+        weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_9.pdf",
         png=figure_report(9, "Universal perturbations"),
@@ -210,8 +206,8 @@ use rule figure_8 as figure_9 with:
 use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
-        state=states("downsample"),
-        weights=config["models"][SHOWN].get("weights", []),
+        state=states("downsample") + trained(SHOWN),
+        weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_10.pdf",
         png=figure_report(10, "Universal perturbations"),
@@ -304,6 +300,13 @@ rule figures:
         branch(
             EXPERIMENTS["fit_images"],
             then="results/figures/figure_fit_images.pdf",
+            otherwise=[],
+        ),
+        branch(
+            PREVENTIVE,
+            then=expand(
+                "results/figures/{name}.pdf", name=("figure_gan", "figure_training")
+            ),
             otherwise=[],
         ),
     localrule: True

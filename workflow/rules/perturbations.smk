@@ -88,6 +88,55 @@ rule perturbed:
         "../scripts/perturbed.py"
 
 
+# A generator of perturbations, and the test images with one of its samples each.
+rule gan:
+    input:
+        images="results/images/fit.h5",
+        state=state,
+        weights=weights,
+    output:
+        generator="results/generators/gan-{model}-{defence}.h5",
+    log:
+        "logs/generators/gan-{model}-{defence}.log",
+    benchmark:
+        "benchmarks/output/generators/gan-{model}-{defence}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    threads: 8
+    resources:
+        **growing(gan_need),
+        gpu=GPUS,
+    params:
+        model_settings=settings_of("model"),
+        defence_settings=settings_of("defence"),
+        settings=config["perturbations"]["gan"],
+        batch_size=config["batch_size"],
+        device=config["device"],
+        seed=config["seed"],
+        code=code("gan"),
+    script:
+        "../scripts/gan.py"
+
+
+rule generated:
+    input:
+        images="results/images/test.h5",
+        generator="results/generators/gan-{model}-{defence}.h5",
+    output:
+        dataset="results/datasets/gan-{model}-{defence}.h5",
+    log:
+        "logs/datasets/gan-{model}-{defence}.log",
+    benchmark:
+        "benchmarks/output/datasets/gan-{model}-{defence}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    params:
+        seed=config["seed"],
+        code=code_version("generated"),
+    script:
+        "../scripts/generated.py"
+
+
 rule gradient:
     input:
         images="results/images/test.h5",

@@ -33,6 +33,7 @@ rule score:
 rule sweep:
     input:
         images="results/datasets/{dataset}.h5",
+        trained=trained_model,
         weights=weights,
     output:
         sweep=shard("results/scores/{dataset}/{model}/sweep-noise.h5"),

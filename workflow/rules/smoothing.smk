@@ -5,6 +5,7 @@ if SMOOTHING:
     rule certify:
         input:
             images="results/datasets/{dataset}.h5",
+            trained=trained_model,
             weights=weights,
         output:
             certified="results/certified/{dataset}/{model}.h5",

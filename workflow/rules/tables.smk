@@ -258,6 +258,7 @@ rule tables:
         expand("results/tables/{table}.csv", table=TABLES),
         "results/tables/vector_space.csv",
         branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
+        branch(PREVENTIVE, then="results/tables/table_preventive.csv", otherwise=[]),
         branch(
             UNSEEN,
             then=expand("results/tables/unseen/{table}.csv", table=TABLES),

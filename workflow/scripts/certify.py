@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import compute, job, models, store
+from advrob import compute, job, networks, store
 from advrob.adaptive import sample
 from advrob.smoothing import certificates
 
@@ -16,6 +16,7 @@ def main(
     dataset: str,
     model: str,
     model_settings: dict,
+    trained: list[str],
     sigmas: list[float],
     draws: int,
     limit: int,
@@ -34,7 +35,7 @@ def main(
         labels = source["labels"][:][chosen]
     print(f"{len(chosen)} images of {dataset} through {model} on {place}, {draws} draws each")
     found = certificates(
-        models.build(model, model_settings, place),
+        networks.build_model(model, model_settings, state=trained, device=place),
         pixels,
         sigmas=sigmas,
         draws=draws,

@@ -7,21 +7,19 @@ from advrob.job import run
 from advrob.training import multitask
 
 
-def main(
-    *, architecture: str, examples: list[dict[str, int]], size: int, pdf: str, png: str
-) -> str:
+def main(*, architecture: str, examples: list[list[str]], size: int, pdf: str, png: str) -> str:
     """Draw the trunk once and the networks that have the tasks of each example.
 
     Args:
         architecture: the trunk's name in timm.
-        examples: task -> classes, the main task first.
+        examples: auxiliary tasks of each.
         size: side of the images in pixels.
         pdf: the figure.
         png: the figure again.
     """
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        built = [multitask.build(architecture, heads).eval() for heads in examples]
+        built = [multitask.build(architecture, tasks).eval() for tasks in examples]
         images = torch.empty(1, 3, size, size)
     networks = [diagrams.trace_tasks(network, images) for network in built]
     chain = [diagrams.image((3, size, size)), *networks[0][0]]

@@ -20,7 +20,7 @@ def main(
     model_settings: dict,
     defences: dict[str, dict[str, Any]],
     architecture: str,
-    heads: dict[str, int],
+    tasks: list[str],
     size: int,
     device: str,
     pdf: str,
@@ -34,7 +34,7 @@ def main(
         model_settings: its entry there.
         defences: name -> entry in the configuration.
         architecture: the multi-task network's trunk, in timm.
-        heads: its tasks -> classes, the main task first.
+        tasks: its auxiliary tasks.
         size: side of the images in pixels.
         device: where the model and the defences run.
         pdf: the figure.
@@ -53,12 +53,12 @@ def main(
 
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        source, network = Generator(size=size), multitask.build(architecture, heads).eval()
+        source, network = Generator(size=size), multitask.build(architecture, tasks).eval()
         vectors, pictures = torch.empty(2, source.latent), torch.empty(2, 3, size, size)
-    trunk, tasks = diagrams.trace_tasks(network, pictures)
+    trunk, heads = diagrams.trace_tasks(network, pictures)
 
     # Inches: the rows of the lower half, from below.
-    multitask_row = 0.1 + 0.27 * len(tasks)
+    multitask_row = 0.1 + 0.27 * len(heads)
     adversarial_row = 2 * multitask_row + 0.35
     middle = adversarial_row + 0.65
     drawing = diagrams.Drawing(7.6, middle + 0.66 * len(defences) + 0.7)
@@ -78,7 +78,7 @@ def main(
     )
     drawing.box((0.6, multitask_row), 0.9, 0.54, ("image", diagrams.sizes(pictures.shape[1:])))
     drawing.arrow((1.08, multitask_row), (1.37, multitask_row))
-    drawing.tasks(1.4, multitask_row, diagrams.together(trunk, "shared trunk"), tasks)
+    drawing.tasks(1.4, multitask_row, diagrams.together(trunk, "shared trunk"), heads)
     plotting.save(drawing.figure, pdf=pdf, png=png)
     return f"Figure 7: {model} behind {len(defences)} defences"
 

@@ -45,9 +45,13 @@ def main(
         pixels = source["images"]
         labels, classes = source["labels"][:], store.strings(source["classes"])
         ids = store.strings(source["ids"])[part]
-        # The same targets against every network, so that cross-tests compare like with like.
+        # The same targets against every network of the same classes, so that cross-tests compare
+        # like with like.
         targets = random_targets(
-            torch.from_numpy(labels), len(classes), compute.generator(seed, "targets")
+            torch.from_numpy(labels),
+            len(classes),
+            compute.generator(seed, "targets"),
+            known=network.model.known,
         )
 
         def reseed(*identity: str | int) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from advrob import compute, defences, job, models, sharding, store
+from advrob import compute, defences, job, models, networks, sharding, store
 from advrob.scoring import predict
 
 
@@ -14,6 +14,7 @@ def main(
     dataset: str,
     model: str,
     model_settings: dict,
+    trained: list[str],
     magnitudes: list[float],
     batch_size: int,
     device: str,
@@ -22,15 +23,15 @@ def main(
 ) -> str:
     """Predict ``images``, or a shard, behind noise within each magnitude, in units of 1/255."""
     place = compute.device(device)
-    classifier = models.build(model, model_settings, place)
-    networks = []
+    classifier = networks.build_model(model, model_settings, state=trained, device=place)
+    noisy = []
     for magnitude in magnitudes:
         bounds = {"minimum": -magnitude, "maximum": magnitude}
         noise = defences.build("noise", bounds, generator=torch.Generator(place), device=place)
-        networks.append(models.Network(noise, classifier, mixed=False))
+        noisy.append(models.Network(noise, classifier, mixed=False))
 
     def reseed(start: int) -> None:
-        for network, magnitude in zip(networks, magnitudes, strict=True):
+        for network, magnitude in zip(noisy, magnitudes, strict=True):
             network.defence.generator = compute.generator(
                 seed, "sweep", dataset, model, magnitude, start, device=place
             )
@@ -38,7 +39,7 @@ def main(
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         predicted, confidence = predict(
-            networks,
+            noisy,
             source["images"],
             batch_size=batch_size,
             device=place,

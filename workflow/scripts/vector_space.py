@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from advrob import compute, job, models, networks, store, vector_space
+from advrob import compute, job, networks, store, vector_space
 from advrob.attacks.control import controlled, signs
 from advrob.defences import Defence
 
@@ -17,6 +17,7 @@ def main(
     space: str,
     model: str,
     model_settings: dict,
+    trained: list[str],
     defences: dict,
     settings: dict,
     batch_size: int,
@@ -47,7 +48,8 @@ def main(
     attacked["random"] = controlled(images, attacked["universal"], signs, draw)
     print(f"{len(images)} images, {', '.join(attacked)}, and {model} on {place}")
 
-    network, pca = models.build(model, model_settings, place), build("pca")
+    network = networks.build_model(model, model_settings, state=trained, device=place)
+    pca = build("pca")
     arrays = vector_space.displacements(
         images, attacked, model=network, centre=pca.mean, basis=pca.components(), **common
     )

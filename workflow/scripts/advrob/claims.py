@@ -514,7 +514,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="preventive",
         section="8",
         text="training on attacked images or on several tasks would raise both accuracies",
-        reason="a conjecture about preventive models, which these results do not include",
+        reason="a conjecture: table_preventive has a verdict on each model that is trained",
     ),
     *_numbers(),
 )

@@ -24,6 +24,15 @@ METHOD_KEYS = {
 }
 # What an entry of models can be.
 MODEL_KINDS = ("googlenet", "efficientnet_lite0", "torchvision", "timm", "import")
+# Keys of a model's train that only some methods have; none but tasks is needed.
+LESSON_KEYS = {
+    "standard": set[str](),
+    "universal": {"radius", "step"},
+    "free": {"radius", "replays"},
+    "pgd": {"radius", "iterations", "step"},
+    "gan": {"radius", "latent", "realism"},
+    "multitask": {"tasks"},
+}
 # Keys of an entry of perturbations.untargeted, by its kind; all of them are needed.
 ATTACK_KEYS = {
     "pgd": {"norm", "radius", "step", "iterations"},
@@ -97,6 +106,15 @@ def described(config: Mapping[str, Any], defence: str) -> dict[str, Any]:
             {"kind": kind_of(member, config["defences"][member]), **config["defences"][member]}
             for member in entry["defences"]
         ]
+    return entry
+
+
+def described_model(config: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """A configured model's entry; a trained one's with its base's entry in place of the name."""
+    entry = dict(config["models"][model])
+    if "train" in entry:
+        base = entry["base"]
+        entry["base"] = {"kind": kind_of(base, config["models"][base]), **config["models"][base]}
     return entry
 
 
@@ -181,7 +199,12 @@ def check(config: Mapping[str, Any]) -> None:
                 f"{key}: {unlike[0]} is {'extra' if unlike[0] in entry else 'missing'}. Expected "
                 f"for {kind}: {', '.join(sorted(ATTACK_KEYS[kind]))}."
             )
+    used = set(config["experiments"]["models"])
     for name, entry in config["models"].items():
+        if "train" in entry or "base" in entry:
+            _trained(name, config)
+            used.add(entry["base"])
+            continue
         kind = kind_of(name, entry)
         _known(f"models.{name}", kind, MODEL_KINDS, "a kind of model")
         if (kind == "import") != ("function" in entry):
@@ -191,7 +214,7 @@ def check(config: Mapping[str, Any]) -> None:
                 "nowhere else."
             )
         weights = entry.get("weights")
-        if name in config["experiments"]["models"] and weights and not Path(weights).is_file():
+        if name in used and weights and not Path(weights).is_file():
             raise ConfigurationError(
                 f"models.{name}.weights: found no file {weights}. Put the network's weights there, "
                 "or name another file."
@@ -229,6 +252,19 @@ def check(config: Mapping[str, Any]) -> None:
                 f"experiments.downsampling: '{defence}' has no ratio. Expected defences of the "
                 "kind downsample."
             )
+    if preventive := experiments.get("preventive"):
+        taught = [name for name, entry in models.items() if "train" in entry]
+        for key in ("control", "models"):
+            for model in [preventive[key]] if key == "control" else preventive[key]:
+                _known(f"experiments.preventive.{key}", model, taught, "a model that is trained")
+        for defence in preventive["defences"]:
+            _known("experiments.preventive.defences", defence, defences, "a defence")
+        bases = {models[name]["base"] for name in [preventive["control"], *preventive["models"]]}
+        if len(bases) > 1:
+            raise ConfigurationError(
+                f"experiments.preventive: its models begin with {', '.join(sorted(bases))}. "
+                "Expected one base, so that they can be compared."
+            )
     for model in experiments["models"]:
         _dataset(experiments["universal"].format(model=model), config)
 
@@ -239,6 +275,30 @@ def _chains(defences: Mapping[str, Mapping[str, Any]]) -> None:
         for member in defences[chain]["defences"]:
             what = "a defence that can be a member (chains cannot)"
             _known(f"defences.{chain}.defences", member, defences.keys() - chains, what)
+
+
+def _trained(name: str, config: Mapping[str, Any]) -> None:
+    models = config["models"]
+    key, entry = f"models.{name}", models[name]
+    if odd := sorted(entry.keys() ^ {"base", "train"}):
+        raise ConfigurationError(
+            f"{key}: {odd[0]} is {'extra' if odd[0] in entry else 'missing'}. A model that is "
+            "trained has base, the name of another model, and train."
+        )
+    pretrained = [other for other in models if "train" not in models[other]]
+    _known(f"{key}.base", entry["base"], pretrained, "a model that is not trained itself")
+    train = entry["train"]
+    allowed = LESSON_KEYS[train["method"]]
+    foreign = set().union(*LESSON_KEYS.values()) - allowed
+    if odd := sorted(train.keys() & foreign):
+        raise ConfigurationError(
+            f"{key}.train: {odd[0]} does not belong to {train['method']}. Expected of its own: "
+            f"{', '.join(sorted(allowed)) or 'none'}."
+        )
+    if train["method"] == "multitask" and "tasks" not in train:
+        raise ConfigurationError(
+            f"{key}.train.tasks: is missing. Expected auxiliary tasks with their weights."
+        )
 
 
 def _dataset(name: str, config: Mapping[str, Any]) -> None:

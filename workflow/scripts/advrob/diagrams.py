@@ -152,12 +152,13 @@ def trace_tasks(network: MultiTaskNetwork, images: Tensor) -> tuple[list[Layer],
         images: ``(N, 3, H, W)``, on the network's device.
     """
     layers = trace(network, images, depth=3, call=network.tasks)
-    trunk = [
-        replace(layer, path=layer.path.removeprefix("trunk."))
+    own = [
+        replace(layer, path=layer.path.removeprefix("network."))
         for layer in layers
-        if layer.path.startswith("trunk.")
+        if layer.path.startswith("network.")
     ]
-    return trunk, layers[len(trunk) :]
+    # The network's last layer is the main task's head.
+    return own[:-1], [replace(own[-1], path="class"), *layers[len(own) :]]
 
 
 def together(layers: Sequence[Layer], name: str) -> Layer:
@@ -288,7 +289,7 @@ class Drawing:
         for number, head in enumerate(heads):
             y = middle + ((len(heads) - 1) / 2 - number) * step
             self.arrow((start + 0.03, middle), (start + gap - 0.03, y))
-            lines = (head.path.removeprefix("heads."), f"{sizes(head.shape)} classes")
+            lines = (head.path.removeprefix("heads."), f"{sizes(head.shape)} outputs")
             colour = PURPLE if number else ORANGE
             self.box((start + gap + head_wide / 2, y), head_wide, high, lines, colour)
 

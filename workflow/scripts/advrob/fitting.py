@@ -1,7 +1,7 @@
-"""What the autoencoders' training shares: held-out images, varied images, going on after a cut."""
+"""What all training shares: held-out images, varied images, going on after a cut."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,16 +113,76 @@ class Position:
     """Where training stands.
 
     Attributes:
-        curve: what `Training.run` gives, so far.
+        curve: what `passes` gives, so far.
         order: in which the current epoch takes the images; None between epochs.
         steps: how many of the epoch's are done.
-        error: the sum of their mean squared errors.
+        sums: of what the steps measured.
     """
 
     curve: list[list[float]] = field(default_factory=list)
     order: Tensor | None = None
     steps: int = 0
-    error: float = 0.0
+    sums: list[float] = field(default_factory=list)
+
+
+def passes(
+    step: Callable[[np.ndarray, float], Sequence[float]],
+    measure: Callable[[], Sequence[float]],
+    state: Callable[[], dict[str, Any]],
+    *,
+    names: Sequence[str],
+    images: int,
+    epochs: int,
+    batch_size: int,
+    saved: Mapping[str, Any],
+    generator: torch.Generator,
+    checkpoint: Path,
+) -> np.ndarray:
+    """Go through images in a new random order in each epoch, and keep what is needed to go on.
+
+    Args:
+        step: learns from the images of these numbers; its second argument falls from 1 to 0 over
+            all steps. Returns what is to be averaged over the epoch.
+        measure: what is to be measured after an epoch.
+        state: all that changes while learning: tensors, numbers, and containers of them.
+        names: of what ``step`` and ``measure`` give, for the log.
+        images: how many there are.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        saved: what `resume` gave.
+        generator: orders the images; its state is kept.
+        checkpoint: the file.
+
+    Returns:
+        ``(epochs, measurements)``: means over each epoch's steps, then what was measured after it.
+    """
+    at = Position(**saved.get("position", {}))
+    size = min(batch_size, images)
+    steps = images // size
+    last = time.monotonic()
+
+    def save() -> None:
+        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **state()})
+
+    for epoch in range(len(at.curve), epochs):
+        if at.order is None:
+            at.order = torch.randperm(images, generator=generator)
+        # Batches of one size: what is left of the random order waits for another epoch.
+        batches = at.order.cpu()[: steps * size].view(steps, size)[at.steps :]
+        for chosen in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
+            done = (epoch * steps + at.steps) / (epochs * steps)
+            found = step(chosen.numpy(), 1 - done)
+            at.sums = [a + b for a, b in zip(at.sums or [0.0] * len(found), found, strict=True)]
+            at.steps += 1
+            if time.monotonic() - last >= CHECKPOINT_SECONDS:
+                save()
+                last = time.monotonic()
+        at.curve.append([*(value / steps for value in at.sums), *measure()])
+        at.order, at.steps, at.sums = None, 0, []
+        shown = (f"{name} {value:.6f}" for name, value in zip(names, at.curve[-1], strict=True))
+        print(f"epoch {epoch + 1}: {', '.join(shown)}")
+        save()
+    return np.array(at.curve)
 
 
 @dataclass(frozen=True)
@@ -184,44 +244,32 @@ class Training:
             ``(epochs, 2)`` mean squared errors per pixel and channel: during the epoch on the
             varied images, and after it on the held-out ones.
         """
-        at = Position(**saved.get("position", {}))
-        size = min(self.batch_size, len(images))
-        steps = len(images) // size
-        last = time.monotonic()
 
-        def save() -> None:
-            state = {"generator": generator.get_state(), "learner": learner.state()}
-            keep(checkpoint, {"position": vars(at), **state})
+        def step(chosen: np.ndarray, share: float) -> list[float]:
+            batch = torch.from_numpy(images[chosen])
+            clean = to_tensor(vary(batch, generator, self.crop).numpy(), device)
+            noisy = clean
+            if self.noise:
+                noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
+                noisy = clean + noise.to(device)
+            return [learner.step(clean, noisy, self.learning_rate * share) / clean.numel()]
 
-        for epoch in range(len(at.curve), self.epochs):
-            if at.order is None:
-                at.order = torch.randperm(len(images), generator=generator)
-            # Batches of one size: what is left of the random order waits for another epoch.
-            batches = at.order.cpu()[: steps * size].view(steps, size)[at.steps :]
-            for chosen in progress(batches, f"epoch {epoch + 1}", len(batches)):
-                batch = torch.from_numpy(images[chosen.numpy()])
-                clean = to_tensor(vary(batch, generator, self.crop).numpy(), device)
-                noisy = clean
-                if self.noise:
-                    noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
-                    noisy = clean + noise.to(device)
-                done = (epoch * steps + at.steps) / (self.epochs * steps)
-                at.error += (
-                    learner.step(clean, noisy, self.learning_rate * (1 - done)) / clean.numel()
-                )
-                at.steps += 1
-                if time.monotonic() - last >= CHECKPOINT_SECONDS:
-                    save()
-                    last = time.monotonic()
-            at.curve.append([at.error / steps, learner.error(held_out)])
-            at.order, at.steps, at.error = None, 0, 0.0
-            print("epoch {}: error {:.6f}, held out {:.6f}".format(epoch + 1, *at.curve[-1]))
-            save()
-        return np.array(at.curve)
+        return passes(
+            step,
+            lambda: [learner.error(held_out)],
+            lambda: {"learner": learner.state()},
+            names=("error", "held out"),
+            images=len(images),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            saved=saved,
+            generator=generator,
+            checkpoint=checkpoint,
+        )
 
 
 def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
-    """What `Training.run` kept, and the generator put where it was; empty without a file.
+    """What `passes` kept, and the generator put where it was; empty without a file.
 
     Training that was cut therefore ends as if it had not been.
     """

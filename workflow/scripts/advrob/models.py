@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import h5py
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -32,6 +34,8 @@ NORMALISATIONS: dict[str, Normalisation] = {
     "caffe": ((104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, True),
     "none": ((0.0,) * 3, (1.0,) * 3, False),
 }
+# The logit of a class that a network does not know: no probability, and finite for attacks.
+UNKNOWN = -1e4
 # Keys of a file of weights under which the tensors may be, and what trainers and wrappers put
 # before every tensor's name.
 NESTED, PREFIXES = ("state_dict", "model"), ("module.", "model.")
@@ -45,10 +49,14 @@ class Model(nn.Module):
         normalisation: mean, scale and channel order that ``network`` was trained with.
         size: the side of its square input in pixels, to which other images are resized (bilinear,
             antialiased); None where it takes images as they are.
+
+    Attributes:
+        known: the classes that it answers, int64; None where it answers all.
     """
 
     mean: Tensor
     scale: Tensor
+    known: Tensor | None
 
     def __init__(self, network: nn.Module, normalisation: Normalisation, size: int | None) -> None:
         super().__init__()
@@ -57,6 +65,7 @@ class Model(nn.Module):
         self.size = size
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("known", None, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
@@ -65,7 +74,10 @@ class Model(nn.Module):
             images = F.interpolate(images, shape, mode="bilinear", antialias=True)
         if self.bgr:
             images = images.flip(1)
-        return self.network((images - self.mean) / self.scale)
+        logits = self.network((images - self.mean) / self.scale)
+        if self.known is None:
+            return logits
+        return torch.full_like(logits, UNKNOWN).index_copy(1, self.known, logits[:, self.known])
 
 
 class Network(nn.Module):
@@ -123,7 +135,13 @@ def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     return features.mean(dim=(2, 3)) if features.ndim == 4 else features, logits
 
 
-def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "cpu") -> Model:
+def build(
+    name: str,
+    settings: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    *,
+    state: h5py.Group | None = None,
+) -> Model:
     """The model of a configuration entry, ready to predict.
 
     Args:
@@ -132,13 +150,18 @@ def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "
             ``architecture`` (of the torchvision or timm zoo); ``function`` (that gives the network,
             ``package.module:name``); ``arguments`` (of that function, or of the zoo's); ``weights``
             (a file) and ``sha256`` (of that file); ``normalisation`` (a key of `NORMALISATIONS`)
-            and ``size`` (of the input in pixels) where the kind's own are not right.
+            and ``size`` (of the input in pixels) where the kind's own are not right. A model that
+            is trained has ``train`` and ``base``, the settings of what its training began with.
         device: where it runs.
+        state: for a model that is trained, what it learned; see `advrob.training.trainer`.
 
     Raises:
         UserError: the weights are missing, have another checksum or are of another architecture; a
             function cannot be imported or gives something else.
     """
+    if "train" in settings:
+        model = build(name, settings["base"], device)
+        return model if state is None else _restored(model, state)
     kind = kind_of(name, settings)
     weights = settings.get("weights")
     builders = {
@@ -160,6 +183,25 @@ def build(name: str, settings: Mapping[str, Any], device: torch.device | str = "
     model.size = settings.get("size", model.size)
     model = model.to(device).eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last)
+
+
+def learned(model: Model) -> dict[str, np.ndarray]:
+    """What `build` takes back of a trained model: its weights, and the classes that it knows."""
+    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
+    if model.known is not None:
+        tensors["known"] = model.known
+    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+
+
+def _restored(model: Model, state: h5py.Group) -> Model:
+    tensors = {
+        name: torch.from_numpy(np.asarray(state[f"network.{name}"][()]))
+        for name in model.network.state_dict()
+    }
+    model.network.load_state_dict(tensors)
+    if "known" in state:
+        model.known = torch.from_numpy(state["known"][:]).to(model.mean.device)
+    return model
 
 
 def _googlenet(name: str, settings: Mapping[str, Any]) -> Model:

@@ -27,16 +27,41 @@ def build(
         model_settings: its entry there.
         defence: the defence's name in the configuration.
         defence_settings: its entry there; a chain's with its members' entries instead of names.
-        state: the files with the state of what is fitted: none, one, or those of a chain's members.
+        state: the files with what was learned: by the fitted members of the defence, in order, and
+            by the model if it is trained.
         generator: what a stochastic defence draws from; without one it must be given one before
             it is used.
         device: where the network runs.
         mixed: see `advrob.models.Network`.
     """
+    trained = "train" in model_settings
+    parts, own = (state[:-1], state[-1:]) if trained else (state, ())
     built = build_defence(
-        defence, defence_settings, state=state, generator=generator, device=device
+        defence, defence_settings, state=parts, generator=generator, device=device
     )
-    return models.Network(built, models.build(model, model_settings, device), mixed=mixed)
+    classifier = build_model(model, model_settings, state=own, device=device)
+    return models.Network(built, classifier, mixed=mixed)
+
+
+def build_model(
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    state: Sequence[str],
+    device: torch.device,
+) -> models.Model:
+    """Build a configured model.
+
+    Args:
+        name: its name in the configuration.
+        settings: its entry there, with its base's if it is trained.
+        state: the file with what it learned, if it is trained.
+        device: where it runs.
+    """
+    if not state:
+        return models.build(name, settings, device)
+    with store.read(state[0], "state/1") as file:
+        return models.build(name, settings, device, state=file)
 
 
 def params(

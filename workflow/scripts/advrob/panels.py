@@ -6,6 +6,7 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from advrob import metrics, store
@@ -179,14 +180,19 @@ def grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], names: Seque
             axes = figure.add_axes(
                 (x / size[0], y / size[1], width / size[0], height / size[1]), frameon=False
             )
-            axes.set(xticks=[], yticks=[])
-            axes.imshow(picture.image, interpolation="none")
-            axes.set_xlabel(_label(picture), labelpad=3, **_look(picture))
+            show(axes, picture)
             if line == 0:
                 axes.set_title(columns[column], fontsize=8, pad=4)
             if column == 0:
                 axes.set_ylabel(shorten(names[line], 28, placeholder="…"), fontsize=8, labelpad=3)
     return figure
+
+
+def show(axes: Axes, picture: Picture) -> None:
+    """Draw a picture with its label below."""
+    axes.set(xticks=[], yticks=[])
+    axes.imshow(picture.image, interpolation="none")
+    axes.set_xlabel(_label(picture), labelpad=3, **_look(picture))
 
 
 def _label(picture: Picture) -> str:

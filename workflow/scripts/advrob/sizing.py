@@ -32,6 +32,8 @@ MARGIN = 1.2
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
+# Passes there and back that a lesson makes of an image.
+LESSONS = {"standard": 1, "universal": 1, "free": 1, "pgd": 1, "gan": 4, "multitask": 2}
 # A photograph decoded and written.
 PHOTOGRAPH = 0.02
 # How much faster a GPU is taken to be.
@@ -102,6 +104,24 @@ def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> t
     operations = (8 * ITERATIONS + 6) * span * images * numbers
     seconds = operations / FLOPS / (GPU if gpu else 1)
     return (8 * span * numbers + 24 * span**2) / 1e9 + BLOCKS, seconds
+
+
+def training(settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0) -> Need:
+    """Training a network, or a generator against it.
+
+    Args:
+        settings: a model's ``train``, or the configuration's ``perturbations.gan``.
+        images: how many there are to fit.
+        gpu: whether the job has one.
+        state: size of the fitted defence's file in MB, 0 without one.
+    """
+    used = min(images, settings.get("images") or images)
+    passes = LESSONS[settings["method"]]
+    if settings["method"] == "pgd":
+        passes += settings.get("iterations", 1)
+    seconds = settings["epochs"] * used * passes * GRADIENT
+    memory = _network(state) + passes * settings["batch_size"] * BACKWARD
+    return _need(memory, seconds / (GPU if gpu else 1))
 
 
 def universal(

@@ -7,17 +7,24 @@ from torch.nn import functional as F
 from advrob.attacks.bounds import Ball
 
 
-def random_targets(labels: Tensor, classes: int, generator: torch.Generator) -> Tensor:
+def random_targets(
+    labels: Tensor, classes: int, generator: torch.Generator, *, known: Tensor | None = None
+) -> Tensor:
     """A class for each image, uniform over all but the image's own.
 
     Args:
         labels: the classes to avoid, int64 ``(N,)``: true labels or predictions.
         classes: how many classes there are, at least two.
         generator: a CPU generator.
+        known: the classes that the network answers, int64, ascending, if these are not all of them.
     """
-    # A shift by 1 to classes - 1, modulo classes, reaches every other class once, itself never.
-    shifts = torch.randint(1, classes, labels.shape, generator=generator)
-    return (labels + shifts.to(labels.device)) % classes
+    among = (
+        torch.arange(classes, device=labels.device) if known is None else known.to(labels.device)
+    )
+    # A shift by 1 to the number of classes - 1, modulo it, reaches every other class once and
+    # itself never.
+    shifts = torch.randint(1, len(among), labels.shape, generator=generator).to(labels.device)
+    return among[(torch.searchsorted(among, labels) + shifts) % len(among)]
 
 
 def targeted(

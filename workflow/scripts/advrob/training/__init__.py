@@ -1,1 +1,74 @@
-"""Preventive models: networks that are robust by their training, not by a defence in front."""
+"""Preventive models: networks that learn to be robust, by lessons that differ in what they show.
+
+A lesson is one class here or in a neighbouring file, and one entry in `lessons.LESSONS`. Its
+keyword-only ``__init__`` parameters are its keys in a model's ``train``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from advrob.models import Model
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """Who is taught, and where.
+
+    Attributes:
+        model: the network that learns.
+        size: side of its images in pixels.
+        batch_size: images in a batch.
+        generator: draws all that a lesson leaves to chance.
+        device: where the model is.
+    """
+
+    model: Model
+    size: int
+    batch_size: int
+    generator: torch.Generator
+    device: torch.device
+
+
+class Lesson(nn.Module):
+    """What a network is shown of a batch of images, and the loss that it is to lower.
+
+    What a lesson learns itself, perturbations or further networks, are its own parameters, buffers
+    and extra state, so that training which was cut goes on with them.
+
+    Attributes:
+        replays: how many times each batch is shown; there are as many fewer epochs.
+        measures: names of what `loss` measures besides.
+    """
+
+    replays: int = 1
+    measures: Sequence[str] = ()
+
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, list[float]]:
+        """Show a batch.
+
+        Args:
+            network: images to float32 logits, in bfloat16 inside where the hardware has it.
+            images: ``(N, 3, H, W)`` in [0, 1].
+            labels: int64 ``(N,)``.
+
+        Returns:
+            The loss, and the numbers that `measures` names.
+        """
+        raise NotImplementedError
+
+    def update(self) -> None:
+        """Learn from the gradients that the loss has left, after the network's own step."""
+
+    def taught(self) -> list[nn.Parameter]:
+        """Parameters beside the network's that lower the loss together with it."""
+        return []
+
+
+def right(logits: Tensor, labels: Tensor) -> float:
+    """The share of a batch that is classified correctly."""
+    return float((logits.detach().argmax(dim=1) == labels).float().mean())

@@ -1,15 +1,31 @@
 """A generative adversarial network whose generator draws adversarial perturbations.
 
 Goodfellow et al. (2014), the paper's equation 2, with the convolutional layers of Radford et al.
-(2016): strided convolutions in place of pooling, batch normalisation, no hidden linear layers.
+(2016): strided convolutions in place of pooling, batch normalisation, no hidden linear layers. The
+classifier's loss in between makes the perturbations adversarial, as in Xiao et al., "Generating
+Adversarial Examples with Adversarial Networks" (2018).
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from advrob.attacks.bounds import Ball
+from advrob.compute import autocast
 from advrob.errors import UserError
+from advrob.fitting import passes, resume
+from advrob.pixels import to_tensor, to_uint8
+from advrob.store import Rows
+from advrob.training import Lesson, Pupil, right
 
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # The generator starts from, and the discriminator ends at, feature maps of at most this side.
 SMALLEST = 7
 
@@ -114,3 +130,228 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N,)`` of images ``(N, 3, size, size)`` in [0, 1]."""
         return self.judge(self.downsample(images))
+
+
+class Game(nn.Module):
+    """The two players and their optimisers.
+
+    The paper's equation 2, whose second term is log(1 - D(G(z))): the discriminator raises
+    log D(x) + log(1 - D(x + G(z))), x being original images and z random. The generator raises
+    log D(x + G(z)), which has the same fixed point and a steeper gradient (Goodfellow et al. 2014,
+    Section 3), and with it the classifier's cross-entropy, cut off at `BETA` for each image so that
+    a few that are fooled by far do not set the direction.
+
+    Args:
+        size: side of the images in pixels.
+        draws: the source of the random vectors.
+        device: where the players are.
+        radius: bound of every pixel's change, in units of 1/255.
+        latent: length of the random vectors.
+        realism: weight of the discriminator's part in the generator's loss.
+        learning_rate: Adam's, of both players.
+    """
+
+    MEASURES = ("discriminator's loss", "generator's loss", "classifier's loss, attacked")
+    BETA = 9.0
+    # Adam's first decay rate, as in Radford et al. (2016).
+    MOMENTUM = 0.5
+
+    def __init__(
+        self,
+        size: int,
+        draws: torch.Generator,
+        device: torch.device,
+        *,
+        radius: float = 10.0,
+        latent: int = 100,
+        realism: float = 1.0,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.draws, self.realism = draws, realism
+        self.generator = Generator(latent=latent, size=size, radius=radius)
+        self.discriminator = Discriminator(size=size)
+        for weights in self.parameters():
+            # As Radford et al. (2016) begin; what has one dimension is a bias or a normalisation.
+            if weights.ndim > 1:
+                nn.init.normal_(weights, std=0.02, generator=draws)
+        for bias in (layer.bias for layer in self.modules() if isinstance(layer, CONVOLUTIONS)):
+            if bias is not None:
+                nn.init.zeros_(bias)
+        self.to(device).to(memory_format=torch.channels_last)
+        self.optimisers = {
+            name: torch.optim.Adam(player.parameters(), learning_rate, betas=(self.MOMENTUM, 0.999))
+            for name, player in self.named_children()
+        }
+
+    def attacked(self, images: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)``, each with a fresh perturbation, clipped to [0, 1]."""
+        shape = (len(images), self.generator.latent)
+        vectors = torch.randn(shape, generator=self.draws, device=self.draws.device)
+        with autocast(images.device):
+            perturbations = self.generator(vectors.to(images.device))
+        return (images + perturbations.float()).clamp(0, 1)
+
+    def play(self, network: nn.Module, images: Tensor, labels: Tensor) -> list[float]:
+        """One step of each player.
+
+        Args:
+            network: the classifier in between, images to logits.
+            images: original ones, ``(N, 3, H, W)`` in [0, 1].
+            labels: what the classifier is to be led away from, int64 ``(N,)``.
+
+        Returns:
+            What `MEASURES` names.
+        """
+        attacked = self.attacked(images)
+        with autocast(images.device):
+            real, false = self.discriminator(images), self.discriminator(attacked.detach())
+        told = (F.softplus(-real.float()) + F.softplus(false.float())).mean()
+        self._step("discriminator", told)
+        with autocast(images.device):
+            unmasked = F.softplus(-self.discriminator(attacked).float()).mean()
+        losses = F.cross_entropy(network(attacked), labels, reduction="none")
+        self._step("generator", self.realism * unmasked - losses.clamp(max=self.BETA).mean())
+        return [float(told.detach()), float(unmasked.detach()), float(losses.detach().mean())]
+
+    def _step(self, name: str, loss: Tensor) -> None:
+        # Gradients of this player alone: those of the classifier's weights would be work for
+        # nothing.
+        weights = list(getattr(self, name).parameters())
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = gradient
+        self.optimisers[name].step()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What the optimisers remember, for `state_dict`."""
+        return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take that back."""
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(state[name])
+
+
+class Adversary(Lesson):
+    """Original images and a generator's, the generator learning in turn with the network.
+
+    Args:
+        pupil: who is taught.
+        radius: bound of every pixel's change, in units of 1/255.
+        latent: length of the random vectors.
+        realism: see `Game`.
+    """
+
+    measures = ("accuracy while learning, attacked", *Game.MEASURES)
+
+    def __init__(
+        self, pupil: Pupil, *, radius: float = 10.0, latent: int = 100, realism: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.game = Game(
+            pupil.size,
+            pupil.generator,
+            pupil.device,
+            radius=radius,
+            latent=latent,
+            realism=realism,
+        )
+
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, list[float]]:
+        """See `Lesson.loss`."""
+        measured = self.game.play(network, images, labels)
+        with torch.no_grad():
+            attacked = self.game.attacked(images)
+        logits = network(torch.cat((images, attacked)))
+        loss = F.cross_entropy(logits, labels.repeat(2))
+        return loss, [right(logits[len(images) :], labels), *measured]
+
+
+def train_generator(
+    network: nn.Module,
+    images: Rows,
+    predicted: np.ndarray,
+    *,
+    device: torch.device,
+    generator: torch.Generator,
+    epochs: int,
+    batch_size: int,
+    checkpoint: Path,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Train a generator of perturbations against a network that stays as it is.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: 8-bit images ``(n, H, W, 3)``, read in batches.
+        predicted: the network's own predictions for them, int64 ``(n,)``; no labels are needed.
+        device: where the network is.
+        generator: orders the images and draws the vectors.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        checkpoint: the file to go on from and to keep up to date.
+        options: of `Game`.
+
+    Returns:
+        The generator's weights by their names in it, ``training_curve`` (epochs, 3) and
+        ``training_measures``, the names of its columns.
+    """
+    game = Game(images.shape[1], generator, device, **options)
+    saved = resume(checkpoint, generator, device)
+    if saved:
+        game.load_state_dict(saved["game"])
+
+    def step(chosen: np.ndarray, share: float) -> list[float]:
+        labels = torch.from_numpy(predicted[chosen]).to(device)
+        return game.play(network, to_tensor(images[chosen], device), labels)
+
+    curve = passes(
+        step,
+        list,
+        lambda: {"game": game.state_dict()},
+        names=Game.MEASURES,
+        images=len(images),
+        epochs=epochs,
+        batch_size=batch_size,
+        saved=saved,
+        generator=generator,
+        checkpoint=checkpoint,
+    )
+    weights = {name: value.cpu().numpy() for name, value in game.generator.state_dict().items()}
+    names = np.array(Game.MEASURES, dtype=object)
+    return {**weights, "training_curve": curve, "training_measures": names}
+
+
+def load_generator(state: h5py.Group, params: Mapping[str, Any], size: int) -> Generator:
+    """A generator that `train_generator` has trained, ready for use.
+
+    Args:
+        state: what that gave.
+        params: with the options ``latent`` and ``radius`` that it was given.
+        size: side of the images in pixels.
+    """
+    generator = Generator(latent=params["latent"], size=size, radius=params["radius"])
+    weights = {
+        name: torch.from_numpy(np.asarray(state[name][()])) for name in generator.state_dict()
+    }
+    generator.load_state_dict(weights)
+    return generator.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def apply(generator: Generator, images: np.ndarray, vectors: Tensor) -> np.ndarray:
+    """Images with a perturbation each.
+
+    Args:
+        generator: what makes them.
+        images: 8-bit ``(N, H, W, 3)``.
+        vectors: standard normal, ``(N, latent)``.
+
+    Returns:
+        8-bit images of the same shape, within the generator's radius of the originals.
+    """
+    originals = to_tensor(images)
+    ball = Ball(originals, "linf", generator.radius)
+    return to_uint8(ball.stored(originals + generator(vectors)))

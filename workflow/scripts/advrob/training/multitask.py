@@ -1,55 +1,99 @@
-"""One network for several tasks: a shared trunk and a linear head for each task.
+"""One network for several tasks: a shared trunk, and a head for each task.
 
 The paper's sections 2 and 7: features that serve several tasks should be less brittle than those
-that serve one.
+that serve one. Its main head is the network's own last layer; auxiliary heads see what that sees.
 """
 
+import csv
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from advrob import labels as classes
 from advrob.errors import UserError
+from advrob.models import penultimate
+from advrob.training import Lesson, Pupil, right
+
+# Quarter turns that an image may have been rotated by.
+TURNS = 4
+# Side in pixels of the picture that the reconstruction head gives.
+SIDE = 28
+# WordNet's categories of the classes: their hypernyms six levels below its root, or the last ones
+# before the class itself where that is nearer.
+CATEGORIES = Path(__file__).parent.parent / "categories.csv"
 
 
 class MultiTaskNetwork(nn.Module):
-    """A trunk whose features several heads share.
+    """A network whose last layer's input several heads share.
 
     As a network it answers its main task only, so that it is attacked, defended and scored like
     any other; `tasks` gives all the answers, to train on.
 
     Args:
-        trunk: images ``(N, 3, H, W)`` to features ``(N, features)``.
-        features: the number of these.
-        heads: task -> number of classes. The first is the main task, the others are auxiliary: the
-            class's coarse category, the quarter turn by which an image was rotated, ...
+        network: images ``(N, 3, H, W)`` to the main task's logits.
+        heads: auxiliary task -> what makes its answer of the features ``(N, features)`` that the
+            last layer of ``network`` sees.
     """
 
-    def __init__(self, trunk: nn.Module, features: int, heads: Mapping[str, int]) -> None:
+    def __init__(self, network: nn.Module, heads: nn.ModuleDict) -> None:
         super().__init__()
-        self.trunk = trunk
-        self.heads = nn.ModuleDict(
-            {task: nn.Linear(features, classes) for task, classes in heads.items()}
-        )
-        self.main = next(iter(heads))
+        self.network = network
+        self.heads = heads
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of the main task for images ``(N, 3, H, W)`` in [0, 1]."""
-        return self.heads[self.main](self.trunk(images))
+        return self.network(images)
 
     def tasks(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits ``(N, classes)`` of every task, from one pass through the trunk."""
-        features = self.trunk(images)
-        return {task: head(features) for task, head in self.heads.items()}
+        """Answers ``(N, ...)`` to every task, the main one first, from one pass."""
+        features, logits = penultimate(self.network, images)
+        answers = {task: head(features.float()) for task, head in self.heads.items()}
+        return {"class": logits, **answers}
 
 
-def build(architecture: str, heads: Mapping[str, int]) -> MultiTaskNetwork:
-    """An untrained multi-task network whose trunk is one of timm's architectures.
+def categories() -> tuple[list[str], Tensor]:
+    """WordNet's coarse categories, and that of each class of ImageNet-1k, int64 ``(1000,)``."""
+    with CATEGORIES.open(encoding="utf-8", newline="") as lines:
+        named = {row["class"]: row["category"] for row in csv.DictReader(lines)}
+    names = sorted(set(named.values()))
+    return names, torch.tensor([names.index(named[name]) for name in classes.wordnet_ids()])
+
+
+def build_heads(tasks: Mapping[str, Any], features: int) -> nn.ModuleDict:
+    """Untrained heads.
+
+    Args:
+        tasks: their names: ``coarse`` (the category in WordNet's hierarchy), ``rotation`` (by how
+            many quarter turns) and ``reconstruction`` (the image itself, made small).
+        features: that they see.
+
+    Raises:
+        UserError: there is no such task.
+    """
+    sizes = {
+        "coarse": len(categories()[0]),
+        "rotation": TURNS,
+        "reconstruction": 3 * SIDE**2,
+    }
+    for task in tasks:
+        if task not in sizes:
+            raise UserError(
+                f"tasks: '{task}' is not an auxiliary task. Expected some of {', '.join(sizes)}."
+            )
+    return nn.ModuleDict({task: nn.Linear(features, sizes[task]) for task in tasks})
+
+
+def build(architecture: str, tasks: Mapping[str, Any]) -> MultiTaskNetwork:
+    """An untrained multi-task network on one of timm's architectures.
 
     Args:
         architecture: its name in timm.
-        heads: task -> number of classes, the main task first.
+        tasks: of `build_heads`.
 
     Raises:
         UserError: timm has no such architecture.
@@ -62,5 +106,74 @@ def build(architecture: str, heads: Mapping[str, int]) -> MultiTaskNetwork:
             f"architecture: timm has no '{architecture}'. Nearest names: "
             f"{', '.join(near) or 'none'}."
         )
-    trunk: Any = timm.create_model(architecture, num_classes=0)
-    return MultiTaskNetwork(trunk, trunk.num_features, heads)
+    network: Any = timm.create_model(architecture)
+    return MultiTaskNetwork(network, build_heads(tasks, network.num_features))
+
+
+class MultiTask(Lesson):
+    """Classes and auxiliary tasks together, on original images.
+
+    The loss is the main task's cross-entropy and, each times its weight, those of the coarse
+    category (top-down, as the paper has it) and of a random quarter turn (Gidaris, Singh and
+    Komodakis 2018), and the mean squared error of the reconstruction. Rotated images are further
+    images, so that task doubles the cost; the others are nearly free.
+
+    Args:
+        pupil: who is taught.
+        tasks: auxiliary task -> weight; see `build_heads`.
+
+    Raises:
+        UserError: there is no such task.
+    """
+
+    def __init__(self, pupil: Pupil, *, tasks: Mapping[str, float]) -> None:
+        super().__init__()
+        self.weights = dict(tasks)
+        self.measures = ("accuracy while learning", *(f"loss of {task}" for task in tasks))
+        self.generator = pupil.generator
+        probe = torch.zeros(1, 3, pupil.size, pupil.size, device=pupil.device)
+        with torch.no_grad():
+            features, _ = penultimate(pupil.model, probe)
+        self.heads = build_heads(tasks, features.shape[1])
+        for parameters in self.heads.parameters():
+            draws = torch.rand(parameters.shape, generator=self.generator)
+            parameters.data.copy_((2 * draws - 1) / features.shape[1] ** 0.5)
+        self.heads.to(pupil.device)
+        self.category = categories()[1].to(pupil.device)
+
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor
+    ) -> tuple[Tensor, list[float]]:
+        """See `Lesson.loss`."""
+        n, shown = len(images), images
+        if "rotation" in self.weights:
+            turns = torch.randint(TURNS, (n,), generator=self.generator).to(images.device)
+            shown = torch.cat((images, rotated(images, turns)))
+        answers = MultiTaskNetwork(network, self.heads).tasks(shown)
+        losses = {}
+        if "coarse" in self.weights:
+            losses["coarse"] = F.cross_entropy(answers["coarse"][:n], self.category[labels])
+        if "rotation" in self.weights:
+            losses["rotation"] = F.cross_entropy(answers["rotation"][n:], turns)
+        if "reconstruction" in self.weights:
+            small = F.adaptive_avg_pool2d(images, SIDE).flatten(1)
+            losses["reconstruction"] = F.mse_loss(answers["reconstruction"][:n].sigmoid(), small)
+        logits = answers["class"][:n]
+        total = F.cross_entropy(logits, labels)
+        for task, weight in self.weights.items():
+            total = total + weight * losses[task]
+        measured = [float(losses[task].detach()) for task in self.weights]
+        return total, [right(logits, labels), *measured]
+
+    def taught(self) -> list[nn.Parameter]:
+        """The heads'."""
+        return list(self.heads.parameters())
+
+
+def rotated(images: Tensor, turns: Tensor) -> Tensor:
+    """Square images ``(N, 3, H, H)``, each rotated by so many quarter turns, ``(N,)``."""
+    result = torch.empty_like(images)
+    for turn in range(TURNS):
+        chosen = turns == turn
+        result[chosen] = images[chosen].rot90(turn, dims=(2, 3))
+    return result

@@ -1,0 +1,115 @@
+# Preventive models: networks that are trained to be robust, and their control. They stand in the matrix
+# like any other model.
+
+
+rule train:
+    input:
+        images="results/images/fit.h5",
+        weights=weights,
+    output:
+        state="results/models/{model}.h5",
+    log:
+        "logs/models/{model}.log",
+    benchmark:
+        "benchmarks/output/models/{model}.tsv"
+    conda:
+        "../../envs/networks.yaml"
+    threads: 8
+    resources:
+        **growing(train_need),
+        gpu=GPUS,
+    params:
+        model_settings=settings_of("model"),
+        batch_size=config["batch_size"],
+        device=config["device"],
+        seed=config["seed"],
+        code=code_version("train"),
+    script:
+        "../scripts/train.py"
+
+
+rule figure_gan:
+    input:
+        generator=f"results/generators/gan-{MODELS[0]}-none.h5",
+        original="results/datasets/original.h5",
+        attacked=f"results/datasets/gan-{MODELS[0]}-none.h5",
+        scores_original=f"results/scores/original/{MODELS[0]}/none.h5",
+        scores_attacked=f"results/scores/gan-{MODELS[0]}-none/{MODELS[0]}/none.h5",
+    output:
+        pdf="results/figures/figure_gan.pdf",
+        png=report(
+            "results/figures/figure_gan.png",
+            caption="../report/figure_gan.rst",
+            category="Preventive models",
+            labels={"what": "Generator"},
+        ),
+    log:
+        "logs/figures/figure_gan.log",
+    benchmark:
+        "benchmarks/output/figures/figure_gan.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        photographs=4,
+        code=code_version("figure_gan"),
+    script:
+        "../scripts/figure_gan.py"
+
+
+if PREVENTIVE:
+
+    rule figure_training:
+        input:
+            states=[f"results/models/{model}.h5" for model in COMPARED],
+        output:
+            csv="results/figures/figure_training.csv",
+            pdf="results/figures/figure_training.pdf",
+            png=report(
+                "results/figures/figure_training.png",
+                caption="../report/figure_training.rst",
+                category="Preventive models",
+                labels={"what": "Training"},
+            ),
+        log:
+            "logs/figures/figure_training.log",
+        benchmark:
+            "benchmarks/output/figures/figure_training.tsv"
+        localrule: True
+        conda:
+            "../../envs/tables.yaml"
+        params:
+            code=code_version("figure_training"),
+        script:
+            "../scripts/figure_training.py"
+
+    rule table_preventive:
+        input:
+            scores=scores(
+                (dataset, model, defence)
+                for model in COMPARED
+                for defence in PREVENTIVE["defences"]
+                for dataset in shown_to(model, defence)
+            ),
+        output:
+            csv="results/tables/table_preventive.csv",
+            markdown=report(
+                "results/tables/table_preventive.md",
+                caption="../report/table_preventive.rst",
+                category="Preventive models",
+                labels={"what": "Table"},
+            ),
+        log:
+            "logs/tables/table_preventive.log",
+        benchmark:
+            "benchmarks/output/tables/table_preventive.tsv"
+        localrule: True
+        conda:
+            "../../envs/tables.yaml"
+        params:
+            control=PREVENTIVE["control"],
+            base=BASE,
+            note=lookup(dpath="images/note", within=config, default=None),
+            code=code_version("table_preventive"),
+        script:
+            "../scripts/table_preventive.py"

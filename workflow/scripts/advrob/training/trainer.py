@@ -1,0 +1,134 @@
+"""Fine-tuning a pretrained network by a lesson."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from advrob import fitting, labels
+from advrob.defences import Images
+from advrob.defences.none import Identity
+from advrob.errors import UserError
+from advrob.models import Model, Network, learned
+from advrob.pixels import to_tensor
+from advrob.scoring import predict
+from advrob.training import Pupil
+from advrob.training.lessons import LESSONS
+
+# How much faster than pretrained weights those learn that begin at random.
+NEW = 30.0
+
+
+def train(
+    model: Model,
+    images: Images,
+    stored: np.ndarray,
+    *,
+    method: str,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    predict_batch: int,
+    device: torch.device,
+    generator: torch.Generator,
+    checkpoint: Path,
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Fine-tune a network on the classes of the images.
+
+    It answers the classes that the images have and no others. Where any image has no label, the
+    network's own predictions stand for those that are missing (pseudo-labels, Lee 2013), and it
+    goes on answering all classes. Batch normalisation keeps its pretrained statistics and dropout
+    is off, so that training and prediction are the same function. AdamW, whose rate falls to 0
+    linearly, in bfloat16 where the hardware has it; weights are float32.
+
+    Args:
+        model: the pretrained network; it is changed.
+        images: 8-bit images ``(n, H, W, 3)``; 5 % of them measure and are not learned from.
+        stored: their classes, int64 ``(n,)``, -1 where there is none.
+        method: a key of `LESSONS`.
+        epochs: passes over the images; a lesson with replays makes as many fewer.
+        batch_size: images to a step.
+        learning_rate: at first.
+        predict_batch: images at a time where nothing is learned.
+        device: where ``model`` is.
+        generator: a CPU generator, the source of every random number.
+        checkpoint: a file to go on from if it exists, and to keep up to date.
+        options: of the lesson.
+
+    Returns:
+        `advrob.models.learned`, ``training_curve`` (epochs, measurements) and
+        ``training_measures``, the names of its columns: the loss, what the lesson measures, both
+        means over an epoch, and the accuracy on held-out original images after it.
+
+    Raises:
+        UserError: there are too few images, or one class only.
+    """
+    network = Network(Identity().to(device), model, mixed=True)
+
+    def answer(some: Images) -> np.ndarray:
+        return predict([network], some, batch_size=predict_batch, device=device)[0][0]
+
+    targets = stored.copy()
+    missing = stored == labels.UNLABELLED
+    if missing.any():
+        print(f"{missing.sum()} images have no label: the network's own predictions stand for them")
+        targets[missing] = answer(images)[missing]
+    else:
+        model.known = torch.from_numpy(np.unique(stored)).to(device)
+        if len(model.known) < 2:
+            raise UserError(
+                f"images.fit: all {len(stored)} images are of one class. Expected several to train "
+                "a network on; name more classes or images there."
+            )
+    model.network.requires_grad_(True)
+    own, others = fitting.split(images, generator, f"train.method {method}")
+    pupil = Pupil(model, images.shape[1], min(batch_size, len(own)), generator, device)
+    lesson = LESSONS[method](pupil, **options).to(device)
+    optimiser = torch.optim.AdamW(
+        [{"params": [*model.network.parameters()], "factor": 1.0}]
+        + [{"params": new, "factor": NEW} for new in [lesson.taught()] if new]
+    )
+    saved = fitting.resume(checkpoint, generator, device)
+    if saved:
+        model.network.load_state_dict(saved["network"])
+        lesson.load_state_dict(saved["lesson"])
+        optimiser.load_state_dict(saved["optimiser"])
+
+    def step(chosen: np.ndarray, share: float) -> list[float]:
+        varied = fitting.vary(torch.from_numpy(own[chosen]), generator)
+        batch = to_tensor(varied.numpy(), device)
+        wanted = torch.from_numpy(targets[own.numbers[chosen]]).to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate * share * group["factor"]
+        found: list[list[float]] = []
+        for _ in range(lesson.replays):
+            loss, measured = lesson.loss(network, batch, wanted)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            lesson.update()
+            found.append([float(loss.detach()), *measured])
+        return np.mean(found, axis=0).tolist()
+
+    names = ("loss", *lesson.measures, "accuracy, held out")
+    curve = fitting.passes(
+        step,
+        lambda: [float(np.mean(answer(others) == targets[others.numbers]))],
+        lambda: {
+            "network": model.network.state_dict(),
+            "lesson": lesson.state_dict(),
+            "optimiser": optimiser.state_dict(),
+        },
+        names=names,
+        images=len(own),
+        epochs=max(1, round(epochs / lesson.replays)),
+        batch_size=batch_size,
+        saved=saved,
+        generator=generator,
+        checkpoint=checkpoint,
+    )
+    model.network.requires_grad_(False)
+    measures = np.array(names, dtype=object)
+    return {**learned(model), "training_curve": curve, "training_measures": measures}

@@ -1,0 +1,18 @@
+"""How the preventive models' training went."""
+
+from advrob import plotting, preventive, store, tables
+from advrob.job import run
+
+
+def main(*, states: list[str], csv: str, pdf: str, png: str) -> str:
+    """Draw the curves in the files of trained models."""
+    curves = [preventive.read_curves(path) for path in states]
+    with store.replacing(csv) as temporary:
+        rows = [row for curve in curves for row in curve.rows()]
+        tables.write_csv(temporary, preventive.CURVE_COLUMNS, rows)
+    plotting.save(preventive.training_chart(curves), pdf=pdf, png=png)
+    return f"{len(curves)} models trained: {', '.join(curve.model for curve in curves)}"
+
+
+if __name__ == "__main__":
+    run(main)
