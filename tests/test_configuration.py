@@ -138,6 +138,61 @@ def test_what_does_not_exist_is_refused(config, change, message):
     assert message in str(error.value)
 
 
+TRAINED = {"base": "efficientnet_lite0", "train": {"method": "standard"}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"base": "efficientnet"}, r"models\.mine: train is missing\. A model that is trained has"),
+        ({"train": {"method": "gan"}}, r"models\.mine: base is missing"),
+        ({**TRAINED, "weights": "x"}, r"models\.mine: weights is extra"),
+        ({**TRAINED, "base": "standard"}, r"models\.mine\.base: 'standard' is not a model that is"),
+        ({**TRAINED, "base": "efficientnet_lite"}, r"Did you mean 'efficientnet_lite0'\?"),
+        (
+            {**TRAINED, "train": {"method": "standard", "radius": 4}},
+            r"models\.mine\.train: radius does not belong to standard",
+        ),
+        (
+            {**TRAINED, "train": {"method": "universal", "replays": 4}},
+            r"replays does not belong to universal. Expected of its own: radius, step",
+        ),
+        ({**TRAINED, "train": {"method": "multitask"}}, r"models\.mine\.train\.tasks: is missing"),
+    ],
+)
+def test_a_trained_model_has_a_base_and_what_its_lesson_takes(config, entry, message):
+    config["models"]["mine"] = entry
+    with pytest.raises(ConfigurationError, match=message):
+        check(config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"control": "efficientnet_lite0"},
+            "control: 'efficientnet_lite0' is not a model that is tr",
+        ),
+        ({"models": ["multitasks"]}, r"models: 'multitasks' .*Did you mean 'multitask'\?"),
+        ({"defences": ["nose"]}, r"preventive\.defences: 'nose' .*Did you mean 'noise'\?"),
+        ({"models": ["other"]}, "begin with efficientnet_lite0, squeezenet1_1. Expected one base"),
+    ],
+)
+def test_preventive_models_are_trained_ones_of_one_base(config, change, message):
+    config["models"]["squeezenet1_1"] = {"kind": "torchvision"}
+    config["models"]["other"] = {**TRAINED, "base": "squeezenet1_1"}
+    config["experiments"]["preventive"] |= change
+    with pytest.raises(ConfigurationError, match=message):
+        check(config)
+
+
+def test_a_trained_model_is_described_with_its_base(config):
+    assert configuration.described_model(config, "efficientnet_lite0") == {}
+    described = configuration.described_model(config, "standard")
+    assert described["base"] == {"kind": "efficientnet_lite0"}
+    assert described["train"] == config["models"]["standard"]["train"]
+
+
 def test_a_defence_is_read_from_its_source():
     assert defence_kind("noise").parameters == {"minimum": True, "maximum": True}
     assert not defence_kind("noise").fitted

@@ -93,14 +93,14 @@ def draw(folder: Path, script: str, **keywords: Any) -> tuple[bytes, bytes]:
 
 
 def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    heads = {"class": 1000, "rotation": 4}
+    tasks = ["coarse", "rotation"]
     defences = {"none": {}, "downsample": {"ratio": 0.5}}
     return [
         ("figure_1", {"settings": {"channels": [8, 8, 4]}, "size": 32}),
         ("figure_2", {"size": 32}),
         (
             "figure_3",
-            {"architecture": "tf_efficientnet_lite0", "examples": [heads], "size": 64},
+            {"architecture": "tf_efficientnet_lite0", "examples": [tasks], "size": 64},
         ),
         ("figure_4", {"perturbations": [str(results / f"{ATTACKED}-perturbation.h5")]}),
         (
@@ -110,7 +110,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
                 "fitted": {"none": [], "downsample": []},
                 "defences": defences,
                 "architecture": "tf_efficientnet_lite0",
-                "heads": heads,
+                "tasks": tasks,
                 "size": 32,
             },
         ),
@@ -292,7 +292,7 @@ def test_counts_have_three_digits(number: int, text: str) -> None:
 )
 @pytest.mark.parametrize("pattern", [None, "ILSVRC2012_val_*"])
 def test_captions_are_restructured_text(caption: Path, pattern: str | None) -> None:
-    params = SimpleNamespace(pattern=pattern, note=None)
+    params = SimpleNamespace(pattern=pattern, note=None, control="standard", base="lite")
     template = Template(caption.read_text(), undefined=StrictUndefined)
     text = template.render(snakemake=SimpleNamespace(params=params))
     assert "None" not in text

@@ -165,3 +165,21 @@ def test_targets_are_reproducible():
 def test_two_classes_leave_one_target():
     labels = torch.tensor([0, 1, 1, 0])
     assert torch.equal(random_targets(labels, 2, torch.Generator().manual_seed(1)), 1 - labels)
+
+
+def test_targets_are_among_the_classes_that_are_known():
+    known = torch.tensor([3, 7, 11, 900])
+    # The last label is no class that the network knows.
+    labels = torch.tensor([3, 7, 11, 900, 950]).repeat(200)
+    targets = random_targets(labels, 1000, torch.Generator().manual_seed(5), known=known)
+    assert not (targets == labels).any()
+    for label in (3, 7, 11, 900):
+        found = set(targets[labels == label].tolist())
+        assert found == set(known.tolist()) - {label}
+    assert set(targets[labels == 950].tolist()) <= set(known.tolist())
+    all_of_them = torch.arange(1000)
+    one, two = (
+        random_targets(labels, 1000, torch.Generator().manual_seed(5), known=among)
+        for among in (None, all_of_them)
+    )
+    assert torch.equal(one, two)

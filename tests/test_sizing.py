@@ -8,6 +8,7 @@ from advrob import principal, sizing
 from advrob.defences import defence_class
 from advrob.defences.autoencoder import Autoencoder
 from advrob.defences.conv_autoencoder import ConvolutionalAutoencoder
+from advrob.training.lessons import LESSONS
 from conftest import ROOT
 
 NUMBERS = 3 * 224**2
@@ -74,6 +75,18 @@ def test_needs_grow_with_what_there_is_to_do():
     assert memory("pca", {}, 100_000) == memory("pca", {}, 1_280_000) < 30_000
     assert memory("autoencoder", {}, 1_000) > memory("autoencoder", {"hidden": 16}, 1_000)
     assert memory("patch_pca", {}, 1_280_000) == memory("patch_pca", {}, 1_000) < 5_000
+
+
+def test_training_asks_for_what_its_lesson_takes():
+    def need(method, **settings):
+        common = {"method": method, "epochs": 5, "batch_size": 32}
+        return sizing.training(common | settings, images=9_000, gpu=False)
+
+    assert set(sizing.LESSONS) == set(LESSONS)
+    assert need("pgd").minutes > need("standard").minutes
+    assert need("pgd", iterations=7).minutes > 3 * need("pgd").minutes
+    assert need("gan").memory > need("standard").memory
+    assert need("standard", images=100).minutes < need("standard").minutes
 
 
 def test_a_gpu_shortens_what_it_computes():
