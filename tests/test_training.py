@@ -243,7 +243,7 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     )
     assert all(np.array_equal(resumed[name], whole[name]) for name in whole)
 
-    with store.write(tmp_path / "g.h5", "state/1", seed=0, params=common, source="test") as file:
+    with store.write(tmp_path / "g.h5", "state/1", seed=0, params={}, source="test") as file:
         store.put(file, whole)
     with store.read(tmp_path / "g.h5", "state/1") as file:
         made = load_generator(file, common, SIZE)
