@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from advrob import models, published, scoring
-from advrob.attacks.universal import apply
 from advrob.configuration import MODEL_KINDS
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet, LocalResponseNorm
 from advrob.images import extract
+from advrob.perturbation import apply
 from advrob.pixels import to_tensor
 from advrob.store import read
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from advrob import models
 from advrob.attacks import universal as module
 from advrob.attacks.deepfool import MARGIN
-from advrob.attacks.universal import Universal, apply, fooling_rate, project, universal
+from advrob.attacks.universal import Universal, fooling_rate, project, universal
 from advrob.attacks.universal_gradient import universal_gradient
 from advrob.compute import generator
+from advrob.perturbation import apply
 
 CPU = torch.device("cpu")
 SIDE = 8

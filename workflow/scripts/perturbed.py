@@ -1,7 +1,7 @@
 """Add a universal perturbation to the test images."""
 
 from advrob import job, store
-from advrob.attacks.universal import apply
+from advrob.perturbation import apply
 
 
 def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from advrob.attacks.deepfool import deepfool
 from advrob.defences import Images
 from advrob.job import progress
+from advrob.perturbation import apply
 from advrob.pixels import to_tensor
 from advrob.resuming import keep, kept
 
@@ -83,16 +84,6 @@ def project(perturbation: Tensor, *, norm: str, radius: float) -> Tensor:
     if norm == "l2":
         return perturbation * (radius / perturbation.norm().clamp(min=radius))
     raise ValueError(f"norm is '{norm}', expected 'linf' or 'l2'")
-
-
-def apply(images: np.ndarray, perturbation: np.ndarray) -> np.ndarray:
-    """Add a perturbation to 8-bit images; the result is clipped and rounded to 8 bits.
-
-    Args:
-        images: uint8 ``(N, H, W, 3)``.
-        perturbation: float32 ``(H, W, 3)`` in units of 1/255.
-    """
-    return np.clip(images + perturbation, 0, 255).round().astype(np.uint8)
 
 
 def fooling_rate(
