@@ -118,6 +118,7 @@ def test_photographs_are_counted_by_the_configuration():
 def test_the_documentation_says_what_is_asked_for():
     paper = {"batch_size": 32, "state": 0}
     deepfool = {"method": "deepfool", "passes": 10}
+    lesson = {"epochs": 5, "batch_size": 32}
     shafahi = {"method": "stochastic_gradient", "passes": 3}
     stages = {
         "`defence`, pca": lambda n, gpu: sizing.fitting(
@@ -128,6 +129,12 @@ def test_the_documentation_says_what_is_asked_for():
         ),
         "`defence`, conv_autoencoder": lambda n, gpu: sizing.fitting(
             "conv_autoencoder", {"epochs": 30}, images=n, numbers=NUMBERS, gpu=gpu
+        ),
+        "`train`, standard or universal": lambda n, gpu: sizing.training(
+            {"method": "standard", **lesson}, images=n, gpu=gpu
+        ),
+        "`train`, gan": lambda n, gpu: sizing.training(
+            {"method": "gan", **lesson}, images=n, gpu=gpu
         ),
         "`universal`, stochastic_gradient": lambda n, gpu: sizing.universal(
             shafahi, images=n, held_out=2_000, numbers=NUMBERS, gpu=gpu, **paper
@@ -141,7 +148,7 @@ def test_the_documentation_says_what_is_asked_for():
     }
     documented = (ROOT / "docs/cluster.md").read_text()
     for stage, asked in stages.items():
-        fits = stage.startswith(("`defence`", "`universal`"))
+        fits = stage.startswith(("`defence`", "`train`", "`universal`"))
         for images in (10_000, 100_000, 1_280_000) if fits else (2_000, 10_000, 50_000):
             gpu, cpu = asked(images, True), asked(images, False)
             memory = f"{gpu.memory // 1000} GB"
