@@ -32,8 +32,15 @@ MARGIN = 1.2
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
-# Passes there and back that a lesson makes of an image.
-LESSONS = {"standard": 1, "universal": 1, "free": 1, "pgd": 1, "gan": 4, "multitask": 2}
+# Passes there and back that a lesson makes of an image, and how many images for one it holds.
+LESSONS = {
+    "standard": (1, 1),
+    "universal": (1, 1),
+    "free": (1, 1),
+    "pgd": (1, 1),
+    "gan": (4, 2),
+    "multitask": (2, 2),
+}
 # A photograph decoded and written.
 PHOTOGRAPH = 0.02
 # How much faster a GPU is taken to be.
@@ -116,11 +123,11 @@ def training(settings: Mapping[str, Any], *, images: float, gpu: bool, state: fl
         state: size of the fitted defence's file in MB, 0 without one.
     """
     used = min(images, settings.get("images") or images)
-    passes = LESSONS[settings["method"]]
+    passes, held = LESSONS[settings["method"]]
     if settings["method"] == "pgd":
         passes += settings.get("iterations", 1)
     seconds = settings["epochs"] * used * passes * GRADIENT
-    memory = _network(state) + passes * settings["batch_size"] * BACKWARD
+    memory = _network(state) + held * settings["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
 
 
