@@ -7,7 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version, validate
 
-from workflow.scripts.advrob import sizing
+from workflow.scripts.advrob import schema, sizing
 from workflow.scripts.advrob.configuration import (
     ConfigurationError,
     check,
@@ -28,7 +28,10 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-validate(config, "workflow/schemas/config.schema.yaml")
+# Snakemake's own messages are long; its validation fills in what is not given.
+if mistake := schema.mistake(config):
+    raise WorkflowError(mistake)
+validate(config, str(schema.FILE))
 try:
     config["defences"].update(fit_defences(config))
     check(config)

@@ -2,10 +2,9 @@
 
 import pytest
 import yaml
-from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config, validate
 
-from advrob import configuration
+from advrob import configuration, schema, schema_document
 from advrob.claims import CLAIMS
 from advrob.configuration import (
     ConfigurationError,
@@ -17,7 +16,7 @@ from advrob.configuration import (
 )
 from conftest import ROOT
 
-SCHEMA = str(ROOT / "workflow/schemas/config.schema.yaml")
+SCHEMA = str(schema.FILE)
 
 
 @pytest.fixture
@@ -53,6 +52,7 @@ def test_claims_are_about_parts_that_the_default_plays(config):
 
 
 def test_the_default_is_valid(config):
+    assert schema.mistake(config) is None
     validate(config, SCHEMA)
     check(config)
 
@@ -60,6 +60,7 @@ def test_the_default_is_valid(config):
 @pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
 def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     update_config(config, yaml.safe_load(preset.read_text()))
+    assert schema.mistake(config) is None
     validate(config, SCHEMA)
     monkeypatch.chdir(tmp_path)
     for entry in config["models"].values():
@@ -70,33 +71,134 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     check(config)
 
 
+NO_KEY = "is no key of the configuration. Expected"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sede": 1}, "sede"),
-        ({"seed": "one"}, "'one' is not of type 'integer'"),
-        ({"device": "gpu"}, "'gpu' is not one of"),
-        ({"batch_size": 0}, "0 is less than the minimum"),
-        ({"shards": 0}, "0 is less than the minimum"),
-        ({"images": {"layout": "folder"}}, "'folder' is not one of"),
-        ({"images": {"test": {"per_clas": 2}}}, "per_clas"),
-        ({"models": {"Inception-V3": {}}}, "Inception-V3"),
-        ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "weight"),
-        ({"defences": {"two": {"kind": "chain", "defences": []}}}, "non-empty"),
-        ({"models": {"m": {"kind": "import", "function": "no colon"}}}, "no colon"),
-        ({"perturbations": {"universal": {"norm": "l1"}}}, "'l1' is not one of"),
-        ({"perturbations": {"universal": {"radius": -1}}}, "-1"),
-        ({"perturbations": {"gradient": {"iterations": 1.5}}}, "1.5 is not of type 'integer'"),
-        ({"experiments": {"cross_tests": [["none"]]}}, "too short"),
-        ({"experiments": {"noise_magnitudes": [0, 300]}}, "300"),
-        ({"experiments": {"fit_images": [1]}}, "1 is less than the minimum"),
+        # Keys that do not exist, at every depth.
+        ({"sede": 1}, f"sede: {NO_KEY} at the top one of: batch_size, "),
+        ({"sede": 1}, "Did you mean seed?"),
+        ({"defenses": {}}, "Did you mean defences?"),
+        (
+            {"images": {"test": {"per_clas": 2}}},
+            f"images.test.per_clas: {NO_KEY} below images.test one of: crops, packages, per_class, "
+            "prefer, splits, table, total. Did you mean images.test.per_class?",
+        ),
+        ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "models.efficientnet_lite0.weights?"),
+        ({"fooling_rate": 1}, "Did you mean perturbations.universal.fooling_rate?"),
+        ({7: 1}, f"7: {NO_KEY} at the top"),
+        # Types.
+        ({"seed": "one"}, "seed: found 'one', expected a whole number of at least 0."),
+        ({"seed": True}, "seed: found true, expected a whole number"),
+        ({"batch_size": 32.0}, "batch_size: found 32.0, expected a whole number of at least 1."),
+        ({"defences": None}, "defences: found null, expected a mapping."),
+        ({"images": [1]}, "images: found [1], expected a mapping."),
+        ({"experiments": {"defences": "none"}}, "found 'none', expected a list of at least 1 item"),
+        (
+            {"perturbations": {"gan": {"learning_rate": "1e-4"}}},
+            "perturbations.gan.learning_rate: found '1e-4', expected a number above 0. YAML takes "
+            "what was found for text: leave out quotes, and write 1e-4 as 1.0e-4.",
+        ),
+        ({"images": {"note": list(range(99))}}, "14, 15, 16, 1..., expected null or text."),
+        # Values.
+        ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda."),
+        ({"images": {"layout": "tre"}}, "imagenet, table. Did you mean tree?"),
+        ({"batch_size": 0}, "batch_size: found 0, expected a whole number of at least 1."),
+        ({"shards": 0}, "shards: found 0, expected"),
+        (
+            {"perturbations": {"universal": {"fooling_rate": 2}}},
+            "universal.fooling_rate: found 2, expected a number above 0 and of at most 1.",
+        ),
+        (
+            {"perturbations": {"universal": {"radius": float("nan")}}},
+            "perturbations.universal.radius: found NaN, expected a number above 0.",
+        ),
+        (
+            {"perturbations": {"gradient": {"confidence": -1}}},
+            "found -1, expected null or a number from 0 to 1.",
+        ),
+        (
+            {"models": {"m": {"kind": "import", "function": "no colon"}}},
+            "models.m.function: found 'no colon', expected text that matches ^[A-Za-z0-9_.]+:",
+        ),
+        # Lists.
+        (
+            {"defences": {"two": {"kind": "chain", "defences": []}}},
+            "defences.two.defences: found [], expected a list of at least 1 item, each text.",
+        ),
+        (
+            {"experiments": {"cross_tests": [["none"]]}},
+            'experiments.cross_tests[0]: found ["none"], expected a list of 2 different items',
+        ),
+        (
+            {"experiments": {"noise_magnitudes": [0, 300]}},
+            "experiments.noise_magnitudes[1]: found 300, expected a number from 0 to 255.",
+        ),
+        ({"experiments": {"downsampling": ["a", "a"]}}, 'found ["a", "a"], expected a list of'),
+        (
+            {"experiments": {"fit_images": [1]}},
+            "fit_images[0]: found 1, expected a whole number of",
+        ),
+        # Names.
+        (
+            {"models": {"Inception-V3": {}}},
+            "models.Inception-V3: is a name that cannot be used. Expected text that matches ^[a-z",
+        ),
+        ({"defences": {False: {}}}, "defences.False: is a name that cannot be used."),
+        ({"perturbations": {"untargeted": {"gan": {"radius": 1}}}}, "other than universal, grad"),
+        # What is not there.
+        (
+            {"perturbations": {"untargeted": {"pgd_2": {"kind": "pgd"}}}},
+            "perturbations.untargeted.pgd_2.radius: is missing. Expected a number above 0.",
+        ),
     ],
 )
 def test_the_schema_refuses(config, change, message):
     update_config(config, change)
-    with pytest.raises(WorkflowError) as error:
-        validate(config, SCHEMA)
-    assert message in str(error.value)
+    found = schema.mistake(config)
+    assert found is not None
+    assert message in found
+    assert "\n" not in found
+
+
+def test_a_misspelled_key_is_told_rather_than_what_it_leaves_missing(config):
+    config["defenses"] = config.pop("defences")
+    assert schema.mistake(config).startswith("defenses: is no key")
+    del config["defenses"]
+    assert schema.mistake(config) == "defences: is missing. Expected a mapping."
+
+
+def test_every_key_is_described():
+    for key in schema.keys(schema.load()):
+        description = key.schema.get("description", "")
+        assert description.endswith("."), key.path
+
+
+def test_the_documentation_of_the_configuration_is_that_of_the_schema():
+    written = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    assert written == schema_document.document(), "make it again, as CONTRIBUTING.md says"
+
+
+def test_the_documentation_knows_every_key(config):
+    """By another way through the schema: every key of the default is in it."""
+    written = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+
+    def paths(part, path):
+        for key, value in part.items():
+            yield [*path, key]
+            if isinstance(value, dict):
+                yield from paths(value, [*path, key])
+
+    for path in paths(config, []):
+        if path[0] == "defences":
+            continue
+        for chosen in (["models"], ["perturbations", "untargeted"]):
+            if path[: len(chosen)] == chosen and len(path) > len(chosen):
+                path[len(chosen)] = "<name>"
+        name = ".".join(path)
+        assert f"| `{name}` |" in written or f"## {name}\n" in written
 
 
 @pytest.mark.parametrize(

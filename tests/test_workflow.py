@@ -214,12 +214,20 @@ def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
     assert min(asked["figure_7"]) > 2 * 2 * state / 10**6
 
 
-def test_a_mistake_is_told_without_a_stack_trace(folder):
-    done = snakemake(folder, "-n", "--configfile", write(folder, {"defences": {"blurr": {}}}))
+@pytest.mark.parametrize(
+    ("config", "mistake"),
+    [
+        ({"defences": {"blurr": {}}}, "defences.blurr: 'blurr' is not a kind of defence"),
+        ({"images": {"test": {"crop": 3}}}, "images.test.crop: is no key of the configuration."),
+    ],
+)
+def test_a_mistake_is_told_without_a_stack_trace(folder, config, mistake):
+    done = snakemake(folder, "-n", "--configfile", write(folder, config))
     assert done.returncode != 0
     message = done.stdout + done.stderr
-    assert "defences.blurr: 'blurr' is not a kind of defence" in message
+    assert mistake in message
     assert "Traceback" not in message
+    assert len(message.splitlines()) <= 4
 
 
 def write(folder, config):
