@@ -33,7 +33,8 @@ if mistake := schema.mistake(config):
     raise WorkflowError(mistake)
 validate(config, str(schema.FILE))
 try:
-    config["defences"].update(fit_defences(config))
+    # Not in place: a workflow that imports this one may have it read more than once.
+    config = {**config, "defences": {**config["defences"], **fit_defences(config)}}
     check(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None

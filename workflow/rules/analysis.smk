@@ -30,7 +30,7 @@ rule vector_space:
     params:
         model_settings=settings_of("model"),
         defences=ANALYSED,
-        parts={name: states(name) for name in ANALYSED},
+        parts=states_of(ANALYSED),
         settings=EXPERIMENTS["vector_space"],
         batch_size=config["batch_size"],
         device=config["device"],

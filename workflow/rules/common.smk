@@ -24,6 +24,22 @@ def states(defence):
     ]
 
 
+def states_of(defences):
+    """For each defence the files of its fitted parts, as they are called among the `states` of a rule.
+
+    A workflow that imports this one as a module may put all inputs and outputs into a folder.
+    """
+
+    def files(wildcards, input):
+        names = {Path(file).stem: file for file in input.states}
+        return {
+            defence: [names[Path(file).stem] for file in states(defence)]
+            for defence in defences
+        }
+
+    return files
+
+
 def trained(model):
     """The file with what a model learned, where it is trained here."""
     is_trained = "train" in config["models"][model]
@@ -43,12 +59,20 @@ def state(wildcards):
 def weights_of(model):
     """The file with a model's pretrained weights, where the configuration names one."""
     settings = described_model(config, model)
-    return settings.get("base", settings).get("weights", [])
+    file = settings.get("base", settings).get("weights")
+    # Where the user says, also for a workflow that imports this one with a prefix.
+    return local(file) if file else []
 
 
 def weights(wildcards):
     """`weights_of` the wildcard's model."""
     return weights_of(wildcards.model)
+
+
+def published_file(wildcards):
+    """The file of a published perturbation, where the configuration says."""
+    entries = config["perturbations"]["published"]
+    return local(entries[wildcards.published]["file"])
 
 
 def code(script, *modules):

@@ -92,7 +92,7 @@ rule figure_7:
             for defence in EXPERIMENTS["defences"]
             if defence != "none"
         },
-        fitted={defence: states(defence) for defence in EXPERIMENTS["defences"]},
+        fitted=states_of(EXPERIMENTS["defences"]),
         architecture=MULTITASK,
         tasks=TASKS[-1],
         size=config["images"]["size"],

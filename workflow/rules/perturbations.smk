@@ -34,7 +34,7 @@ rule universal:
 
 rule published:
     input:
-        file=lookup(dpath="perturbations/published/{published}/file", within=config),
+        file=published_file,
     output:
         perturbation="results/perturbations/published-{published}.h5",
     log:
