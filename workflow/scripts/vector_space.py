@@ -45,7 +45,8 @@ def main(
     )
     draw = np.random.default_rng(compute.number(seed, "vector_space", "signs"))
     attacked["random"] = controlled(images, attacked["universal"], signs, draw)
-    print(f"{len(images)} images, {', '.join(attacked)}, and {model} on {place}")
+    task = f"{model}'s view of {', '.join(attacked)} perturbations behind {len(defences)} defences"
+    compute.announce(task, len(images), place)
 
     network, pca = models.build(model, model_settings, place), build("pca")
     arrays = vector_space.displacements(
@@ -54,7 +55,7 @@ def main(
     del pca
     left = []
     for name in defences:
-        print(f"defence {name}")
+        print(f"what {name} leaves of them", flush=True)
         left.append(
             vector_space.retained(
                 build(name),
