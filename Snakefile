@@ -2,9 +2,12 @@
 #
 # A network is a model behind a defence, a data set is the test images, original or attacked, and a
 # score is one network on one data set. Tables and figures join scores.
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import regex_from_filepattern
 from snakemake.utils import min_version, validate
 
 from workflow.scripts.advrob import schema, sizing
@@ -69,6 +72,7 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/smoothing.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -77,4 +81,5 @@ rule all:
         rules.tables.input,
         rules.figures.input,
         rules.robustness.input,
+        rules.report.output,
     localrule: True

@@ -1,17 +1,26 @@
 """What a script's run does with the rule's values, its log and its errors."""
 
+import io
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from advrob import compute, job
+from advrob import compute, job, linalg
+from advrob.attacks.apgd import apgd
+from advrob.attacks.deepfool import deepfool
+from advrob.attacks.gradient import targeted
+from advrob.attacks.pgd import pgd
+from advrob.attacks.square import square
 from advrob.errors import UserError
+from advrob.pixels import to_tensor
 from conftest import Named, NamedList
 
 SCRIPTS = Path(job.__file__).parent.parent
@@ -77,8 +86,19 @@ def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, place):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(job, "machine", lambda: "a processor")
     job.run(lambda: None)
-    assert Path(rule.log[0]).read_text().splitlines()[0] == f"on {place}, threads: 1"
+    node, _, gpu = place.partition(", ")
+    expected = f"on {node} (a processor){gpu and ', ' + gpu}, threads: 1"
+    assert Path(rule.log[0]).read_text().splitlines()[0] == expected
+
+
+def test_a_machine_is_described_as_it_is():
+    processor, cores, memory = job.machine().rsplit(", ", 2)
+    assert processor
+    assert cores == f"{os.cpu_count()} cores"
+    total = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[1])
+    assert float(memory.removesuffix(" GB")) == pytest.approx(1024 * total / 1e9, abs=0.51)
 
 
 THREADS = """
@@ -147,6 +167,92 @@ def test_progress_tells_rate_and_remaining_time(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("batches: 1/3, ")
     assert lines[-1].endswith(" 0 s left")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [Terminal(), io.StringIO()], ids=["terminal", "file"])
+def test_progress_of_a_job_is_seen_on_a_terminal_alone(rule, monkeypatch, terminal):
+    monkeypatch.setattr(sys, "__stderr__", terminal)
+    job.run(lambda: print(list(job.progress(range(3), "batches", 3, every=0))))
+    shown = terminal.getvalue()
+    logged = Path(rule.log[0]).read_text()
+    if terminal.isatty():
+        assert shown.startswith(f"score, {rule.log[0]}: batches: 1/3, ")
+        assert len(shown.splitlines()) == 3
+    else:
+        assert not shown
+    assert "batches: 2/3, " in logged
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", shown + logged)
+    # Outside of a job what is printed is on the terminal anyway.
+    list(job.progress(range(3), "batches", 3, every=0))
+    assert terminal.getvalue() == shown
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_what_a_job_will_do_is_one_line(capsys, monkeypatch, mixed):
+    monkeypatch.setattr(compute, "bfloat16", lambda device: True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    compute.announce("score m/none on original", 1234, torch.device("cpu"), mixed=mixed)
+    expected = "score m/none on original: 1,234 images on cpu (2 threads) in "
+    assert capsys.readouterr().out == expected + ("bfloat16\n" if mixed else "float32\n")
+
+
+HEAVY = {
+    *("attack", "budget", "certify", "controls", "defence", "gradient", "score", "sweep"),
+    *("universal", "vector_space"),
+}
+
+
+@pytest.mark.parametrize("script", sorted(HEAVY))
+def test_heavy_jobs_say_what_they_will_do(script):
+    text = (SCRIPTS / f"{script}.py").read_text()
+    assert text.count("compute.announce(") == 1
+
+
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        (lambda images, network: network.deepfool(steps=2), "DeepFool steps, at most: 1/2"),
+        (lambda images, network: network.square(queries=3), "queries, at most: 1/2"),
+        (lambda images, network: network.pgd(iterations=2), "iterations, at most: 1/2"),
+        (lambda images, network: network.apgd(iterations=2), "iterations, at most: 1/2"),
+        (lambda images, network: network.targeted(iterations=2), "iterations, at most: 1/2"),
+        (lambda images, network: linalg.gram(images, CPU), "tiles of the Gram matrix: 1/1"),
+        (lambda images, network: linalg.mean(images, CPU), "blocks of images read: 1/1"),
+    ],
+)
+def test_loops_that_may_take_long_tell_their_progress(monkeypatch, capsys, work, line):
+    """Time passes in steps of a minute here, so that every step is worth a line."""
+    clock = iter(range(0, 10**6, 60))
+    monkeypatch.setattr(job.time, "monotonic", lambda: next(clock))
+    draw = compute.generator(0, "progress")
+    images = torch.randint(256, (4, 8, 8, 3), generator=draw).to(torch.uint8).numpy()
+    work(images, Attacks(images, draw))
+    assert capsys.readouterr().out.startswith(line)
+
+
+CPU = torch.device("cpu")
+
+
+class Attacks:
+    """Attacks on a linear network that withstands them, on given images."""
+
+    def __init__(self, images, draw):
+        layer = torch.nn.Linear(192, 3)
+        torch.nn.init.zeros_(layer.weight)
+        layer.bias.data = torch.tensor([1.0, 0.0, 0.0])
+        network = torch.nn.Sequential(torch.nn.Flatten(), layer)
+        batch, labels = to_tensor(images), torch.zeros(4, dtype=torch.int64)
+        ball = {"norm": "linf", "radius": 4, "generator": draw}
+        self.deepfool = partial(deepfool, network, batch, classes=2)
+        self.square = partial(square, network, batch, labels, radius=4, generator=draw)
+        self.pgd = partial(pgd, network, batch, labels, step=1, **ball)
+        self.apgd = partial(apgd, network, batch, labels, loss="cross_entropy", **ball)
+        self.targeted = partial(targeted, network, batch, labels + 1, radius=4)
 
 
 def test_tables_start_without_torch():

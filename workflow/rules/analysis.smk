@@ -51,8 +51,8 @@ rule table_vector_space:
         markdown=report(
             "results/tables/vector_space.md",
             caption="../report/table_vector_space.rst",
-            category="Image space",
-            labels={"what": "Table"},
+            category="6. Image space",
+            labels={"what": "Table of image space"},
         ),
     log:
         "logs/tables/vector_space.log",
@@ -77,8 +77,8 @@ rule figure_vector_space:
         png=report(
             "results/figures/vector_space.png",
             caption="../report/figure_vector_space.rst",
-            category="Image space",
-            labels={"what": "Figure"},
+            category="6. Image space",
+            labels={"what": "Figure of image space"},
         ),
     log:
         "logs/figures/vector_space.log",

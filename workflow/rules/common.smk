@@ -298,13 +298,15 @@ def grown_scores():
     )
 
 
-def figure_report(number, category):
-    """The report's entry for a figure."""
+def figure_report(name, category, what=None):
+    """The report's entry for a figure: one of the paper's by its number, another by its name."""
+    # Two spaces are one to HTML, and the report then sorts Figure 4 before Figure 10.
+    title = f"Figure {name:>2}" if isinstance(name, int) else None
     return report(
-        f"results/figures/figure_{number}.png",
-        caption=f"../report/figure_{number}.rst",
+        f"results/figures/figure_{name}.png",
+        caption=f"../report/figure_{name}.rst",
         category=category,
-        labels={"what": f"Figure {number}"},
+        labels={"what": ": ".join(filter(None, (title, what))) or f"Figure {name}"},
     )
 
 
@@ -372,3 +374,51 @@ def adaptive(wildcards):
         f"results/datasets/{dataset}.h5"
         for dataset in against(wildcards.model, wildcards.defence)
     ]
+
+
+# Report -----------------------------------------------------------------------------------------
+
+
+def reported(*targets):
+    """What collecting targets have for the report: files, with what their marks say of them."""
+    wanted = set()
+    for target in targets:
+        for item in target.input:
+            item = item({}) if callable(item) else item
+            wanted.update([item] if isinstance(item, str) else item)
+    found = [
+        dict(
+            file=str(file),
+            name=" ".join(mark.labels["what"].split()),
+            group=mark.category,
+            text=workflow.sourcecache.open(mark.caption).read(),
+            # The images' note is said once, for the whole page.
+            params={**plain(each.params), "note": None},
+        )
+        for each in workflow.rules
+        if wanted.intersection(map(str, each.output))
+        for file in each.output
+        if (mark := getattr(file, "flags", {}).get("report"))
+    ]
+    return sorted(found, key=lambda entry: entry["group"])
+
+
+def plain(params):
+    """Those of a rule's parameters that a caption can print."""
+    kinds = (str, int, float, type(None))
+    return {name: value for name, value in params.items() if isinstance(value, kinds)}
+
+
+def jobs_files():
+    """By rule, how its benchmark and log files are found, whatever their wildcards are."""
+    return {
+        each.name: {"benchmark": pattern(each.benchmark), "log": pattern(each.log[0])}
+        for each in workflow.rules
+        if each.benchmark and each.log
+    }
+
+
+def pattern(path):
+    """A folder that holds all files of a pattern, and the regular expression of their paths."""
+    folder = str(path).partition("{")[0].rpartition("/")[0]
+    return {"folder": folder, "regex": regex_from_filepattern(str(path))}

@@ -13,7 +13,7 @@ TASKS = [["coarse"], ["rotation"], ["coarse", "rotation", "reconstruction"]]
 rule figure_1:
     output:
         pdf="results/figures/figure_1.pdf",
-        png=figure_report(1, "Models"),
+        png=figure_report(1, "1. Models", "the convolutional autoencoder"),
     log:
         "logs/figures/figure_1.log",
     benchmark:
@@ -32,7 +32,7 @@ rule figure_1:
 rule figure_2:
     output:
         pdf="results/figures/figure_2.pdf",
-        png=figure_report(2, "Models"),
+        png=figure_report(2, "1. Models", "the generative adversarial network"),
     log:
         "logs/figures/figure_2.log",
     benchmark:
@@ -50,7 +50,7 @@ rule figure_2:
 rule figure_3:
     output:
         pdf="results/figures/figure_3.pdf",
-        png=figure_report(3, "Models"),
+        png=figure_report(3, "1. Models", "multi-task networks"),
     log:
         "logs/figures/figure_3.log",
     benchmark:
@@ -75,7 +75,7 @@ rule figure_7:
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_7.pdf",
-        png=figure_report(7, "Models"),
+        png=figure_report(7, "1. Models", "all models"),
     log:
         "logs/figures/figure_7.log",
     benchmark:
@@ -113,7 +113,7 @@ rule figure_4:
         ],
     output:
         pdf="results/figures/figure_4.pdf",
-        png=figure_report(4, "Universal perturbations"),
+        png=figure_report(4, "2. Universal perturbations", "the perturbations"),
     log:
         "logs/figures/figure_4.log",
     benchmark:
@@ -135,7 +135,7 @@ rule figure_5:
         scores_attacked=f"results/scores/{ATTACKED}/{SHOWN}/none.h5",
     output:
         pdf="results/figures/figure_5.pdf",
-        png=figure_report(5, "Universal perturbations"),
+        png=figure_report(5, "2. Universal perturbations", "images with them"),
     log:
         "logs/figures/figure_5.log",
     benchmark:
@@ -158,7 +158,7 @@ use rule figure_5 as figure_6 with:
         scores_attacked=f"results/scores/gradient-{SHOWN}-none/{SHOWN}/none.h5",
     output:
         pdf="results/figures/figure_6.pdf",
-        png=figure_report(6, "Gradient perturbations"),
+        png=figure_report(6, "3. Gradient perturbations", "images with them"),
     log:
         "logs/figures/figure_6.log",
     benchmark:
@@ -172,7 +172,7 @@ rule figure_8:
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_8.pdf",
-        png=figure_report(8, "Universal perturbations"),
+        png=figure_report(8, "2. Universal perturbations", "noise"),
     log:
         "logs/figures/figure_8.log",
     benchmark:
@@ -194,7 +194,7 @@ use rule figure_8 as figure_9 with:
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_9.pdf",
-        png=figure_report(9, "Universal perturbations"),
+        png=figure_report(9, "2. Universal perturbations", "PCA"),
     log:
         "logs/figures/figure_9.log",
     benchmark:
@@ -210,7 +210,7 @@ use rule figure_8 as figure_10 with:
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_10.pdf",
-        png=figure_report(10, "Universal perturbations"),
+        png=figure_report(10, "2. Universal perturbations", "downsampling"),
     log:
         "logs/figures/figure_10.log",
     benchmark:
@@ -229,7 +229,7 @@ rule figure_11:
     output:
         csv="results/figures/figure_11.csv",
         pdf="results/figures/figure_11.pdf",
-        png=figure_report(11, "Universal perturbations"),
+        png=figure_report(11, "2. Universal perturbations", "noise on original images"),
     log:
         "logs/figures/figure_11.log",
     benchmark:
@@ -256,7 +256,7 @@ use rule figure_11 as figure_12 with:
     output:
         csv="results/figures/figure_12.csv",
         pdf="results/figures/figure_12.pdf",
-        png=figure_report(12, "Universal perturbations"),
+        png=figure_report(12, "2. Universal perturbations", "noise on attacked images"),
     log:
         "logs/figures/figure_12.log",
     benchmark:
@@ -273,11 +273,8 @@ rule figure_fit_images:
     output:
         csv="results/figures/figure_fit_images.csv",
         pdf="results/figures/figure_fit_images.pdf",
-        png=report(
-            "results/figures/figure_fit_images.png",
-            caption="../report/figure_fit_images.rst",
-            category="Universal perturbations",
-            labels={"what": "Images to fit"},
+        png=figure_report(
+            "fit_images", "2. Universal perturbations", "PCA of more images to fit"
         ),
     log:
         "logs/figures/figure_fit_images.log",

@@ -116,15 +116,15 @@ rule table_robustness:
         markdown=report(
             "results/tables/table_robustness.md",
             caption="../report/table_robustness.rst",
-            category="Robustness",
-            labels={"what": "Table"},
+            category="5. Robustness",
+            labels={"what": "Worst case under attacks"},
         ),
         checks_csv="results/tables/checks.csv",
         checks_markdown=report(
             "results/tables/checks.md",
             caption="../report/checks.rst",
-            category="Robustness",
-            labels={"what": "Checks"},
+            category="5. Robustness",
+            labels={"what": "Checks of the attacks"},
         ),
     log:
         "logs/tables/table_robustness.log",
@@ -153,7 +153,7 @@ rule figure_budget:
     output:
         csv="results/figures/figure_budget.csv",
         pdf="results/figures/figure_budget.pdf",
-        png=figure_report("budget", "Robustness"),
+        png=figure_report("budget", "5. Robustness", "Accuracy against radius"),
     log:
         "logs/figures/figure_budget.log",
     benchmark:
@@ -214,8 +214,8 @@ rule table_settings:
         markdown=report(
             "results/tables/table_settings.md",
             caption="../report/table_settings.rst",
-            category="Robustness",
-            labels={"what": "Settings"},
+            category="5. Robustness",
+            labels={"what": "Settings of defences"},
         ),
     log:
         "logs/tables/table_settings.log",

@@ -40,7 +40,7 @@ if SMOOTHING:
             markdown=report(
                 "results/tables/table_certified.md",
                 caption="../report/table_certified.rst",
-                category="Robustness",
+                category="5. Robustness",
                 labels={"what": "Certified accuracy"},
             ),
         log:

@@ -14,8 +14,8 @@ rule table_1:
         markdown=report(
             "results/tables/table_1.md",
             caption="../report/table_1.rst",
-            category="Universal perturbations",
-            labels={"what": "Table 1"},
+            category="2. Universal perturbations",
+            labels={"what": "Table 1: original and universally perturbed images"},
         ),
     log:
         "logs/tables/table_1.log",
@@ -45,8 +45,8 @@ rule table_2:
         markdown=report(
             "results/tables/table_2.md",
             caption="../report/table_2.rst",
-            category="Gradient perturbations",
-            labels={"what": "Table 2"},
+            category="3. Gradient perturbations",
+            labels={"what": "Table 2: cross-testing"},
         ),
     log:
         "logs/tables/table_2.log",
@@ -77,8 +77,8 @@ rule table_3:
         markdown=report(
             "results/tables/table_3.md",
             caption="../report/table_3.rst",
-            category="Universal perturbations",
-            labels={"what": "Table 3"},
+            category="2. Universal perturbations",
+            labels={"what": "Table 3: downsampling"},
         ),
     log:
         "logs/tables/table_3.log",
@@ -119,8 +119,8 @@ rule table_comparisons:
         markdown=report(
             "results/tables/table_comparisons.md",
             caption="../report/table_comparisons.rst",
-            category="Replication",
-            labels={"what": "Comparisons"},
+            category="4. Replication",
+            labels={"what": "Comparisons on the same photographs"},
         ),
     log:
         "logs/tables/table_comparisons.log",
@@ -155,8 +155,8 @@ rule replication:
         markdown=report(
             "results/tables/replication.md",
             caption="../report/replication.rst",
-            category="Replication",
-            labels={"what": "Claims"},
+            category="4. Replication",
+            labels={"what": "Claims and numbers of the paper"},
         ),
     log:
         "logs/tables/replication.log",

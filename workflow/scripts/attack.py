@@ -47,7 +47,7 @@ def main(
         chosen = adaptive.sample(ids, limit, pattern, seed)
         originals = store.Rows(source["images"], chosen)
         labels = torch.from_numpy(source["labels"][:][chosen])
-        print(f"{attack} of {len(chosen)} images against {model}/{defence} on {place}")
+        compute.announce(f"{attack} against {model}/{defence}", len(chosen), place, mixed=True)
 
         def work(rows: slice) -> np.ndarray:
             draw = compute.generator(seed, attack, model, defence, rows.start, device=place)

@@ -43,7 +43,8 @@ def main(
         chosen = sample(ids, settings["images"], pattern, seed)
         pixels = store.Rows(source["images"], chosen)[:]
         labels = torch.from_numpy(source["labels"][:][chosen])
-    print(f"{len(trials)} times {len(chosen)} images against {model}/{defence} on {place}")
+    task = f"{len(trials)} attacks of Auto-PGD against {model}/{defence}"
+    compute.announce(task, len(chosen), place, mixed=True)
     correct, gradients = budgets(
         network,
         pixels,

@@ -33,7 +33,8 @@ def main(
         chosen = sample(ids, limit, pattern, seed)
         pixels = store.Rows(source["images"], chosen)[:]
         labels = source["labels"][:][chosen]
-    print(f"{len(chosen)} images of {dataset} through {model} on {place}, {draws} draws each")
+    task = f"certify {model} on {dataset}, {len(sigmas)} strengths of noise, {draws} draws"
+    compute.announce(task, len(chosen), place)
     found = certificates(
         networks.build_model(model, model_settings, state=trained, device=place),
         pixels,

@@ -44,6 +44,10 @@ def main(
         chosen = adaptive.sample(ids, limit, pattern, seed)
         originals, labels = store.Rows(source["images"], chosen)[:], source["labels"][:][chosen]
     names = [ids[number] for number in chosen]
+    task = (
+        f"{len(CONTROLS)} random changes like those of {len(attacked)} attacks on {model}/{defence}"
+    )
+    compute.announce(task, len(names), place)
     correct, farthest = [], []
     for path, norm in zip(attacked, norms, strict=True):
         with store.read(path, "images/1") as source:

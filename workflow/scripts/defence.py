@@ -38,7 +38,7 @@ def main(
                 f"{store.readable(memory)}. Fit on fewer images (images.fit), make the defence "
                 f"smaller, or give the job more: {more}"
             )
-        print(f"fitting {defence} on {place}, {len(pixels)} images at hand")
+        compute.announce(f"fit {defence}", len(pixels), place, mixed=fitted.fits_mixed)
         arrays = fitted.fit(
             pixels,
             device=place,

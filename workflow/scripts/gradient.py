@@ -65,7 +65,8 @@ def main(
             batch = to_tensor(pixels[rows], place)
             return to_uint8(targeted(network, batch, targets[rows].to(place), **settings))
 
-        print(f"{len(ids)} images against {model}/{defence} on {place}")
+        task = f"targeted gradient attack on {model}/{defence}"
+        compute.announce(task, len(ids), place, mixed=True)
         shape = (len(ids), *pixels.shape[1:])
         attacked = resumed(attack, shape, part.start, batch_size=batch_size, checkpoint=checkpoint)
     exact = models.Network(network.defence, network.model, mixed=False)

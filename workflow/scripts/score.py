@@ -40,7 +40,7 @@ def main(
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
         labels = source["labels"][part]
         ids = store.strings(source["ids"])[part]
-        print(f"{len(ids)} images of {dataset} through {model}/{defence} on {place}")
+        compute.announce(f"score {model}/{defence} on {dataset}", len(ids), place)
         predicted, confidence = predict(
             [network] * (draws if network.defence.stochastic else 1),
             source["images"],

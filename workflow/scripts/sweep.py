@@ -38,6 +38,9 @@ def main(
 
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), batch_size)
+        ids = store.strings(source["ids"])[part]
+        task = f"score {model} on {dataset} behind {len(magnitudes)} magnitudes of noise"
+        compute.announce(task, len(ids), place)
         predicted, confidence = predict(
             noisy,
             source["images"],
@@ -47,7 +50,6 @@ def main(
             reseed=reseed,
         )
         correct = predicted == source["labels"][part]
-        ids = store.strings(source["ids"])[part]
     arrays = {
         "magnitudes": np.asarray(magnitudes, np.float64),
         "predicted": predicted,

@@ -53,7 +53,8 @@ def main(
     ):
         # Not read here: their number is the user's, the memory is not.
         pixels = store.Rows(own["images"], np.arange(len(own["images"]))[: settings.get("images")])
-        print(f"{settings['method']} against {model}/{defence}, {len(pixels)} images, on {place}")
+        task = f"universal perturbation by {settings['method']} against {model}/{defence}"
+        compute.announce(task, len(pixels), place, mixed=not exact)
         found = METHODS[settings["method"]](
             network,
             pixels,

@@ -46,7 +46,8 @@ def main(
     )
     draw = np.random.default_rng(compute.number(seed, "vector_space", "signs"))
     attacked["random"] = controlled(images, attacked["universal"], signs, draw)
-    print(f"{len(images)} images, {', '.join(attacked)}, and {model} on {place}")
+    task = f"{model}'s view of {', '.join(attacked)} perturbations behind {len(defences)} defences"
+    compute.announce(task, len(images), place)
 
     network = networks.build_model(model, model_settings, state=trained, device=place)
     pca = build("pca")
@@ -56,7 +57,7 @@ def main(
     del pca
     left = []
     for name in defences:
-        print(f"defence {name}")
+        print(f"what {name} leaves of them", flush=True)
         left.append(
             vector_space.retained(
                 build(name),

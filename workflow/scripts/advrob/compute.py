@@ -36,6 +36,21 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
 
 
+def announce(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
+    """Say in a job's log what will be done, with what, where and how precisely, before it begins.
+
+    Args:
+        task: what, naming network and data set.
+        images: how many.
+        device: where.
+        mixed: whether what tolerates it is multiplied in bfloat16; see `autocast`.
+    """
+    gpu = device.type == "cuda"
+    place = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
+    precision = "bfloat16" if mixed and bfloat16(device) else "float32"
+    print(f"{task}: {images:,} images on {device.type} ({place}) in {precision}", flush=True)
+
+
 def number(seed: int, *identity: str | float) -> int:
     """63 bits that belong to a seed and a job: what its random generator starts from."""
     digest = hashlib.sha256("\0".join(map(str, (seed, *identity))).encode()).digest()

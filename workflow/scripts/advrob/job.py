@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import platform
+import re
 import signal
 import sys
 import time
@@ -25,6 +26,9 @@ T = TypeVar("T")
 # and a network file system some to notice that a job's machine is gone.
 PATIENCE = 120.0
 
+# The rule and the log of the running job, while that log takes what is printed.
+_LOGGED: list[str] = []
+
 
 class StoppedError(BaseException):
     """The job was told to end. No `Exception`, so that nothing but clearing up comes in between."""
@@ -37,8 +41,9 @@ def run(main: Callable[..., str | None]) -> None:
     version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
     of the rule's parameters and inputs, and one that names ``memory`` the bytes that it may use.
     Everything printed goes to the rule's log, between the machine and the number of threads in the
-    first line and the sentence that ``main`` returns in the last. What is not the code's mistake
-    ends the job with a sentence alone: a `UserError`, too little memory, a signal to end.
+    first line and the sentence that ``main`` returns in the last; `progress` is on a terminal, too.
+    What is not the code's mistake ends the job with a sentence alone: a `UserError`, too little
+    memory, a signal to end.
 
     Snakemake has told PyTorch and NumPy the number of threads before they are imported.
     """
@@ -49,7 +54,7 @@ def run(main: Callable[..., str | None]) -> None:
         given.update(dict(part.items()))
     keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
     started = time.monotonic()
-    with _logging(snakemake.log[0] if snakemake.log else None), _stopping():
+    with _logging(snakemake.log[0] if snakemake.log else None, snakemake.rule), _stopping():
         print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
         try:
             if "checkpoint" in inspect.signature(main).parameters:
@@ -76,7 +81,24 @@ def _place() -> str:
     """The machine, by its name in Slurm if it is Slurm's, and the GPUs that the job may use."""
     node = os.environ.get("SLURMD_NODENAME", platform.node())
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return node if gpus is None else f"{node}, GPU {gpus or 'none'}"
+    allowed = "" if gpus is None else f", GPU {gpus or 'none'}"
+    return f"{node} ({machine()}){allowed}"
+
+
+def machine() -> str:
+    """The processor of this machine, its cores and its memory, in words."""
+    processor = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists() and (
+        named := re.search(r"model name\s*: (.+)", information.read_text(encoding="utf-8"))
+    ):
+        processor = named[1]
+    return f"{processor}, {os.cpu_count()} cores, {installed_memory() / 1e9:.0f} GB"
+
+
+def installed_memory() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 @contextlib.contextmanager
@@ -97,7 +119,7 @@ def _stopping() -> Iterator[None]:
 
 def _memory(resources: Any) -> int:
     """Bytes that the job may use: what its rule asks for, but not more than the machine has."""
-    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    installed = installed_memory()
     asked = resources.get("mem_mb")
     return min(installed, asked * 10**6) if asked else installed
 
@@ -132,7 +154,7 @@ def _fail(message: str) -> None:
 
 
 @contextlib.contextmanager
-def _logging(path: str | None) -> Iterator[None]:
+def _logging(path: str | None, rule: str) -> Iterator[None]:
     if path is None:
         yield
         return
@@ -142,7 +164,11 @@ def _logging(path: str | None) -> Iterator[None]:
         contextlib.redirect_stdout(log),
         contextlib.redirect_stderr(log),
     ):
-        yield
+        _LOGGED.append(f"{rule}, {path}")
+        try:
+            yield
+        finally:
+            _LOGGED.pop()
 
 
 @contextlib.contextmanager
@@ -225,7 +251,8 @@ def _lock(path: Path) -> IO[str] | None:
 def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> Iterator[T]:
     """Yield ``items``, printing a line with rate and remaining time every so many seconds.
 
-    Plain lines without control characters: they are read in log files.
+    Plain lines without control characters: they are read in log files. In a job whose Snakemake
+    writes to a terminal they appear there as well, behind the rule and its log.
     """
     started = shown = time.monotonic()
     for done, item in enumerate(items, start=1):
@@ -235,4 +262,8 @@ def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> 
             shown = now
             rate = done / (now - started)
             left = (total - done) / rate
-            print(f"{what}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left", flush=True)
+            line = f"{what}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left"
+            print(line, flush=True)
+            terminal = sys.__stderr__
+            if _LOGGED and terminal is not None and terminal.isatty():
+                print(f"{_LOGGED[-1]}: {line}", file=terminal, flush=True)

@@ -6,6 +6,7 @@ that order, which is also the order in memory of a channels-last batch ``(N, 3, 
 
 import functools
 from collections.abc import Callable, Iterator
+from itertools import combinations_with_replacement
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from advrob.defences import Images
 from advrob.errors import UserError
+from advrob.job import progress
 
 # Bytes that one of these functions holds of images or of a result at a time. Not what the job was
 # given: sums over other blocks are rounded otherwise, and results do not depend on the machine.
@@ -55,11 +57,11 @@ def gram(images: Images, device: torch.device) -> Tensor:
 
     products = _integer_products if integer_products(device) else _float_products
     result = torch.empty(n, n, dtype=torch.float64, device=device)
-    for i in range(0, n, TILE):
-        for j in range(i, n, TILE):
-            block = products(tile(i), tile(j))
-            result[i : i + TILE, j : j + TILE] = block
-            result[j : j + TILE, i : i + TILE] = block.T
+    pairs = list(combinations_with_replacement(range(0, n, TILE), 2))
+    for i, j in progress(pairs, "tiles of the Gram matrix", len(pairs)):
+        block = products(tile(i), tile(j))
+        result[i : i + TILE, j : j + TILE] = block
+        result[j : j + TILE, i : i + TILE] = block.T
     means = result.mean(dim=0)
     return result.sub_(means).sub_(means[:, None]).add_(means.mean())
 
@@ -97,7 +99,8 @@ def batches(images: Images, device: torch.device) -> Iterator[tuple[int, Tensor]
     """Consecutive images as float32 rows ``(b, d)`` in [0, 1], each with its first one's number."""
     d = int(np.prod(images.shape[1:]))
     size = max(1, BUDGET // (16 * d))  # float32 copies of a quarter of the budget
-    for start in range(0, len(images), size):
+    starts = range(0, len(images), size)
+    for start in progress(starts, "blocks of images read", len(starts)):
         levels = torch.from_numpy(images[start : start + size]).to(device)
         yield start, levels.flatten(1).float().div_(255)
 

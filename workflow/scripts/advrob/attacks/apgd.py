@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import LOSSES
 from advrob.attacks.pgd import gradient_of
+from advrob.job import progress
 
 # The names are those of Croce and Hein, Section 3.
 ALPHA = 0.75
@@ -89,7 +90,7 @@ def apgd(
     )
     window = max(int(0.22 * iterations), 1)
     since = 0
-    for iteration in range(iterations):
+    for iteration in progress(range(iterations), "iterations, at most", iterations):
         ball = whole[state.index]
         seen = ball.stored(state.moved)
         value, gradient, excess = gradient_of(network, seen, labels[state.index], LOSSES[loss])

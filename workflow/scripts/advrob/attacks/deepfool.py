@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from advrob.job import progress
+
 # Added to every step so that it ends beyond the boundary and not on it, as in the authors' code:
 # in l_2 over a whole image in [0, 1], hundreds of times smaller than what changes a prediction.
 MARGIN = 1e-4
@@ -41,7 +43,7 @@ def deepfool(
         ranked = network(images).argsort(dim=1, descending=True, stable=True)[:, :classes]
     perturbations = torch.zeros_like(images)
     unfooled = torch.arange(len(images), device=images.device)
-    for _ in range(steps):
+    for _ in progress(range(steps), "DeepFool steps, at most", steps):
         start, rank = images[unfooled], ranked[unfooled]
         moved = perturbations[unfooled]
         moved += _step(network, start + (1 + overshoot) * moved, rank)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
+from advrob.job import progress
 
 
 def random_targets(
@@ -63,7 +64,7 @@ def targeted(
     upper = (images + radius / 255).clamp_(max=1)
     adversarial = images.clone()
     active = torch.arange(len(images), device=images.device)
-    for _ in range(iterations):
+    for _ in progress(range(iterations), "iterations, at most", iterations):
         moved = adversarial[active].requires_grad_()
         with torch.enable_grad():
             logits = network(moved)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import Loss, cross_entropy, margin
+from advrob.job import progress
 
 
 def gradient_of(
@@ -67,7 +68,7 @@ def pgd(
     active = torch.arange(len(images), device=images.device)
     ball = Ball(images, norm, radius)
     moved = images if generator is None else ball.random(generator)
-    for _ in range(iterations):
+    for _ in progress(range(iterations), "iterations, at most", iterations):
         found[active] = ball.stored(moved)
         _, gradient, excess = gradient_of(network, found[active], labels[active])
         holding = excess <= surplus

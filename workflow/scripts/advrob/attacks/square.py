@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.losses import margin
+from advrob.job import progress
 
 # The share of an image that a square covers at first, and the queries, out of 10,000, after which
 # it is halved (Andriushchenko et al. 2020, Section 5).
@@ -55,7 +56,7 @@ def square(
     # Vertical stripes to begin with.
     found = (images + reach * signs(n, channels, 1, width)).clamp_(0, 1)
     value = margin(network(found), labels)
-    for query in range(1, queries):
+    for query in progress(range(1, queries), "queries, at most", queries - 1):
         active = (value <= surplus).nonzero()[:, 0]
         if len(active) == 0:
             break

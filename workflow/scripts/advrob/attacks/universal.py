@@ -292,7 +292,8 @@ def _predict(
 ) -> np.ndarray:
     """The predictions, int64 ``(N,)``, for images under a perturbation."""
     starts = range(0, len(images), batch_size)
-    parts = (apply(images[start : start + batch_size], perturbation) for start in starts)
+    timed = progress(starts, "batches predicted", len(starts))
+    parts = (apply(images[start : start + batch_size], perturbation) for start in timed)
     predicted = [network(to_tensor(part, device)).argmax(dim=1).cpu() for part in parts]
     return torch.cat(predicted).numpy()
 

@@ -32,6 +32,8 @@ class Defence(nn.Module):
 
     # Whether two passes over the same images may differ.
     stochastic: bool = False
+    # Whether `fit` multiplies in bfloat16 where the hardware has it.
+    fits_mixed: bool = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -45,6 +45,8 @@ class Autoencoder(Defence):
             in what is to be decoded (a denoising autoencoder, Vincent et al. 2008).
     """
 
+    fits_mixed = True
+
     centre: Tensor
 
     def __init__(

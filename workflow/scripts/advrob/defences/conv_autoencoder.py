@@ -42,6 +42,8 @@ class ConvolutionalAutoencoder(Defence):
             in what is to be decoded (a denoising autoencoder, Vincent et al. 2008).
     """
 
+    fits_mixed = True
+
     def __init__(
         self,
         *,

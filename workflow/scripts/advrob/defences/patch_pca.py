@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from advrob import linalg
 from advrob.defences import Defence, Images
 from advrob.errors import UserError
+from advrob.job import progress
 from advrob.principal import Extent, decompose
 from advrob.store import Array
 
@@ -123,6 +124,7 @@ class PatchPCA(Defence):
     def _rows(self, images: Images, device: torch.device) -> Iterator[Tensor]:
         """The levels of all patches as float64 rows ``(b, d)``."""
         size = max(1, PIXELS // (images.shape[1] * images.shape[2]))
-        for start in range(0, len(images), size):
+        starts = range(0, len(images), size)
+        for start in progress(starts, "batches of patches", len(starts)):
             levels = torch.from_numpy(images[start : start + size]).to(device)
             yield self._patches(levels.permute(0, 3, 1, 2).double()).flatten(0, 2)
