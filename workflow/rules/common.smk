@@ -251,10 +251,18 @@ def figure_report(name, category, what=None):
     )
 
 
+def scores_behind(defence):
+    """Scores of the model that figures show behind a defence, before and after the attack."""
+    model = MODELS[0]
+    return scores(
+        (dataset, model, defence) for dataset in ("original", universal(model))
+    )
+
+
 def panels_of(defence):
     """Parameters of the figure that shows what a defence does to photographs."""
     return dict(
-        photographs=4,
+        photographs=3,
         model=MODELS[0],
         model_settings=config["models"][MODELS[0]],
         defence=defence,
@@ -317,8 +325,7 @@ def reported(*targets):
             name=" ".join(mark.labels["what"].split()),
             group=mark.category,
             text=workflow.sourcecache.open(mark.caption).read(),
-            # The images' note is said once, for the whole page.
-            params={**plain(each.params), "note": None},
+            params=plain(each.params),
         )
         for each in workflow.rules
         if wanted.intersection(map(str, each.output))

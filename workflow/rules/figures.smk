@@ -148,7 +148,7 @@ rule figure_5:
     conda:
         "../../envs/networks.yaml"
     params:
-        photographs=4,
+        photographs=3,
         code=code_version("figure_attack"),
     script:
         "../scripts/figure_attack.py"
@@ -172,6 +172,7 @@ use rule figure_5 as figure_6 with:
 rule figure_8:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("noise"),
         state=states("noise"),
         weights=config["models"][SHOWN].get("weights", []),
     output:
@@ -194,6 +195,7 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("pca"),
         state=states("pca"),
         weights=config["models"][SHOWN].get("weights", []),
     output:
@@ -210,6 +212,7 @@ use rule figure_8 as figure_9 with:
 use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("downsample"),
         state=states("downsample"),
         weights=config["models"][SHOWN].get("weights", []),
     output:
