@@ -17,6 +17,7 @@ from advrob import diagrams, metrics, panels, plotting, store
 from advrob.compute import generator
 from advrob.errors import UserError
 from advrob.panels import DPI, Picture
+from advrob.tables import Cell
 from conftest import write_scores
 
 ROOT = Path(__file__).parent.parent
@@ -61,6 +62,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for dataset in ("original", ATTACKED):
             right = np.arange(N) < hits
             write_scores(folder / "grown", dataset, MODEL["model"], defence, right, IDS)
+    for dataset, hits in (("original", 5), (ATTACKED, 1)):
+        write_scores(folder, dataset, MODEL["model"], "noise", np.arange(N) < hits, IDS)
     arrays = {"perturbation": perturbation.astype(np.float32)}
     write(folder / f"{ATTACKED}-perturbation.h5", "perturbation/1", shape, arrays)
     return folder
@@ -120,6 +123,10 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
             {
                 **pairs(results),
                 **MODEL,
+                "scores_defended": [
+                    str(results / dataset / MODEL["model"] / "noise.h5")
+                    for dataset in ("original", ATTACKED)
+                ],
                 "state": [],
                 "defence": "noise",
                 "defence_settings": {"minimum": -10, "maximum": 10},
@@ -212,6 +219,16 @@ def test_choose_takes_fooled_photographs_of_different_classes_first() -> None:
     assert panels.choose(fooled, labels, ids, 4).tolist() == [0, 2, 3, 4]
     assert panels.choose(fooled, labels, ids, 99).tolist() == [0, 2, 3, 4, 5]
     assert panels.choose(np.zeros(6, bool), labels, ids, 2).tolist() == [0, 2]
+
+
+def test_headings_have_our_accuracy_and_the_papers() -> None:
+    result = metrics.accuracy(np.array([True, True, False]), ["a", "b", "c"])
+    for dataset, defence, expected in (
+        ("original", "none", "original\n66.7 % (paper 75.85 %)"),
+        (ATTACKED, "noise", "attacked, noise\n66.7 % (paper 62.45 %)"),
+        (ATTACKED, "jpeg", "attacked, jpeg\n66.7 %"),
+    ):
+        assert panels.heading(Cell(dataset, "m", defence, result)) == expected
 
 
 def test_magnify_spans_the_radius() -> None:

@@ -310,10 +310,18 @@ def figure_report(name, category, what=None):
     )
 
 
+def scores_behind(defence):
+    """Scores of the model that figures show behind a defence, before and after the attack."""
+    model = MODELS[0]
+    return scores(
+        (dataset, model, defence) for dataset in ("original", universal(model))
+    )
+
+
 def panels_of(defence):
     """Parameters of the figure that shows what a defence does to photographs."""
     return dict(
-        photographs=4,
+        photographs=3,
         model=MODELS[0],
         model_settings=described_model(config, MODELS[0]),
         defence=defence,
@@ -380,27 +388,30 @@ def adaptive(wildcards):
 
 
 def reported(*targets):
-    """What collecting targets have for the report: files, with what their marks say of them."""
+    """What collecting targets have for the report: files, and what their marks say of them."""
     wanted = set()
     for target in targets:
         for item in target.input:
             item = item({}) if callable(item) else item
             wanted.update([item] if isinstance(item, str) else item)
     found = [
-        dict(
-            file=str(file),
-            name=" ".join(mark.labels["what"].split()),
-            group=mark.category,
-            text=workflow.sourcecache.open(mark.caption).read(),
-            # The images' note is said once, for the whole page.
-            params={**plain(each.params), "note": None},
+        # The file itself, which knows whether it has got a module's prefix, and its path.
+        (
+            file,
+            dict(
+                file=str(file),
+                name=" ".join(mark.labels["what"].split()),
+                group=mark.category,
+                text=workflow.sourcecache.open(mark.caption).read(),
+                params=plain(each.params),
+            ),
         )
         for each in workflow.rules
         if wanted.intersection(map(str, each.output))
         for file in each.output
         if (mark := getattr(file, "flags", {}).get("report"))
     ]
-    return sorted(found, key=lambda entry: entry["group"])
+    return sorted(found, key=lambda pair: pair[1]["group"])
 
 
 def plain(params):

@@ -144,7 +144,7 @@ rule figure_5:
     conda:
         "../../envs/networks.yaml"
     params:
-        photographs=4,
+        photographs=3,
         code=code_version("figure_attack"),
     script:
         "../scripts/figure_attack.py"
@@ -168,6 +168,7 @@ use rule figure_5 as figure_6 with:
 rule figure_8:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("noise"),
         state=states("noise") + trained(SHOWN),
         weights=weights_of(SHOWN),
     output:
@@ -190,6 +191,7 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("pca"),
         state=states("pca") + trained(SHOWN),
         weights=weights_of(SHOWN),
     output:
@@ -206,6 +208,7 @@ use rule figure_8 as figure_9 with:
 use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
+        scores_defended=scores_behind("downsample"),
         state=states("downsample") + trained(SHOWN),
         weights=weights_of(SHOWN),
     output:

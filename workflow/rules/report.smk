@@ -10,7 +10,7 @@ rule report:
         template=workflow.source_path("../report/page.html"),
         robustness=rules.table_robustness.output.csv,
         replication=rules.replication.output.csv,
-        files=[entry["file"] for entry in SHOWN_IN_REPORT],
+        files=[file for file, _ in SHOWN_IN_REPORT],
     output:
         page="results/report.html",
     log:
@@ -21,7 +21,7 @@ rule report:
     conda:
         "../../envs/networks.yaml"
     params:
-        entries=SHOWN_IN_REPORT,
+        entries=[entry for _, entry in SHOWN_IN_REPORT],
         main_table="tables-table_1",
         models=MODELS,
         note=lookup(dpath="images/note", within=config, default=None),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from advrob import compute, job, networks, panels, plotting
+from advrob import compute, job, networks, panels, plotting, tables
 from advrob.pixels import to_tensor, to_uint8
 from advrob.scoring import predict
 
@@ -13,6 +13,7 @@ def main(
     attacked: str,
     scores_original: str,
     scores_attacked: str,
+    scores_defended: list[str],
     state: list[str],
     model: str,
     model_settings: dict,
@@ -24,7 +25,10 @@ def main(
     pdf: str,
     png: str,
 ) -> str:
-    """Draw so many ``photographs``; predictions are the model's on exactly the pictures shown."""
+    """Draw so many ``photographs``; predictions are the model's on exactly the pictures shown.
+
+    Headings have the accuracy on all images: ``scores_defended`` are the defence's on both sets.
+    """
     pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
     place = compute.device(device)
     network = networks.build(
@@ -50,7 +54,9 @@ def main(
         pairs.pictures(pairs.attacked, *pairs.after),
         after,
     )
-    headings = ("original", f"original, {defence}", "attacked", f"attacked, {defence}")
+    # In the order of the columns.
+    files = (scores_original, scores_defended[0], scores_attacked, scores_defended[1])
+    headings = [panels.heading(cell) for cell in tables.read_cells(files)]
     figure = panels.grid(list(zip(*columns, strict=True)), headings, pairs.names())
     plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
     kept = sum(picture.right for picture in after)

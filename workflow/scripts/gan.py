@@ -43,7 +43,8 @@ def main(
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         rows = store.Rows(pixels, np.arange(len(pixels))[: settings["images"]])
-        print(f"a generator against {model}/{defence}, {len(rows)} images, on {place}")
+        task = f"train a generator against {model}/{defence}"
+        compute.announce(task, len(rows), place, mixed=True)
         predicted, _ = predict([network], rows, batch_size=batch_size, device=place)
         arrays = train_generator(
             network,

@@ -45,14 +45,9 @@ def main(
         pixels = source["images"]
         labels, classes = source["labels"][:], store.strings(source["classes"])
         ids = store.strings(source["ids"])[part]
-        # The same targets against every network of the same classes, so that cross-tests compare
-        # like with like.
-        targets = random_targets(
-            torch.from_numpy(labels),
-            len(classes),
-            compute.generator(seed, "targets"),
-            known=network.model.known,
-        )
+        # The same against all networks of the same classes, so that cross-tests compare like.
+        draws, known = compute.generator(seed, "targets"), network.model.known
+        targets = random_targets(torch.from_numpy(labels), len(classes), draws, known=known)
 
         def reseed(*identity: str | int) -> None:
             # Drawn anew for each batch, so that resumed jobs and shards draw what a whole one does.

@@ -52,7 +52,7 @@ def main(
         note=note,
         networks=networks,
         verdicts=verdicts,
-        entries=[report.entry(**entry) for entry in entries],
+        entries=[report.entry(**entry, note=note) for entry in entries],
         main_table=main_table,
         settings=report.plain_yaml(settings),
         versions=versions | {name: metadata.version(name) for name in PACKAGES},

@@ -26,7 +26,7 @@ def main(
     with store.read(images, "images/1") as source:
         labels = source["labels"][:limit]
         rows = store.Rows(source["images"], np.arange(len(labels)))
-        print(f"training {model} by {options['method']} on {len(rows)} images, on {place}")
+        compute.announce(f"train {model} by {options['method']}", len(rows), place, mixed=True)
         arrays = train(
             models.build(model, model_settings, place),
             rows,

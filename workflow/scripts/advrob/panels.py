@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from advrob import metrics, store
+from advrob import metrics, paper, store
 from advrob.plotting import GREY, RIGHT, WRONG
+from advrob.tables import Cell
 
 # Pictures are shown at one image pixel a printed pixel: nothing is resampled.
 DPI = 150
@@ -164,9 +165,9 @@ def grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], names: Seque
     height, width = (side / DPI for side in rows[0][0].image.shape[:2])
     # Inches: between pictures, for a label below one, at the left and at the top; whole pixels.
     lines = max(picture.name.count("\n") + 1 for pictures in rows for picture in pictures)
+    headings = max(column.count("\n") + 1 for column in columns) if any(columns) else 0
     gap, label, left, top = (
-        pixels / DPI
-        for pixels in (12, 15 + 18 * lines, 36 if any(names) else 4, 30 if any(columns) else 4)
+        pixels / DPI for pixels in (12, 15 + 18 * lines, 36 if any(names) else 4, 8 + 22 * headings)
     )
     size = (
         left + len(columns) * (width + gap) - gap + 4 / DPI,
@@ -193,6 +194,16 @@ def show(axes: Axes, picture: Picture) -> None:
     axes.set(xticks=[], yticks=[])
     axes.imshow(picture.image, interpolation="none")
     axes.set_xlabel(_label(picture), labelpad=3, **_look(picture))
+
+
+def heading(cell: Cell) -> str:
+    """A column's heading: what it shows, and the accuracy on all images beside the paper's."""
+    kind = "original" if cell.dataset == "original" else "attacked"
+    behind = "" if cell.defence == "none" else f", {cell.defence}"
+    images = "original" if cell.dataset == "original" else "universal"
+    theirs = paper.TABLE_1.get((images, cell.defence))
+    beside = "" if theirs is None else f" (paper {100 * theirs:.2f} %)"
+    return f"{kind}{behind}\n{100 * cell.result.accuracy:.1f} %{beside}"
 
 
 def _label(picture: Picture) -> str:

@@ -203,7 +203,7 @@ def budget_chart(budgets: Sequence[Budget]) -> Figure:
     radii = [f"{radius:g}" for radius in budgets[0].radii]
     axes.set_xticks(range(len(radii)), radii)
     axes.set(
-        xlabel="Radius of the attack (l_inf, in units of 1/255)",
+        xlabel="Radius of the attack in ℓ∞, in units of 1/255",
         ylabel="Accuracy, %",
         ylim=(0, 100),
         title=f"Attacks that know the network ({budgets[0].results[0].photographs:,} photographs)",
@@ -318,4 +318,6 @@ def _curve(
     """Draw accuracies in percent, with a band for their intervals."""
     low, high = [100 * r.low for r in results], [100 * r.high for r in results]
     axes.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-    return axes.plot(x, [100 * r.accuracy for r in results], style, color=colour, label=label)
+    shares = [100 * r.accuracy for r in results]
+    # Marks at 0 and 100 % are whole, too.
+    return axes.plot(x, shares, style, color=colour, label=label, clip_on=False, zorder=3)

@@ -44,6 +44,7 @@ class Entry:
         anchor: its name in links.
         content: the table, or the picture.
         caption: what is seen and what it means.
+        is_table: whether it is a table.
     """
 
     name: str
@@ -184,14 +185,17 @@ def verdict_counts(rows: Iterable[Mapping[str, str]]) -> dict[str, int]:
     return {verdict: counts[verdict] for verdict in order if counts[verdict]}
 
 
-def table(markdown: str) -> Markup:
+def table(markdown: str, said: str | None = None) -> Markup:
     """The HTML of what `advrob.tables` writes: headings, tables, paragraphs, bold and code.
 
-    The title, a heading of the first level, is left out: the page has its own.
+    Args:
+        markdown: the text. Its title, a heading of the first level, is left out: the page has its
+            own.
+        said: a paragraph that is left out as well, if there is one.
     """
     blocks = []
     for block in markdown.strip().split("\n\n"):
-        if block.startswith("# "):
+        if block.startswith("# ") or block == said:
             continue
         if block.startswith("#"):
             marks, _, text = block.partition(" ")
@@ -219,8 +223,9 @@ def _rows(rows: Sequence[Sequence[str]]) -> Markup:
 
 
 def _align(cell: str) -> Markup:
-    """Numbers and intervals are not broken into lines, sentences are."""
-    return Markup(' class="number"') if re.match(r"[+-]?[\d–]", cell) else Markup("")
+    """Names, numbers and intervals are not broken into lines, sentences are."""
+    whole = " " not in cell or re.match(r"[+-]?[\d–]", cell)
+    return Markup(' class="whole"') if whole else Markup("")
 
 
 def _inline(text: str) -> Markup:
@@ -253,12 +258,26 @@ def caption(text: str, params: Mapping[str, Any]) -> Markup:
     return Markup(parts["body"])
 
 
-def entry(file: str, name: str, group: str, text: str, params: Mapping[str, Any]) -> Entry:
-    """A table (Markdown) or a figure (PNG) from its file and its caption's text."""
+def entry(
+    file: str, name: str, group: str, text: str, params: Mapping[str, Any], note: str | None
+) -> Entry:
+    """A table or a figure.
+
+    Args:
+        file: Markdown, or a PNG.
+        name: the heading.
+        group: the experiment.
+        text: of the caption.
+        params: what that may ask for, of its rule's parameters.
+        note: on the images; the page says it once, so neither table nor caption does.
+    """
     is_table = file.endswith(".md")
-    content = table(Path(file).read_text(encoding="utf-8")) if is_table else picture(file, name)
+    if is_table:
+        content = table(Path(file).read_text(encoding="utf-8"), note)
+    else:
+        content = picture(file, name)
     anchor = f"{Path(file).parent.name}-{Path(file).stem}"
-    return Entry(name, group, anchor, content, caption(text, params), is_table)
+    return Entry(name, group, anchor, content, caption(text, {**params, "note": None}), is_table)
 
 
 def matching(pattern: Mapping[str, str]) -> Iterator[Path]:

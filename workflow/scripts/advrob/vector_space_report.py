@@ -299,13 +299,13 @@ def chart(found: Analysis, drawn: Sequence[Point]) -> Figure:
     _dots(distance, drawn, "relative", found.attacks, colours)
     distance.set(
         title="Distance of attacked from original images",
-        ylabel="l₂ as a share of the original's",
+        ylabel="ℓ2 as a share of the original's",
         yscale="log",
     )
     _dots(defence, drawn, "retained", found.attacks, colours)
     defence.set(
         title="What a defence leaves of a perturbation",
-        ylabel="l₂ as a share of the perturbation's",
+        ylabel="ℓ2 as a share of the perturbation's",
     )
     defence.set_ylim(0, None)
     distance.legend()
