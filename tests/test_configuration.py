@@ -79,15 +79,18 @@ NO_KEY = "is no key of the configuration. Expected"
     [
         # Keys that do not exist, at every depth.
         ({"sede": 1}, f"sede: {NO_KEY} at the top one of: batch_size, "),
-        ({"sede": 1}, "Did you mean seed?"),
-        ({"defenses": {}}, "Did you mean defences?"),
+        ({"sede": 1}, "Did you mean 'seed'?"),
+        ({"defenses": {}}, "Did you mean 'defences'?"),
         (
             {"images": {"test": {"per_clas": 2}}},
             f"images.test.per_clas: {NO_KEY} below images.test one of: crops, packages, per_class, "
-            "prefer, splits, table, total. Did you mean images.test.per_class?",
+            "prefer, splits, table, total. Did you mean 'images.test.per_class'?",
         ),
-        ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "models.efficientnet_lite0.weights?"),
-        ({"fooling_rate": 1}, "Did you mean perturbations.universal.fooling_rate?"),
+        (
+            {"models": {"efficientnet_lite0": {"weight": "x"}}},
+            "models.efficientnet_lite0.weights'?",
+        ),
+        ({"fooling_rate": 1}, "Did you mean 'perturbations.universal.fooling_rate'?"),
         ({7: 1}, f"7: {NO_KEY} at the top"),
         # Types.
         ({"seed": "one"}, "seed: found 'one', expected a whole number of at least 0."),
@@ -104,7 +107,7 @@ NO_KEY = "is no key of the configuration. Expected"
         ({"images": {"note": list(range(99))}}, "14, 15, 16, 1..., expected null or text."),
         # Values.
         ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda."),
-        ({"images": {"layout": "tre"}}, "imagenet, table. Did you mean tree?"),
+        ({"images": {"layout": "tre"}}, "imagenet, table. Did you mean 'tree'?"),
         ({"batch_size": 0}, "batch_size: found 0, expected a whole number of at least 1."),
         ({"shards": 0}, "shards: found 0, expected"),
         (

@@ -182,7 +182,7 @@ def _unknown(path: list[str | int], name: str, known: Iterable[str]) -> str:
 
 
 def _did_you_mean(names: list[str]) -> str:
-    return f" Did you mean {' or '.join(names)}?" if names else ""
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def _reads_as_number(text: str) -> bool:
