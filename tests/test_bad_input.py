@@ -9,7 +9,8 @@ Cases that are tested where the code is:
 test_configuration.py::test_what_does_not_exist_is_refused
 - configuration, parameter of a defence: \
 test_configuration.py::test_what_does_not_exist_is_refused
-- missing file of weights: test_configuration.py::test_what_does_not_exist_is_refused
+- missing file of weights, or of a perturbation: \
+test_configuration.py::test_what_does_not_exist_is_refused
 - configuration, no stack trace: test_workflow.py::test_a_mistake_is_told_without_a_stack_trace
 - image root missing: test_images.py::test_mistakes_in_the_root
 - image root empty: test_images.py::test_mistakes_in_the_root

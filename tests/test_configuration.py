@@ -169,7 +169,13 @@ def test_the_schema_refuses(config, change, message):
 def test_a_misspelled_key_is_told_rather_than_what_it_leaves_missing(config):
     config["defenses"] = config.pop("defences")
     assert schema.mistake(config).startswith("defenses: is no key")
-    del config["defenses"]
+    config["images"]["test_"] = config["images"].pop("test")
+    del config["images"]["fit"]
+    config["defences"] = config.pop("defenses")
+    assert schema.mistake(config).startswith("images.test_: is no key")
+    del config["images"]["test_"]
+    assert schema.mistake(config) == "images.test: is missing. Expected a mapping."
+    del config["defences"]
     assert schema.mistake(config) == "defences: is missing. Expected a mapping."
 
 
@@ -226,6 +232,15 @@ def test_the_documentation_knows_every_key(config):
         ({"experiments": {"cross_tests": [["none", "nois"]]}}, "Did you mean 'noise'"),
         ({"experiments": {"downsampling": ["noise"]}}, "'noise' has no ratio"),
         ({"experiments": {"universal": "published-vgg"}}, "'vgg' is not a published perturbation"),
+        (
+            {
+                "perturbations": {
+                    "published": {"vgg": {"file": "missing.mat", "norm": "l2", "radius": 1}}
+                },
+                "experiments": {"universal": "published-vgg"},
+            },
+            "perturbations.published.vgg.file: found no file missing.mat. Put the perturbation",
+        ),
         ({"experiments": {"universal": "universal-vgg-none"}}, "'vgg' is not a model"),
         (
             {
