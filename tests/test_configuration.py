@@ -79,15 +79,18 @@ NO_KEY = "is no key of the configuration. Expected"
     [
         # Keys that do not exist, at every depth.
         ({"sede": 1}, f"sede: {NO_KEY} at the top one of: batch_size, "),
-        ({"sede": 1}, "Did you mean seed?"),
-        ({"defenses": {}}, "Did you mean defences?"),
+        ({"sede": 1}, "Did you mean 'seed'?"),
+        ({"defenses": {}}, "Did you mean 'defences'?"),
         (
             {"images": {"test": {"per_clas": 2}}},
             f"images.test.per_clas: {NO_KEY} below images.test one of: crops, packages, per_class, "
-            "prefer, splits, table, total. Did you mean images.test.per_class?",
+            "prefer, splits, table, total. Did you mean 'images.test.per_class'?",
         ),
-        ({"models": {"efficientnet_lite0": {"weight": "x"}}}, "models.efficientnet_lite0.weights?"),
-        ({"fooling_rate": 1}, "Did you mean perturbations.universal.fooling_rate?"),
+        (
+            {"models": {"efficientnet_lite0": {"weight": "x"}}},
+            "models.efficientnet_lite0.weights'?",
+        ),
+        ({"fooling_rate": 1}, "Did you mean 'perturbations.universal.fooling_rate'?"),
         ({7: 1}, f"7: {NO_KEY} at the top"),
         # Types.
         ({"seed": "one"}, "seed: found 'one', expected a whole number of at least 0."),
@@ -104,7 +107,7 @@ NO_KEY = "is no key of the configuration. Expected"
         ({"images": {"note": list(range(99))}}, "14, 15, 16, 1..., expected null or text."),
         # Values.
         ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda."),
-        ({"images": {"layout": "tre"}}, "imagenet, table. Did you mean tree?"),
+        ({"images": {"layout": "tre"}}, "imagenet, table. Did you mean 'tree'?"),
         ({"batch_size": 0}, "batch_size: found 0, expected a whole number of at least 1."),
         ({"shards": 0}, "shards: found 0, expected"),
         (
@@ -166,7 +169,13 @@ def test_the_schema_refuses(config, change, message):
 def test_a_misspelled_key_is_told_rather_than_what_it_leaves_missing(config):
     config["defenses"] = config.pop("defences")
     assert schema.mistake(config).startswith("defenses: is no key")
-    del config["defenses"]
+    config["images"]["test_"] = config["images"].pop("test")
+    del config["images"]["fit"]
+    config["defences"] = config.pop("defenses")
+    assert schema.mistake(config).startswith("images.test_: is no key")
+    del config["images"]["test_"]
+    assert schema.mistake(config) == "images.test: is missing. Expected a mapping."
+    del config["defences"]
     assert schema.mistake(config) == "defences: is missing. Expected a mapping."
 
 
@@ -223,6 +232,15 @@ def test_the_documentation_knows_every_key(config):
         ({"experiments": {"cross_tests": [["none", "nois"]]}}, "Did you mean 'noise'"),
         ({"experiments": {"downsampling": ["noise"]}}, "'noise' has no ratio"),
         ({"experiments": {"universal": "published-vgg"}}, "'vgg' is not a published perturbation"),
+        (
+            {
+                "perturbations": {
+                    "published": {"vgg": {"file": "missing.mat", "norm": "l2", "radius": 1}}
+                },
+                "experiments": {"universal": "published-vgg"},
+            },
+            "perturbations.published.vgg.file: found no file missing.mat. Put the perturbation",
+        ),
         ({"experiments": {"universal": "universal-vgg-none"}}, "'vgg' is not a model"),
         (
             {

@@ -29,7 +29,7 @@ def test_matlab_and_numpy_files_are_read_alike(tmp_path):
         (GOOD, {"radius": 5}, "radius: the linf norm of .* is 9.9"),
         (GOOD, {"norm": "l2", "radius": 10}, "the l2 norm of .* more than the 10"),
         (GOOD / 255, {}, r"seem to be in 0\.\.1; multiply them by 255"),
-        (np.array(["text"]), {}, "shape"),
+        (np.array(["text"]), {}, "values of type <U4, expected real numbers"),
     ],
 )
 def test_what_cannot_be_right_is_refused(tmp_path, values, bound, message):

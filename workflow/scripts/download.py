@@ -37,6 +37,7 @@ def main(*, url: str, sha256: str, file: str) -> str:
             http.client.HTTPException,
             ConnectionError,
             TimeoutError,
+            ValueError,  # no address at all
         ) as error:
             raise UserError(
                 f"{url}: cannot be downloaded ({error}). Check the address and the network, and "

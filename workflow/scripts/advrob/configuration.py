@@ -306,7 +306,13 @@ def _dataset(name: str, config: Mapping[str, Any]) -> None:
     family, _, rest = name.partition("-")
     _known(key, family, ("universal", "published"), "a family of perturbed data sets")
     if family == "published":
-        _known(key, rest, config["perturbations"]["published"], "a published perturbation")
+        published = config["perturbations"]["published"]
+        _known(key, rest, published, "a published perturbation")
+        if not Path(file := published[rest]["file"]).is_file():
+            raise ConfigurationError(
+                f"perturbations.published.{rest}.file: found no file {file}. Put the perturbation "
+                "there as its authors publish it, or name another file."
+            )
     else:
         model, _, defence = rest.partition("-")
         _known(key, model, config["models"], "a model")

@@ -322,7 +322,14 @@ def _tensors(name: str, path: Path) -> dict[str, Tensor]:
             ".safetensors file, or a PyTorch file with tensors only; files that run code on "
             "loading are refused."
         ) from error
-    return next((tensors[key] for key in NESTED if key in tensors), tensors)
+    if isinstance(tensors, Mapping):
+        tensors = next((tensors[key] for key in NESTED if key in tensors), tensors)
+    if not isinstance(tensors, Mapping):
+        raise UserError(
+            f"models.{name}.weights: {path} holds an object of type {type(tensors).__name__}. "
+            "Expected tensors by name, as a network's state_dict() gives them."
+        )
+    return dict(tensors)
 
 
 def _check_file(key: str, path: Path, sha256: str | None) -> None:

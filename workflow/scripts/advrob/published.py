@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from advrob.errors import UserError
 
@@ -31,7 +30,7 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
             arrays = [v for k, v in loadmat(path).items() if not k.startswith("__")]
         else:
             arrays = [np.load(path, allow_pickle=False)]
-    except (OSError, ValueError, NotImplementedError, MatReadError) as error:
+    except Exception as error:  # SciPy's reader raises whatever its parsing trips over
         raise UserError(
             f"{key}.file: {path} cannot be read ({error}). Expected a MATLAB (.mat, up to version "
             "7.2) or NumPy (.npy) file with one array."
@@ -39,6 +38,10 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
     if len(arrays) != 1:
         raise UserError(f"{key}.file: {path} holds {len(arrays)} arrays, expected exactly one.")
     found = np.asarray(arrays[0]).squeeze()
+    if found.dtype.kind not in "fiu":
+        raise UserError(
+            f"{key}.file: {path} holds values of type {found.dtype}, expected real numbers."
+        )
     if found.shape != (size, size, 3):
         raise UserError(
             f"{key}.file: {path} holds an array of shape {found.shape}, expected "

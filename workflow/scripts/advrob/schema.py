@@ -83,10 +83,9 @@ def expected(schema: Mapping[str, Any]) -> str:
     """What a value may be, in words that go on from "Expected"."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
-    types = schema["type"]
-    if isinstance(types, str):
-        return TYPES[types] + _limits(schema)
-    kind, null = types
+    if isinstance(schema["type"], str):
+        return TYPES[schema["type"]] + _limits(schema)
+    kind, null = schema["type"]
     return f"{TYPES[null]} or {TYPES[kind]}{_limits(schema)}"
 
 
@@ -137,11 +136,9 @@ def mistake(config: Mapping[str, Any]) -> str | None:
         }
     )
     validator = extend(Draft202012Validator, type_checker=types)(load())
-    # Keys that do not exist first: what is missing is often one that is misspelled.
-    errors = sorted(
-        validator.iter_errors(config), key=lambda error: error.validator != "additionalProperties"
-    )
-    return _sentence(errors[0]) if errors else None
+    # The schema names additionalProperties before required: what is missing is often misspelled.
+    error = next(validator.iter_errors(config), None)
+    return None if error is None else _sentence(error)
 
 
 def _is_number(value: Any) -> bool:
@@ -182,7 +179,7 @@ def _unknown(path: list[str | int], name: str, known: Iterable[str]) -> str:
 
 
 def _did_you_mean(names: list[str]) -> str:
-    return f" Did you mean {' or '.join(names)}?" if names else ""
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def _reads_as_number(text: str) -> bool:

@@ -210,7 +210,7 @@ def growing(path: Path) -> Iterator[None]:
                 f"free in {folder}. Free some space, or choose another folder with --directory, "
                 "and run the same command again."
             ) from error
-        if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise UserError(
                 f"{path}: cannot be written ({os.strerror(code)}). Expected a folder with write "
                 "permission. Change its permissions or choose another one with --directory."

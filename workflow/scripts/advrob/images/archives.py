@@ -26,7 +26,11 @@ _DAMAGES = (
     lzma.LZMAError,
     EOFError,
     OSError,
+    NotImplementedError,  # a compression that Python does not know
 )
+
+# The bit of a zip's flags that says so of a member.
+_ENCRYPTED = 1
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
@@ -119,6 +123,11 @@ def _stream(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _zip(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            if member.flag_bits & _ENCRYPTED:
+                raise UserError(
+                    f"{path}: '{member.filename}' is encrypted. Expected an archive without a "
+                    "password. Unpack it, and name the folder in images_root."
+                )
             if not (member.is_dir() or stat.S_ISLNK(member.external_attr >> 16)):
                 with archive.open(member) as content:
                     yield member.filename, content

@@ -3,9 +3,9 @@
 import io
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import scipy.io
@@ -66,7 +66,9 @@ def _ground_truth(folder: Path) -> dict[str, int]:
     listing = folder / "val.txt"
     if listing.is_file():
         truths = {}
-        for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), start=1):
+        with _parsing(listing):
+            lines = listing.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
             if fields := line.split():
                 with at(f"{listing}, line {number}"):
                     truths[Path(fields[0]).stem] = labels.parse(fields[-1])
@@ -85,13 +87,30 @@ def _ground_truth(folder: Path) -> dict[str, int]:
             f"ILSVRC2012_devkit_t12.tar.gz, or its files {' and '.join(parts)}, or a val.txt with "
             "a file name and a class in each line. Put one of them beside the archive."
         )
-    synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
-    # The ground truth counts classes in an order of its own, which meta.mat maps to WordNet ids.
-    wordnet_ids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}
+    source = kit if kit.is_file() else folder
+    with _parsing(source / "meta.mat"):
+        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
+        # The ground truth counts classes in an order of its own, which it maps to WordNet ids.
+        wordnet_ids = {int(s["ILSVRC2012_ID"]): str(s["WNID"]) for s in synsets}
+    with _parsing(source / parts[0]):
+        classes = [wordnet_ids[int(line)] for line in truth.split()]
     return {
-        f"ILSVRC2012_val_{number:08d}": labels.index(wordnet_ids[int(line)])
-        for number, line in enumerate(truth.split(), start=1)
+        f"ILSVRC2012_val_{number:08d}": labels.index(wordnet_id)
+        for number, wordnet_id in enumerate(classes, start=1)
     }
+
+
+@contextmanager
+def _parsing(file: Path) -> Iterator[None]:
+    """Say of a damaged file of ground truth which one it is."""
+    try:
+        yield
+    except Exception as error:  # SciPy's reader raises whatever its parsing trips over
+        raise UserError(
+            f"{file}: cannot be read ({type(error).__name__}: {error}). Expected the file as "
+            "ImageNet's development kit has it, or a val.txt of UTF-8 text. Download "
+            "ILSVRC2012_devkit_t12.tar.gz again."
+        ) from error
 
 
 def _train(archive: Path, files: ExitStack) -> Iterable[Photograph]:

@@ -6,6 +6,7 @@ and one entry in `LAYOUTS`.
 
 import csv
 import importlib.util
+import io
 import re
 from collections import defaultdict
 from collections.abc import Callable
@@ -162,21 +163,26 @@ def _table(root: str | None, draw: Draw, files: ExitStack) -> Classes:
         )
     classes = defaultdict(list)
     seen: set[str] = set()
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        table = csv.DictReader(lines)
-        if not {"file", "label"} <= set(table.fieldnames or ()):
-            raise UserError(
-                f"{path}: has the columns {listing(table.fieldnames or ())}. Expected file and "
-                "label, named in the first line."
-            )
-        for row in table:
-            name, where = row["file"], f"{path}, line {table.line_num}"
-            if name in seen:
-                raise UserError(f"{where}: '{name}' was listed before. Remove one of its lines.")
-            seen.add(name)
-            with at(where):
-                label = labels.parse(row["label"] or "")
-            classes[label].append(Photograph(portable(name), label, str(folder / name)))
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: is no text in UTF-8 ({error}). Save it as CSV in UTF-8."
+        ) from error
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    if not {"file", "label"} <= set(table.fieldnames or ()):
+        raise UserError(
+            f"{path}: has the columns {listing(table.fieldnames or ())}. Expected file and "
+            "label, named in the first line."
+        )
+    for row in table:
+        name, where = row["file"] or "", f"{path}, line {table.line_num}"
+        if name in seen:
+            raise UserError(f"{where}: '{name}' was listed before. Remove one of its lines.")
+        seen.add(name)
+        with at(where):
+            label = labels.parse(row["label"] or "")
+        classes[label].append(Photograph(portable(name), label, str(folder / name)))
     return classes
 
 
