@@ -11,7 +11,7 @@ import tomllib
 import pytest
 import yaml
 
-from conftest import ROOT
+from conftest import ROOT, block
 
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -21,11 +21,6 @@ TINY = {
     "images": {"test": {"crops": 1}, "fit": {"crops": 1}},
     "perturbations": {"universal": {"images": 8, "passes": 1}},
 }
-
-
-def block(text, after):
-    """The first block of code after a line that has some text."""
-    return re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL).group(1)
 
 
 def run(*command, folder):
@@ -39,9 +34,7 @@ def run(*command, folder):
 
 def test_the_defence_of_the_readme_has_its_row(tmp_path):
     for name in ("workflow", "envs"):
-        shutil.copytree(
-            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     (file,) = re.findall(r"`(workflow/\S+/flip\.py)`", README)
@@ -94,8 +87,14 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
 
 
+def first_column(text, header):
+    """The commands in the first column of a table."""
+    rows = text[text.index(header) :].partition("\n\n")[0].splitlines()[2:]
+    return [re.match(r"\| `([^`]+)`", row).group(1) for row in rows]
+
+
 def test_the_targets_of_the_readme_exist():
-    table = block_of_rows(README, "| command | makes |")
+    table = first_column(README, "| command | makes |")
     rules = "\n".join(
         path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     )
@@ -104,12 +103,6 @@ def test_the_targets_of_the_readme_exist():
     targets = [word for word in targets if re.fullmatch(r"[a-z]\w+", word) and word != "slurm"]
     assert len(targets) >= 10
     assert not set(targets) - known
-
-
-def block_of_rows(text, header):
-    """The commands in the first column of a table."""
-    rows = text[text.index(header) :].partition("\n\n")[0].splitlines()[2:]
-    return [re.match(r"\| `([^`]+)`", row).group(1) for row in rows]
 
 
 def test_the_citation_is_of_this_version():
