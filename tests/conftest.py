@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,13 @@ from safetensors.torch import save_file
 from advrob import store
 
 ROOT = Path(__file__).parent.parent
+
+
+def block(text: str, after: str) -> str:
+    """The first block of code in a page of documentation after some text."""
+    found = re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL)
+    assert found, f"no code after {after}"
+    return found.group(1)
 
 
 @pytest.fixture(scope="session")

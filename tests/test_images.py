@@ -27,7 +27,7 @@ import images as images_script
 from advrob import labels, store
 from advrob.compute import generator
 from advrob.errors import UserError
-from advrob.images import extract
+from advrob.images import extract, load
 from advrob.images.decode import centre_crop, decode, random_crop
 
 SIZE = 32
@@ -119,6 +119,13 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 # Decoding
+
+
+def test_photographs_in_memory_are_those_of_the_test_file(original: Path, tmp_path: Path) -> None:
+    made = make(tmp_path, original, seed=5, test={"splits": ["val"], "per_class": 2})["test"]
+    images, found, ids = load("tree", str(original), size=SIZE, seed=5, per_class=2)
+    np.testing.assert_array_equal(images, made["images"])
+    assert (found.tolist(), ids) == (made["labels"], made["ids"])
 
 
 @pytest.mark.parametrize("shape", [(500, 375), (375, 500), (301, 299), (90, 400), (64, 57)])

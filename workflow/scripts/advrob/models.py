@@ -92,7 +92,7 @@ class Network(nn.Module):
 
     defence: Defence
 
-    def __init__(self, defence: Defence, model: nn.Module, *, mixed: bool) -> None:
+    def __init__(self, defence: Defence, model: nn.Module, *, mixed: bool = False) -> None:
         super().__init__()
         self.defence = defence
         self.model = model

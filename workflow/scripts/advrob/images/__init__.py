@@ -1,5 +1,5 @@
 """Photographs on disk, in archives and in packages, drawn and decoded into image files."""
 
-from advrob.images.subset import extract
+from advrob.images.subset import extract, load
 
-__all__ = ["extract"]
+__all__ = ["extract", "load"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain, zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import h5py
@@ -104,6 +105,34 @@ def extract(
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
         f"images; {tested.skipped + fitted.skipped} skipped, {fitted.duplicates} duplicates dropped"
     )
+
+
+def load(
+    layout: str, root: str | None = None, *, size: int = 224, seed: int = 0, **draw: Any
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Draw labelled photographs into memory: for work without the workflow.
+
+    They are drawn and cropped as `extract` does for testing.
+
+    Args:
+        layout: ``packages``, ``tree``, ``imagenet`` or ``table``; see `advrob.images.sources`.
+        root: the folder or archive that holds them, but for packages.
+        size: the images' side in pixels.
+        seed: of the draw.
+        draw: the attributes of `Draw`.
+
+    Returns:
+        8-bit images ``(N, size, size, 3)``, their classes, int64 ``(N,)``, and their ids.
+
+    Raises:
+        UserError: the photographs are not there, have no labels, or one cannot be decoded.
+    """
+    settings = {"size": size, "layout": layout, "broken": "error", "test": draw}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "images.h5"
+        _make("test", path, Drawn(), root, settings, seed, sharding.WHOLE)
+        with store.read(path, "images/1") as file:
+            return file["images"][:], file["labels"][:], store.strings(file["ids"])
 
 
 def _make(
