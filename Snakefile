@@ -83,3 +83,11 @@ rule all:
         rules.robustness.input,
         rules.report.output,
     localrule: True
+
+
+onsuccess:
+    # Said where the run has made it, and not where, say, one figure was asked for.
+    if any(job.rule.name == "report" for job in workflow.dag.jobs):
+        print(
+            f"Read {Path('results/report.html').resolve()} first: it has the answer and all else."
+        )
