@@ -40,7 +40,7 @@ rule figure_gan:
         png=report(
             "results/figures/figure_gan.png",
             caption="../report/figure_gan.rst",
-            category="Preventive models",
+            category="7. Preventive models",
             labels={"what": "Generator"},
         ),
     log:
@@ -68,7 +68,7 @@ if PREVENTIVE:
             png=report(
                 "results/figures/figure_training.png",
                 caption="../report/figure_training.rst",
-                category="Preventive models",
+                category="7. Preventive models",
                 labels={"what": "Training"},
             ),
         log:
@@ -96,7 +96,7 @@ if PREVENTIVE:
             markdown=report(
                 "results/tables/table_preventive.md",
                 caption="../report/table_preventive.rst",
-                category="Preventive models",
+                category="7. Preventive models",
                 labels={"what": "Table"},
             ),
         log:
