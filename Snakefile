@@ -30,6 +30,10 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+# The first page of `snakemake --report`.
+report: "workflow/report/workflow.rst"
+
+
 validate(config, "workflow/schemas/config.schema.yaml")
 try:
     config["defences"].update(fit_defences(config))
