@@ -31,6 +31,10 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+# The first page of `snakemake --report`.
+report: "workflow/report/workflow.rst"
+
+
 # Snakemake's own messages are long; its validation fills in what is not given.
 if mistake := schema.mistake(config):
     raise WorkflowError(mistake)

@@ -171,15 +171,15 @@ def test_times_are_summed_and_machines_counted(run):
     [
         ({"none": 10, "noise": 12}, "which these images do not tell from no defence at all"),
         ({"none": 10, "noise": 45}, "more than without a defence, beyond what chance explains"),
-        ({"none": 10, "noise": 12, "pca": 50}, "the best of its defences, pca, 50.0 %"),
-        ({"noise": 12}, "noise, 12.0 % (2.0 to 22.0) are left; an attacker who does not know"),
+        ({"none": 10, "noise": 12, "pca": 50}, "the best of its defences, pca, 50.0\u00a0%"),
+        ({"noise": 12}, "noise, 12.0\u00a0% (2.0 to 22.0) are left; an attacker who does not know"),
     ],
 )
 def test_an_answer_says_what_is_left(worst, sentence):
     networks = report.holdings(robustness_rows(**worst))
     text = " ".join(report.answer(networks, {"reproduced": 1, "undecided": 2}))
     assert sentence in text
-    assert "leaves 60.0 %" in text, "the weakest attack result that does not know the defence"
+    assert "leaves 60.0\u00a0%" in text, "the weakest attack result that does not know the defence"
     assert "Of the 3 claims and numbers" in text
     assert "Checks" not in text
 

@@ -135,7 +135,9 @@ rule figure_5:
         scores_attacked=f"results/scores/{ATTACKED}/{SHOWN}/none.h5",
     output:
         pdf="results/figures/figure_5.pdf",
-        png=figure_report(5, "2. Universal perturbations", "images with them"),
+        png=figure_report(
+            5, "2. Universal perturbations", "photographs before and after"
+        ),
     log:
         "logs/figures/figure_5.log",
     benchmark:
@@ -158,7 +160,9 @@ use rule figure_5 as figure_6 with:
         scores_attacked=f"results/scores/gradient-{SHOWN}-none/{SHOWN}/none.h5",
     output:
         pdf="results/figures/figure_6.pdf",
-        png=figure_report(6, "3. Gradient perturbations", "images with them"),
+        png=figure_report(
+            6, "3. Gradient perturbations", "photographs before and after"
+        ),
     log:
         "logs/figures/figure_6.log",
     benchmark:

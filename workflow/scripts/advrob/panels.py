@@ -170,7 +170,7 @@ def grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], names: Seque
         pixels / DPI for pixels in (12, 15 + 18 * lines, 36 if any(names) else 4, 8 + 22 * headings)
     )
     size = (
-        left + len(columns) * (width + gap) - gap + 4 / DPI,
+        left + len(columns) * (width + gap),
         top + len(rows) * (height + label),
     )
     figure = Figure(figsize=size)

@@ -27,6 +27,8 @@ from advrob.robustness import WORST
 # Pictures that are larger are stored again: at most so wide, in pixels, and in a lossy format.
 LARGEST, WIDEST = 300_000, 1600
 QUALITY = 85
+# A line does not break before it.
+PERCENT = "\u00a0%"
 # The captions' text is trusted, the values in it are not: nothing of it reads files or is raw HTML.
 DOCUTILS = {"raw_enabled": False, "file_insertion_enabled": False, "halt_level": 2}
 # What `advrob.job` writes first, and `advrob.compute.announce` after it.
@@ -65,7 +67,7 @@ class Share:
 
     def __str__(self) -> str:
         """For a sentence."""
-        return f"{self.value:.1f} % ({self.low:.1f} to {self.high:.1f})"
+        return f"{self.value:.1f}{PERCENT} ({self.low:.1f} to {self.high:.1f})"
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,8 @@ def answer(networks: Sequence[Holding], verdicts: Mapping[str, int]) -> list[str
                 else ", which these images do not tell from no defence at all"
             )
         if best.static:
-            sentence += (
-                f"; an attacker who does not know the defence leaves {best.static.value:.1f} %"
-            )
+            left = f"{best.static.value:.1f}{PERCENT}"
+            sentence += f"; an attacker who does not know the defence leaves {left}"
         sentences.append(f"{sentence}.")
     if failed := [network for network in networks if network.checks != "passed"]:
         names = ", ".join(f"{network.model}/{network.defence}" for network in failed)
