@@ -63,6 +63,7 @@ def test_presets_are_valid(config, preset, tmp_path, monkeypatch):
     assert schema.mistake(config) is None
     validate(config, SCHEMA)
     monkeypatch.chdir(tmp_path)
+    config["images_root"] = "photographs"
     for entry in config["models"].values():
         if "weights" in entry:
             file = tmp_path / entry["weights"]
@@ -213,7 +214,9 @@ def test_the_documentation_knows_every_key(config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"images": {"layout": "tree"}}, "images_root: is not set, but the layout is tree."),
         ({"defences": {"blur": {}}}, "defences.blur: 'blur' is not a kind of defence"),
+        ({"defences": {"blur": {}}}, "there is no file advrob/defences/blur.py"),
         ({"defences": {"p": {"kind": "pcaa"}}}, "Did you mean 'pca'"),
         ({"defences": {"noise": {"minimun": 1}}}, "'minimun' is not a parameter of noise"),
         ({"defences": {"noise": {"minimun": 1}}}, "Did you mean 'minimum'"),

@@ -73,8 +73,8 @@ def test_only_files_of_the_module_get_the_prefix(folder):
     assert "robustness/results/tables/table_1.csv" in written
     assert "robustness/results/images/test/1-of-2.h5" in written
     assert all(name.startswith("robustness/") for name in written)
-    # What is read was written: no path lacks the prefix, or has it twice. The rest is the user's, or
-    # part of the workflow.
+    # What is read was written: no path lacks the prefix, or has it twice. The rest is the user's,
+    # or part of the workflow.
     read = {name for name in files(output, "input") if not name.startswith(str(ROOT))}
     assert read - written == {WEIGHTS, PERTURBATION}
 

@@ -168,10 +168,17 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: with the key, what was found, and the nearest valid name.
     """
+    images = config["images"]
+    if images["layout"] != "packages" and not (config["images_root"] or "archive" in images):
+        raise ConfigurationError(
+            f"images_root: is not set, but the layout is {images['layout']}. Expected where the "
+            "photographs are. Set it on the command line with: --config images_root=/path"
+        )
     kinds = sorted(path.stem for path in DEFENCES.glob("*.py") if path.stem != "__init__")
     for name, entry in config["defences"].items():
         kind = kind_of(name, entry)
-        _known(f"defences.{name}", kind, kinds, "a kind of defence")
+        what = f"a kind of defence (there is no file advrob/defences/{kind}.py)"
+        _known(f"defences.{name}", kind, kinds, what)
         declared = defence_kind(kind).parameters
         given = parameters_of(entry)
         for parameter in sorted(given):
