@@ -65,6 +65,7 @@ test_configuration.py::test_what_does_not_exist_is_refused
 """
 
 import ast
+import email.message
 import errno
 import io
 import re
@@ -72,6 +73,9 @@ import struct
 import subprocess
 import sys
 import tarfile
+import urllib.error
+import urllib.request
+import urllib.response
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -316,6 +320,34 @@ def test_truncated_weights(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(UserError, match=r"w\.safetensors cannot be read as tensors .*Expected a"):
         models.build("mine", {"kind": "timm", "architecture": "test_resnet", "weights": str(file)})
+
+
+def refused(request: urllib.request.Request) -> urllib.response.addinfourl:
+    raise urllib.error.URLError(ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"))
+
+
+def logged_out(request: urllib.request.Request) -> urllib.response.addinfourl:
+    page = io.BytesIO(b"<html>log in</html>")
+    return urllib.response.addinfourl(page, email.message.Message(), request.full_url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"), [(refused, "Connection refused"), (logged_out, "invalid hash value")]
+)
+def test_pretrained_weights_without_a_network_or_from_a_proxys_page(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Callable[[urllib.request.Request], urllib.response.addinfourl],
+    message: str,
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.urlopen", answer)
+    with pytest.raises(
+        UserError,
+        match=rf"^models\.mine: its pretrained .*{message}.* name the file in models\.mine\.weights",
+    ):
+        models.build("mine", {"kind": "torchvision", "architecture": "squeezenet1_1"})
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 # Perturbations
