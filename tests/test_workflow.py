@@ -40,7 +40,7 @@ SMALL = {
             "steps": 3,
         },
         "gradient": {"radius": 4, "iterations": 4},
-        "gan": {"images": 20, "epochs": 1, "batch_size": 10},
+        "gan": {"images": 24, "epochs": 4, "batch_size": 4},
         "untargeted": {
             "pgd": {"iterations": 2},
             "pgd_l2": {"iterations": 2},
