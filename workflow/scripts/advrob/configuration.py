@@ -261,12 +261,13 @@ def check(config: Mapping[str, Any]) -> None:
             )
     if preventive := experiments.get("preventive"):
         taught = [name for name, entry in models.items() if "train" in entry]
-        for key in ("control", "models"):
-            for model in [preventive[key]] if key == "control" else preventive[key]:
-                _known(f"experiments.preventive.{key}", model, taught, "a model that is trained")
+        control, others = preventive["control"], preventive["models"]
+        _known("experiments.preventive.control", control, taught, "a model that is trained")
+        for model in others:
+            _known("experiments.preventive.models", model, taught, "a model that is trained")
         for defence in preventive["defences"]:
             _known("experiments.preventive.defences", defence, defences, "a defence")
-        bases = {models[name]["base"] for name in [preventive["control"], *preventive["models"]]}
+        bases = {models[name]["base"] for name in [control, *others]}
         if len(bases) > 1:
             raise ConfigurationError(
                 f"experiments.preventive: its models begin with {', '.join(sorted(bases))}. "
