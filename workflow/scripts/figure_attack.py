@@ -1,10 +1,7 @@
 """Figures 5 and 6: photographs before and after an attack, and the difference."""
 
-import numpy as np
-
 from advrob import panels, plotting
 from advrob.job import run
-from advrob.panels import Picture
 
 
 def main(
@@ -19,22 +16,16 @@ def main(
 ) -> str:
     """Draw so many ``photographs`` with the predictions in the score files of these images."""
     pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
-    difference = pairs.attacked.astype(np.int16) - pairs.original
-    radius = max(int(abs(difference).max()), 1)
-    changes = [
-        Picture(image, f"difference × {127.5 / radius:.3g}")
-        for image in panels.magnify(difference, radius)
-    ]
     columns = (
         pairs.pictures(pairs.original, *pairs.before),
-        changes,
+        pairs.changes(),
         pairs.pictures(pairs.attacked, *pairs.after),
     )
     figure = panels.grid(
         list(zip(*columns, strict=True)), ("original", "perturbation", "attacked"), pairs.names()
     )
     plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
-    return f"{len(changes)} photographs of {pairs.dataset} as {pairs.model} sees them"
+    return f"{len(pairs.labels)} photographs of {pairs.dataset} as {pairs.model} sees them"
 
 
 if __name__ == "__main__":

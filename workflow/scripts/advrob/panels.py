@@ -69,6 +69,13 @@ class Pairs:
             )
         ]
 
+    def changes(self) -> list[Picture]:
+        """What the attack added, magnified until the largest change is black or white."""
+        difference = self.attacked.astype(np.int16) - self.original
+        radius = max(int(abs(difference).max()), 1)
+        name = f"difference × {127.5 / radius:.3g}"
+        return [Picture(image, name) for image in magnify(difference, radius)]
+
     def names(self) -> list[str]:
         """The true classes."""
         return [self.classes[label] for label in self.labels]
