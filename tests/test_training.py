@@ -145,7 +145,7 @@ def test_free_training_keeps_a_perturbation_for_each_place() -> None:
 def test_pgd_shows_images_within_the_radius_that_are_worse(iterations: int, step: float) -> None:
     who = pupil()
     lesson = LESSONS["pgd"](who, radius=4, iterations=iterations)
-    assert lesson.settings["step"] == step
+    assert lesson.step == step
     images, labels = batch()
     shown: list[Tensor] = []
 
@@ -158,6 +158,28 @@ def test_pgd_shows_images_within_the_radius_that_are_worse(iterations: int, step
     moves = ((shown[-1] - images) * 255).round()
     assert 0 < moves.abs().max() <= 4
     assert loss > F.cross_entropy(who.model(images), labels)
+
+
+@pytest.mark.parametrize("method", ["pgd", "free"])
+def test_perturbations_grow_over_the_first_half(method: str) -> None:
+    who = pupil()
+    who.model.network.requires_grad_(True)
+    lesson = LESSONS[method](who, radius=8)
+    images, labels = batch()
+    for progress, radius in ((0.0, 0), (0.25, 4), (0.5, 8), (0.9, 8)):
+        lesson.progress = progress
+        shown: list[Tensor] = []
+
+        def network(some: Tensor, shown: list[Tensor] = shown) -> Tensor:
+            shown.append(some.detach())
+            return who.model(some)
+
+        for _ in range(2):
+            loss, _ = lesson.loss(network, images, labels)  # type: ignore[arg-type]
+            loss.backward()
+            lesson.update()
+        moves = (shown[-1] - images) * 255
+        assert float(moves.abs().max()) == pytest.approx(radius, abs=1e-3), progress
 
 
 def test_multitask_losses_are_those_of_the_tasks() -> None:

@@ -41,10 +41,12 @@ class Lesson(nn.Module):
     Attributes:
         replays: how many times each batch is shown; there are as many fewer epochs.
         measures: names of what `loss` measures besides.
+        progress: the share of the training that is done; the trainer keeps it up to date.
     """
 
     replays: int = 1
     measures: Sequence[str] = ()
+    progress: float = 1.0
 
     def loss(
         self, network: nn.Module, images: Tensor, labels: Tensor

@@ -1,7 +1,6 @@
 """Adversarial training: the network learns from images that are perturbed against it as it is."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,16 @@ from torch.nn import functional as F
 from advrob.attacks.pgd import pgd
 from advrob.training import Lesson, Pupil, right
 
+# By which share of the training an image's perturbation has grown from nothing to its radius
+# (curriculum adversarial training, Cai, Du, Liu and Song 2018): given all of it from the first
+# step, a small pretrained network falls to calling all classes equally likely and stays there.
+GROWN = 0.5
 MEASURES = ("accuracy while learning, attacked",)
+
+
+def grown(progress: float) -> float:
+    """The share of its radius that a perturbation has at a point of the training; see `GROWN`."""
+    return min(1.0, progress / GROWN)
 
 
 class Climbing(Lesson):
@@ -39,12 +47,17 @@ class Climbing(Lesson):
         logits = network((images + self.perturbation / 255).clamp(0, 1))
         return F.cross_entropy(logits, labels), [right(logits, labels)]
 
+    def size(self) -> float:
+        """The share of the radius that perturbations may have by now."""
+        return 1.0
+
     @torch.no_grad()
     def update(self) -> None:
         """Move up the gradient that is left of the network's own step."""
-        gradient = self.perturbation.grad
+        gradient, size = self.perturbation.grad, self.size()
         assert gradient is not None
-        self.perturbation.add_(gradient.sign(), alpha=self.step).clamp_(-self.radius, self.radius)
+        radius, step = self.radius * size, self.step * size
+        self.perturbation.add_(gradient.sign(), alpha=step).clamp_(-radius, radius)
 
 
 class Universal(Climbing):
@@ -80,6 +93,10 @@ class Free(Climbing):
         super().__init__(pupil.batch_size, pupil, radius=radius, step=radius)
         self.replays = replays
 
+    def size(self) -> float:
+        """See `GROWN`."""
+        return grown(self.progress)
+
 
 class Pgd(Lesson):
     """Images that projected gradient descent makes against the network as it is.
@@ -104,25 +121,25 @@ class Pgd(Lesson):
     ) -> None:
         super().__init__()
         self.generator = pupil.generator
-        self.settings: dict[str, Any] = {
-            "norm": "linf",
-            "radius": radius,
-            "step": 2.5 * radius / (iterations + 1) if step is None else step,
-            "iterations": iterations,
-        }
+        self.radius, self.iterations = radius, iterations
+        self.step = 2.5 * radius / (iterations + 1) if step is None else step
 
     def loss(
         self, network: nn.Module, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[float]]:
         """See `Lesson.loss`."""
+        size = grown(self.progress)
         attacked = pgd(
             network,
             images,
             labels,
+            norm="linf",
+            radius=self.radius * size,
+            step=self.step * size,
+            iterations=self.iterations,
             # Images that are fooled are attacked on.
             surplus=math.inf,
             generator=self.generator,
-            **self.settings,
         )
         logits = network(attacked)
         return F.cross_entropy(logits, labels), [right(logits, labels)]

@@ -102,6 +102,7 @@ def train(
         wanted = torch.from_numpy(targets[own.numbers[chosen]]).to(device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * share * group["factor"]
+        lesson.progress = 1 - share
         found: list[list[float]] = []
         for _ in range(lesson.replays):
             loss, measured = lesson.loss(network, batch, wanted)
