@@ -27,7 +27,7 @@ SETTINGS = {
 NETWORK = {
     "model": "tiny",
     "model_settings": {"kind": "timm", "architecture": "test_resnet"},
-    "state": "",
+    "state": [],
     "batch_size": 2,
     "device": "cpu",
     "seed": 3,
@@ -128,6 +128,7 @@ def test_sweeps_do_not_depend_on_shards(images, network, tmp_path):
             dataset="original",
             magnitudes=[0, 10, 40],
             scatteritem=shard,
+            trained=[],
             **{key: value for key, value in network.items() if key != "state"},
         )
 

@@ -324,6 +324,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
         space=str(space),
         model="toy",
         model_settings={},
+        trained=[],
         defences={"none": {}, "noise": {"minimum": -10, "maximum": 10}, "pca": {}},
         settings={"images": 5, "normals": 3},
         batch_size=2,
