@@ -25,6 +25,7 @@ from advrob.defences import Defence
 from advrob.efficientnet import EfficientNetLite0
 from advrob.errors import UserError
 from advrob.googlenet import GoogLeNet
+from advrob.weights import load_weights, weight_arrays
 
 # Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...], bool]
@@ -188,18 +189,12 @@ def build(
 
 def learned(model: Model) -> dict[str, np.ndarray]:
     """What `build` takes back of a trained model: its weights, and the classes that it knows."""
-    tensors = {f"network.{name}": value for name, value in model.network.state_dict().items()}
-    if model.known is not None:
-        tensors["known"] = model.known
-    return {name: value.detach().cpu().numpy() for name, value in tensors.items()}
+    known = {} if model.known is None else {"known": model.known.cpu().numpy()}
+    return weight_arrays(model.network, "network.") | known
 
 
 def _restored(model: Model, state: h5py.Group) -> Model:
-    tensors = {
-        name: torch.from_numpy(np.asarray(state[f"network.{name}"][()]))
-        for name in model.network.state_dict()
-    }
-    model.network.load_state_dict(tensors)
+    load_weights(model.network, state, "network.")
     if "known" in state:
         model.known = torch.from_numpy(state["known"][:]).to(model.mean.device)
     return model

@@ -14,6 +14,7 @@ from advrob.defences import Defence, Images
 from advrob.errors import UserError
 from advrob.pixels import to_tensor
 from advrob.store import Array
+from advrob.weights import load_weights, weight_arrays
 
 # Slope of the activations below 0.
 SLOPE = 0.1
@@ -110,12 +111,15 @@ class ConvolutionalAutoencoder(Defence):
             generator=generator,
             checkpoint=checkpoint,
         )
-        weights = {name: value.cpu().numpy() for name, value in self.state_dict().items()}
-        return {**weights, "training_curve": curve, "reconstruction_error": curve[-1, 1]}
+        return {
+            **weight_arrays(self),
+            "training_curve": curve,
+            "reconstruction_error": curve[-1, 1],
+        }
 
     def load(self, state: h5py.Group) -> None:
         """Take the weights."""
-        self.load_state_dict({name: torch.from_numpy(state[name][:]) for name in self.state_dict()})
+        load_weights(self, state)
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode and decode images ``(N, 3, H, W)``; the result may leave [0, 1]."""

@@ -24,6 +24,7 @@ from advrob.fitting import passes, resume
 from advrob.pixels import to_tensor, to_uint8
 from advrob.store import Rows
 from advrob.training import Lesson, Pupil, right
+from advrob.weights import load_weights, weight_arrays
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # The generator starts from, and the discriminator ends at, feature maps of at most this side.
@@ -319,9 +320,8 @@ def train_generator(
         generator=generator,
         checkpoint=checkpoint,
     )
-    weights = {name: value.cpu().numpy() for name, value in game.generator.state_dict().items()}
     names = np.array(Game.MEASURES, dtype=object)
-    return {**weights, "training_curve": curve, "training_measures": names}
+    return {**weight_arrays(game.generator), "training_curve": curve, "training_measures": names}
 
 
 def load_generator(state: h5py.Group, params: Mapping[str, Any], size: int) -> Generator:
@@ -333,10 +333,7 @@ def load_generator(state: h5py.Group, params: Mapping[str, Any], size: int) -> G
         size: side of the images in pixels.
     """
     generator = Generator(latent=params["latent"], size=size, radius=params["radius"])
-    weights = {
-        name: torch.from_numpy(np.asarray(state[name][()])) for name in generator.state_dict()
-    }
-    generator.load_state_dict(weights)
+    load_weights(generator, state)
     return generator.eval().requires_grad_(False)
 
 

@@ -87,8 +87,10 @@ def train(
     pupil = Pupil(model, images.shape[1], min(batch_size, len(own)), generator, device)
     lesson = LESSONS[method](pupil, **options).to(device)
     optimiser = torch.optim.AdamW(
-        [{"params": [*model.network.parameters()], "factor": 1.0}]
-        + [{"params": new, "factor": NEW} for new in [lesson.taught()] if new]
+        [
+            {"params": [*model.network.parameters()], "factor": 1.0},
+            {"params": lesson.taught(), "factor": NEW},
+        ]
     )
     saved = fitting.resume(checkpoint, generator, device)
     if saved:
