@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advrob import defences, models
+from advrob import compute, defences, models
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal import fooling_rate, universal
@@ -35,7 +35,6 @@ from advrob.scoring import predict
 from machine import describe
 
 RADIUS = 10
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,21 @@ class Task:
     iterations: int
     fit: int
     test: int
+    device: str
+
+    @property
+    def place(self) -> torch.device:
+        """Where all compute."""
+        return compute.device(self.device)
 
     def network(self, mixed: bool = True) -> nn.Module:
         """GoogLeNet if there are weights for it, else EfficientNet-Lite0."""
         if self.weights:
-            model = models.build("googlenet", {"weights": self.weights})
+            model = models.build("googlenet", {"weights": self.weights}, self.place)
         else:
-            model = models.build("efficientnet_lite0", {})
+            model = models.build("efficientnet_lite0", {}, self.place)
         return (
-            models.Network(defences.build("none", {}), model, mixed=mixed)
+            models.Network(defences.build("none", {}, device=self.place), model, mixed=mixed)
             .eval()
             .requires_grad_(False)
         )
@@ -74,7 +79,7 @@ class Task:
 
     def tensors(self) -> Tensor:
         """One batch."""
-        return to_tensor(self.images()[0][: self.batch])
+        return to_tensor(self.images()[0][: self.batch], self.place)
 
 
 # A contestant gives what it found, as a sentence; everything up to `start()` is preparation.
@@ -134,7 +139,7 @@ def our_universal(task: Task, start: Callable[[], None]) -> str:
     """Ours, one pass of the DeepFool version."""
     network, (fit, test) = task.network(), task.images()
     start()
-    found = universal(network, fit, test, passes=1, **_settings())
+    found = universal(network, fit, test, passes=1, **_settings(task))
     return f"fools {found.fooling_rate_held_out:.3f} of {len(test)} other images"
 
 
@@ -142,7 +147,7 @@ def our_universal_gradient(task: Task, start: Callable[[], None]) -> str:
     """Ours, the gradient version with its defaults."""
     network, (fit, test) = task.network(), task.images()
     start()
-    found = universal_gradient(network, fit, test, **_settings())
+    found = universal_gradient(network, fit, test, **_settings(task))
     return f"fools {found.fooling_rate_held_out:.3f} of {len(test)} other images"
 
 
@@ -153,7 +158,12 @@ def their_universal(task: Task, start: Callable[[], None]) -> str:
 
     network, (fit, test) = task.network(), task.images()
     classifier = PyTorchClassifier(
-        network, nn.CrossEntropyLoss(), (3, 224, 224), 1000, clip_values=(0, 1), device_type="cpu"
+        network,
+        nn.CrossEntropyLoss(),
+        (3, 224, 224),
+        1000,
+        clip_values=(0, 1),
+        device_type="gpu" if task.place.type == "cuda" else "cpu",
     )
     attack = UniversalPerturbation(
         classifier,
@@ -166,9 +176,10 @@ def their_universal(task: Task, start: Callable[[], None]) -> str:
     start()
     attack.generate(to_tensor(fit).numpy())
     perturbation = 255 * attack.noise[0].transpose(1, 2, 0)
-    with torch.inference_mode():
-        own = np.concatenate([network(to_tensor(part)).argmax(1) for part in np.split(test, 2)])
-    rate = fooling_rate(network, test, perturbation, own, batch_size=32, device=CPU)
+    own, _ = predict([network], test, batch_size=task.batch, device=task.place)
+    rate = fooling_rate(
+        network, test, perturbation, own[0], batch_size=task.batch, device=task.place
+    )
     return f"fools {rate:.3f} of {len(test)} other images"
 
 
@@ -176,14 +187,14 @@ def our_scoring(task: Task, start: Callable[[], None]) -> str:
     """Ours: from 8-bit images to predictions and confidences, in float32."""
     network, (_, test) = task.network(mixed=False), task.images()
     start()
-    predicted, _ = predict([network], test, batch_size=task.batch, device=CPU)
+    predicted, _ = predict([network], test, batch_size=task.batch, device=task.place)
     return f"{len(np.unique(predicted))} classes among {len(test)} images"
 
 
 def bare_network(task: Task, start: Callable[[], None]) -> str:
     """The network alone, on float batches that are there already."""
     network, (_, test) = task.network(mixed=False), task.images()
-    batches = to_tensor(test).split(task.batch)
+    batches = to_tensor(test, task.place).split(task.batch)
     with torch.inference_mode():
         start()
         found = [network(batch).argmax(dim=1) for batch in batches]
@@ -206,15 +217,21 @@ PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
 }
 
 
-def _settings() -> dict:
-    return {"device": CPU, "generator": generator(0, "benchmark"), "norm": "linf", "radius": RADIUS}
+def _settings(task: Task) -> dict:
+    return {
+        "device": task.place,
+        "generator": generator(0, "benchmark"),
+        "norm": "linf",
+        "radius": RADIUS,
+    }
 
 
 def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:
     network, images = task.network(), task.tensors()
     with torch.no_grad():
         own = network(images).argmax(dim=1)
-    return network, images, random_targets(own, 1000, generator(0, "targets"))
+    targets = random_targets(own.cpu(), 1000, generator(0, "targets"))
+    return network, images, targets.to(task.place)
 
 
 def _hits(network: nn.Module, found: Tensor, targets: Tensor) -> str:
@@ -233,6 +250,8 @@ def _measure(contestant: Contestant, task: Task, threads: int) -> tuple[float, f
     started = [0.0]
 
     def start() -> None:
+        if task.place.type == "cuda":
+            torch.cuda.synchronize()
         started[0] = time.perf_counter()
 
     found = contestant(task, start)
@@ -250,12 +269,15 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--fit", type=int, default=100)
     parser.add_argument("--test", type=int, default=100)
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or auto")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = vars(parser.parse_args())
     pairs, repeats = arguments.pop("pairs"), arguments.pop("repeats")
     task, threads = Task(**arguments), len(os.sched_getaffinity(0))
 
     print(describe("torch", "timm"))
+    if task.place.type == "cuda":
+        print(f"on {torch.cuda.get_device_name()}; memory is the machine's, not the GPU's")
     for pair in pairs:
         ours, theirs, package = PAIRS[pair]
         modules = {"adversarial-robustness-toolbox": "art"}

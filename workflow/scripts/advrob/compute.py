@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from typing import Any
 
 import torch
@@ -12,6 +13,9 @@ from advrob.errors import UserError
 def device(name: str) -> torch.device:
     """The device of a configured name: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
 
+    On a GPU float32 is float32, as on a CPU, and the same seed gives the same results: PyTorch as
+    it comes rounds the inputs of convolutions to 10 bits there and sums gradients in any order.
+
     Raises:
         UserError: a GPU is asked for where there is none.
     """
@@ -21,7 +25,16 @@ def device(name: str) -> torch.device:
             f"device: '{name}' was asked for, but PyTorch {torch.__version__} finds no GPU on this "
             "machine. Set device to auto or cpu, or run on a machine with a GPU."
         )
-    return torch.device(("cuda" if available else "cpu") if name == "auto" else name)
+    found = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
+    if found.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+        # cuBLAS reads it at its first product: work space that is not shared among streams.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # What has no deterministic form is named in the log instead of ending the job.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return found
 
 
 def bfloat16(device: torch.device) -> bool:

@@ -74,7 +74,8 @@ def run(main: Callable[..., str | None]) -> None:
             if _is_out_of_memory(error):
                 _fail(_out_of_memory(error, snakemake.rule, memory, given.get("batch_size")))
             _fail(f"error: rule {snakemake.rule} failed:\n{traceback.format_exc()}")
-        print(f"{found or 'done'} ({time.monotonic() - started:.1f} s)", flush=True)
+        spent = f"{time.monotonic() - started:.1f} s{_gpu_memory()}"
+        print(f"{found or 'done'} ({spent})", flush=True)
 
 
 def _place() -> str:
@@ -83,6 +84,15 @@ def _place() -> str:
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
     allowed = "" if gpus is None else f", GPU {gpus or 'none'}"
     return f"{node} ({machine()}){allowed}"
+
+
+def _gpu_memory() -> str:
+    """The most memory of a GPU that the job held at a time, in words, if it used one."""
+    # Importing PyTorch takes longer than many a job.
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return ""
+    return f", {torch.cuda.max_memory_reserved() / 1e9:.1f} GB of the GPU's memory"
 
 
 def machine() -> str:
