@@ -186,6 +186,28 @@ def test_noise_stays_in_range():
     assert after.max() == 1
 
 
+@pytest.mark.parametrize("size", [(224, 224), (37, 50)])
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.75])
+def test_downsampling_is_pytorchs_resizing(size, ratio):
+    images = torch.rand(2, 3, *size, generator=generator(0, "resizing"))
+    images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
+    small = [max(1, round(side * ratio)) for side in size]
+    # In double precision: in single its own weights are off by more than what is allowed here.
+    shrunk = F.interpolate(images.double(), small, mode="bilinear", antialias=True)
+    expected = F.interpolate(shrunk, size, mode="bilinear").float()
+    defence = defences.build("downsample", {"ratio": ratio})
+    # The first call is a score's, without gradients; the second an attack's, in bfloat16.
+    with torch.inference_mode():
+        torch.testing.assert_close(defence(images), expected, rtol=0, atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = defence(images)
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(found.square().sum(), images)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), images)
+    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-5)
+
+
 def test_downsampling_by_half_averages_pairs():
     """Bilinear, antialiased shrinking of a smooth ramp and enlarging is the ramp, inside."""
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from advrob.defences import Images
 from advrob.errors import UserError
 from advrob.job import progress
-from advrob.pixels import to_tensor
+from advrob.pixels import to_levels, to_tensor
 from advrob.resuming import keep, kept
 from advrob.store import Rows
 
@@ -68,8 +68,8 @@ def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) ->
     """Mirror half of the images and shift or crop each at random.
 
     Args:
-        images: ``(N, H, W, 3)``, of any type.
-        generator: draws a mirroring and two shifts for each image.
+        images: ``(N, H, W, 3)``, of any type, on any device.
+        generator: on the CPU; draws a mirroring and two shifts for each image.
         crop: cut squares of this side out, in pixels, from images that are larger. Without it,
             images are shifted a little, and pixels at the border are repeated.
 
@@ -88,7 +88,8 @@ def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) ->
     rows, columns = places
     mirrored = torch.randint(2, (n, 1), generator=generator, dtype=torch.bool)
     columns = torch.where(mirrored, columns.flip(1), columns)
-    return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    numbers, rows, columns = (of.to(images.device) for of in (torch.arange(n), rows, columns))
+    return images[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 class Learner(Protocol):
@@ -246,12 +247,15 @@ class Training:
         """
 
         def step(chosen: np.ndarray, share: float) -> list[float]:
-            batch = torch.from_numpy(images[chosen])
-            clean = to_tensor(vary(batch, generator, self.crop).numpy(), device)
-            noisy = clean
+            varied = vary(to_levels(images[chosen], device), generator, self.crop)
+            clean = noisy = to_tensor(varied, device)
             if self.noise:
-                noise = torch.randn(clean.shape, generator=generator) * (self.noise / 255)
-                noisy = clean + noise.to(device)
+                # Where it is needed; seeded anew, so that only the CPU's generator has to be kept.
+                own = torch.Generator(device).manual_seed(
+                    int(torch.randint(2**62, (), generator=generator))
+                )
+                noise = torch.randn(clean.shape, generator=own, device=device)
+                noisy = clean.add(noise, alpha=self.noise / 255)
             return [learner.step(clean, noisy, self.learning_rate * share) / clean.numel()]
 
         return passes(
