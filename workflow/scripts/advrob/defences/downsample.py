@@ -51,6 +51,6 @@ def _there_and_back(length: int, ratio: float, dtype: torch.dtype, device: torch
     too, sums in one order; that of PyTorch's antialiased resizing has none.
     """
     small = max(1, round(length * ratio))
-    unit = torch.eye(length, dtype=torch.float64)[None, None]
+    unit = torch.eye(length, dtype=torch.float64, device="cpu")[None, None]
     reduced = F.interpolate(unit, (small, length), mode="bilinear", antialias=True)
     return F.interpolate(reduced, (length, length), mode="bilinear")[0, 0].to(device, dtype)
