@@ -182,7 +182,7 @@ def test_split_divides_images_without_loss(tmp_path: Path):
 def test_varied_images_are_mirrored_and_shifted_ones():
     size, reach = 28, 1
     images = np.random.default_rng(0).integers(0, 256, (40, size, size, 3), dtype=np.uint8)
-    found = fitting.vary(torch.from_numpy(images), generator(0)).numpy()
+    found = fitting.vary(images, generator(0))
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
     seen = set()
     for image, border in zip(found, padded, strict=True):
@@ -198,7 +198,7 @@ def test_varied_images_are_mirrored_and_shifted_ones():
 
 def test_crops_lie_anywhere_in_the_image_and_half_are_mirrored():
     images = np.random.default_rng(0).integers(0, 256, (60, 6, 9, 3), dtype=np.uint8)
-    found = fitting.vary(torch.from_numpy(images), generator(0), crop=7).numpy()
+    found = fitting.vary(images, generator(0), crop=7)
     assert found.shape == (60, 6, 7, 3)  # lower than 7 pixels: shifted by none, at this size
     seen = set()
     for image, whole in zip(found, images, strict=True):

@@ -162,6 +162,30 @@ def test_a_missing_gpu_is_said(monkeypatch):
         compute.device("cuda")
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep it anyway")
+def test_memory_of_tensors_is_used_again():
+    """Pages that the system has to provide while tensors as large as activations come and go."""
+    code = """
+import resource, torch
+from advrob import compute
+place = compute.device("cpu")
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(16, 64, 112, 112, device=place)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for _ in range(5):  # until the small blocks between the large ones have found their places
+    pages()
+print(pages())
+"""
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    # Ten times 51 MB are 125,000 pages of 4 kB.
+    assert int(found.stdout) < 1000
+
+
 def test_progress_tells_rate_and_remaining_time(capsys):
     assert list(job.progress(range(3), "batches", 3, every=0)) == [0, 1, 2]
     lines = capsys.readouterr().out.splitlines()

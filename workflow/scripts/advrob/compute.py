@@ -1,6 +1,7 @@
 """Where and how precisely to compute, and where random numbers come from."""
 
 import contextlib
+import ctypes
 import hashlib
 import os
 from typing import Any
@@ -9,12 +10,18 @@ import torch
 
 from advrob.errors import UserError
 
+# Names of two settings in glibc's malloc.h, and the largest block that is kept, in bytes: larger
+# ones are a fitted defence's, made once. Before version 2.35 glibc accepts 32 MiB at most.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = (2**30, 2**25)
+
 
 def device(name: str) -> torch.device:
     """The device of a configured name: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
 
     On a GPU float32 is float32, as on a CPU, and the same seed gives the same results: PyTorch as
     it comes rounds the inputs of convolutions to 10 bits there and sums gradients in any order.
+    On a CPU the process keeps memory that tensors no longer need for those that come.
 
     Raises:
         UserError: a GPU is asked for where there is none.
@@ -34,7 +41,21 @@ def device(name: str) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # What has no deterministic form is named in the log instead of ending the job.
         torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        _keep_memory()
     return found
+
+
+def _keep_memory() -> None:
+    """Have the C library use freed memory again instead of giving it back.
+
+    Else each large tensor is new memory, which the system clears page by page when it is first
+    written: that took half of the time of a network's passes there and back (docs/benchmarks.md).
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):  # glibc has it, other C libraries need no such thing
+        any(library.mallopt(M_MMAP_THRESHOLD, size) for size in KEPT)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def bfloat16(device: torch.device) -> bool:

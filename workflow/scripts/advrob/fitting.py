@@ -13,7 +13,7 @@ from torch import Tensor
 from advrob.defences import Images
 from advrob.errors import UserError
 from advrob.job import progress
-from advrob.pixels import to_levels, to_tensor
+from advrob.pixels import to_tensor
 from advrob.resuming import keep, kept
 from advrob.store import Rows
 
@@ -64,32 +64,34 @@ def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Row
     return Rows(images, np.flatnonzero(~held_out)), Rows(images, np.flatnonzero(held_out))
 
 
-def vary(images: Tensor, generator: torch.Generator, crop: int | None = None) -> Tensor:
+def vary(images: np.ndarray, generator: torch.Generator, crop: int | None = None) -> np.ndarray:
     """Mirror half of the images and shift or crop each at random.
 
     Args:
-        images: ``(N, H, W, 3)``, of any type, on any device.
-        generator: on the CPU; draws a mirroring and two shifts for each image.
+        images: ``(N, H, W, 3)``.
+        generator: draws a mirroring and two shifts for each image.
         crop: cut squares of this side out, in pixels, from images that are larger. Without it,
             images are shifted a little, and pixels at the border are repeated.
 
     Returns:
         ``(N, H, W, 3)``, or ``(N, crop, crop, 3)``.
     """
-    n, *sides, _ = images.shape
-    places = []
-    for side in sides:
-        size = side if crop is None else min(crop, side)
-        low, high = (
-            (-round(side * SHIFT), round(side * SHIFT)) if size == side else (0, side - size)
-        )
-        shifts = torch.randint(low, high + 1, (n, 1), generator=generator)
-        places.append((torch.arange(size) + shifts).clamp_(0, side - 1))
-    rows, columns = places
-    mirrored = torch.randint(2, (n, 1), generator=generator, dtype=torch.bool)
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    numbers, rows, columns = (of.to(images.device) for of in (torch.arange(n), rows, columns))
-    return images[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
+    n, *sides, channels = images.shape
+    sizes = [side if crop is None else min(crop, side) for side in sides]
+    borders, places = [], []
+    for side, size in zip(sides, sizes, strict=True):
+        border = round(side * SHIFT) if size == side else 0
+        last = side + 2 * border - size
+        places.append(torch.randint(0, last + 1, (n,), generator=generator).numpy())
+        borders.append((border, border))
+    mirrored = torch.randint(2, (n,), generator=generator, dtype=torch.bool).numpy()
+    if np.any(borders):
+        images = np.pad(images, [(0, 0), *borders, (0, 0)], mode="edge")
+    # Squares at all places, as views; the chosen are copied row by row instead of by number.
+    squares = np.lib.stride_tricks.sliding_window_view(images, (*sizes, channels), axis=(1, 2, 3))
+    varied = squares[np.arange(n), places[0], places[1], 0]
+    varied[mirrored] = varied[mirrored, :, ::-1]
+    return varied
 
 
 class Learner(Protocol):
@@ -247,8 +249,7 @@ class Training:
         """
 
         def step(chosen: np.ndarray, share: float) -> list[float]:
-            varied = vary(to_levels(images[chosen], device), generator, self.crop)
-            clean = noisy = to_tensor(varied, device)
+            clean = noisy = to_tensor(vary(images[chosen], generator, self.crop), device)
             if self.noise:
                 # Where it is needed; seeded anew, so that only the CPU's generator has to be kept.
                 own = torch.Generator(device).manual_seed(

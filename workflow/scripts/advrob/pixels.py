@@ -5,16 +5,12 @@ import torch
 from torch import Tensor
 
 
-def to_levels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """8-bit images ``(N, H, W, 3)`` as a tensor of the same shape and values."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
-
-
-def to_tensor(images: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
+def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """8-bit images ``(N, H, W, 3)`` as a float tensor ``(N, 3, H, W)`` in [0, 1], channels last."""
-    levels = images.to(device) if isinstance(images, Tensor) else to_levels(images, device)
     # The stored layout already is channels-last memory: permuting moves no data.
-    return levels.permute(0, 3, 1, 2).float() / 255
+    return (
+        torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+    )
 
 
 def quantise(images: Tensor) -> Tensor:

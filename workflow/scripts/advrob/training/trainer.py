@@ -11,7 +11,7 @@ from advrob.defences import Images
 from advrob.defences.none import Identity
 from advrob.errors import UserError
 from advrob.models import Model, Network, learned
-from advrob.pixels import to_levels, to_tensor
+from advrob.pixels import to_tensor
 from advrob.scoring import predict
 from advrob.training import Pupil
 from advrob.training.lessons import LESSONS
@@ -99,8 +99,7 @@ def train(
         optimiser.load_state_dict(saved["optimiser"])
 
     def step(chosen: np.ndarray, share: float) -> list[float]:
-        varied = fitting.vary(to_levels(own[chosen], device), generator)
-        batch = to_tensor(varied, device)
+        batch = to_tensor(fitting.vary(own[chosen], generator), device)
         wanted = torch.from_numpy(targets[own.numbers[chosen]]).to(device)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * share * group["factor"]
