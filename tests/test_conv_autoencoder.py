@@ -36,6 +36,16 @@ def test_learning_lowers_the_error(tmp_path):
     assert state["reconstruction_error"] == curve[-1, 1]
 
 
+def test_no_batch_is_learned_from_beyond_a_bound():
+    """A batch that is unlike what came before pulls no harder than the others."""
+    network = ConvolutionalAutoencoder(**SMALL)
+    learner = conv_autoencoder.Learner(network)
+    wild = 100 * torch.rand(8, 3, 16, 16, generator=generator(0))
+    assert learner.step(wild, wild, 0.005) > wild.numel()
+    lengths = [weights.grad.norm() for weights in network.parameters()]
+    assert torch.stack(lengths).norm() == pytest.approx(conv_autoencoder.LONGEST, rel=1e-3)
+
+
 def test_weights_survive_a_file(tmp_path):
     state = fit(photographs(20), tmp_path / "checkpoint", epochs=1)
     with store.write(tmp_path / "state.h5", "state/1", seed=0, params={}, source="") as file:

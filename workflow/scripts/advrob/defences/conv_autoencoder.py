@@ -18,6 +18,9 @@ from advrob.weights import load_weights, weight_arrays
 
 # Slope of the activations below 0.
 SLOPE = 0.1
+# The longest gradient, in l_2, that is learned from as it is; usual ones are a fifth of it. Without
+# a bound the first ones do lasting harm, and a single batch can undo epochs.
+LONGEST = 0.1
 
 
 class ConvolutionalAutoencoder(Defence):
@@ -146,6 +149,7 @@ class Learner:
         error = functional.mse_loss(rebuilt, clean)
         self.optimiser.zero_grad()
         error.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST)
         self.optimiser.step()
         return error.item() * clean.numel()
 
