@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from advrob import compute, defences, models
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
-from advrob.attacks.universal import fooling_rate, universal
+from advrob.attacks.universal import Universal, fooling_rate, universal
 from advrob.attacks.universal_gradient import universal_gradient
 from advrob.compute import generator
 from advrob.pixels import quantise, to_tensor
@@ -139,26 +139,17 @@ def their_deepfool(task: Task, start: Callable[[], None]) -> Callable[[], str]:
 
 def our_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, one pass of the DeepFool version."""
-    network, (fit, test) = task.network(), task.images()
-    start()
-    found = universal(network, fit, fit[:1], passes=1, **_settings(task))
-    return partial(_fools, task, network, found.perturbation, test)
+    return _search(task, start, universal, passes=1)
 
 
 def our_universal_gradient(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, the gradient version with its defaults."""
-    network, (fit, test) = task.network(), task.images()
-    start()
-    found = universal_gradient(network, fit, fit[:1], **_settings(task))
-    return partial(_fools, task, network, found.perturbation, test)
+    return _search(task, start, universal_gradient)
 
 
 def our_hasty_universal_gradient(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, the gradient version, one pass like the peer's."""
-    network, (fit, test) = task.network(), task.images()
-    start()
-    found = universal_gradient(network, fit, fit[:1], passes=1, **_settings(task))
-    return partial(_fools, task, network, found.perturbation, test)
+    return _search(task, start, universal_gradient, passes=1)
 
 
 def their_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
@@ -222,13 +213,22 @@ PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
 }
 
 
-def _settings(task: Task) -> dict:
-    return {
-        "device": task.place,
-        "generator": generator(0, "benchmark"),
-        "norm": "linf",
-        "radius": RADIUS,
-    }
+def _search(
+    task: Task, start: Callable[[], None], search: Callable[..., Universal], **options: int
+) -> Callable[[], str]:
+    network, (fit, test) = task.network(), task.images()
+    start()
+    found = search(
+        network,
+        fit,
+        fit[:1],  # others are scored when the clock has stopped, as the peer's are
+        device=task.place,
+        generator=generator(0, "benchmark"),
+        norm="linf",
+        radius=RADIUS,
+        **options,
+    )
+    return partial(_fools, task, network, found.perturbation, test)
 
 
 def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:

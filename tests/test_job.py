@@ -162,6 +162,14 @@ def test_a_missing_gpu_is_said(monkeypatch):
         compute.device("cuda")
 
 
+def test_the_log_tells_how_much_of_a_gpu_was_held(rule, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3_140_000_000)
+    job.run(lambda: "all done")
+    last = Path(rule.log[0]).read_text().splitlines()[-1]
+    assert re.fullmatch(r"all done \(0\.\d s, 3\.1 GB of the GPU's memory\)", last)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep it anyway")
 def test_memory_of_tensors_is_used_again():
     """Pages that the system has to provide while tensors as large as activations come and go."""
