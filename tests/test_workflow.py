@@ -66,6 +66,10 @@ SMALL = {
 }
 
 
+# Two jobs at a time, for most of a small job is its start, which has one thread.
+CORES = ["--cores", 2, "--max-threads", 1]
+
+
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), *map(str, arguments)]
@@ -240,7 +244,7 @@ def write(folder, config):
 
 @pytest.fixture(scope="module")
 def results(folder):
-    done = snakemake(folder, "--cores", 2, "--configfile", folder / "small.yaml")
+    done = snakemake(folder, *CORES, "--configfile", folder / "small.yaml")
     logs = "\n".join(
         f"== {path.relative_to(folder)}\n{path.read_text()}"
         for path in folder.rglob("logs/**/*.log")
@@ -424,7 +428,7 @@ def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):
-    done = snakemake(folder, "--cores", 2, "--configfile", folder / "small.yaml")
+    done = snakemake(folder, *CORES, "--configfile", folder / "small.yaml")
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
@@ -440,7 +444,7 @@ def test_the_same_seed_gives_the_same_bytes(folder, results):
     before = {target: (folder / target).read_bytes() for target in targets}
     forced = ["images", "universal", "gradient", "score", "figure_11"]
     done = snakemake(
-        folder, *targets, "--cores", 2, "--configfile", folder / "small.yaml", "--forcerun", *forced
+        folder, *targets, *CORES, "--configfile", folder / "small.yaml", "--forcerun", *forced
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets:
@@ -453,7 +457,7 @@ def test_shards_give_the_same_bytes(results, tmp_path):
     scored = "scores/gradient-efficientnet_lite0-noise/efficientnet_lite0/noise.h5"
     small = results.parent / "small.yaml"
     done = snakemake(
-        tmp_path, f"results/{scored}", "--cores", 2, "--configfile", small, "--config", "shards=2"
+        tmp_path, f"results/{scored}", *CORES, "--configfile", small, "--config", "shards=2"
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for name in (attacked, scored):
