@@ -10,10 +10,11 @@ import torch
 
 from advrob.errors import UserError
 
-# Names of two settings in glibc's malloc.h, and the largest block that is kept, in bytes: larger
-# ones are a fitted defence's, made once. Before version 2.35 glibc accepts 32 MiB at most.
+# Names of two settings in glibc's malloc.h, and the largest block that is kept, in bytes: one of a
+# network's activations. Larger ones are linear algebra's, few, and would leave gaps of gigabytes.
+# Older versions of glibc accept 32 MiB at most.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT = (2**30, 2**25)
+KEPT = (2**28, 2**25)
 
 
 def device(name: str) -> torch.device:
