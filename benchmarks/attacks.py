@@ -261,15 +261,16 @@ def _measure(contestant: Contestant, task: Task, threads: int) -> tuple[float, f
     torch.set_num_threads(threads)
     started = [0.0]
 
-    def start() -> None:
+    def now() -> float:
         if task.place.type == "cuda":
             torch.cuda.synchronize()
-        started[0] = time.perf_counter()
+        return time.perf_counter()
+
+    def start() -> None:
+        started[0] = now()
 
     found = contestant(task, start)
-    if task.place.type == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - started[0]
+    seconds = now() - started[0]
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found()
 
 
