@@ -117,8 +117,18 @@ NO_KEY = "is no key of the configuration. Expected"
         ),
         (
             {"perturbations": {"universal": {"radius": float("nan")}}},
-            "perturbations.universal.radius: found NaN, expected a number above 0.",
+            "perturbations.universal.radius: found NaN, expected a number above 0 in units of",
         ),
+        # Fractions of 1 where levels of 255 are expected.
+        (
+            {"perturbations": {"untargeted": {"pgd": {"radius": 0.0157}}}},
+            "pgd.radius: found 0.0157, which is less than one of the 255 levels of a pixel. "
+            "Expected a number in units of 1/255: did you mean 4?",
+        ),
+        ({"perturbations": {"gradient": {"step": 1 / 255}}}, "did you mean 1?"),
+        ({"perturbations": {"universal": {"radius": 10 / 255}}}, "did you mean 10?"),
+        ({"experiments": {"noise_magnitudes": [0, 0.5]}}, "noise_magnitudes[1]: found 0.5, which"),
+        ({"experiments": {"smoothing": {"sigmas": [0.25]}}}, "did you mean 63.75?"),
         (
             {"perturbations": {"gradient": {"confidence": -1}}},
             "found -1, expected null or a number from 0 to 1.",
@@ -138,7 +148,7 @@ NO_KEY = "is no key of the configuration. Expected"
         ),
         (
             {"experiments": {"noise_magnitudes": [0, 300]}},
-            "experiments.noise_magnitudes[1]: found 300, expected a number from 0 to 255.",
+            "experiments.noise_magnitudes[1]: found 300, expected a number from 0 to 255 in",
         ),
         ({"experiments": {"downsampling": ["a", "a"]}}, 'found ["a", "a"], expected a list of'),
         (
@@ -155,7 +165,7 @@ NO_KEY = "is no key of the configuration. Expected"
         # What is not there.
         (
             {"perturbations": {"untargeted": {"pgd_2": {"kind": "pgd"}}}},
-            "perturbations.untargeted.pgd_2.radius: is missing. Expected a number above 0.",
+            "perturbations.untargeted.pgd_2.radius: is missing. Expected a number above 0 in units of 1",
         ),
     ],
 )

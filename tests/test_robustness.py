@@ -387,3 +387,31 @@ def test_scripts_attack_and_control(tmp_path, tiny_weights, photographs, kind, d
         assert store.strings(file["datasets"]) == [dataset.stem]
         assert file["correct"].shape == (1, 2, 6)
         assert file["farthest"][0] == distances.max()
+
+
+def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, tiny_weights, photographs):
+    network = tiny(tiny_weights) | {"defence": "noise", "limit": 6}
+    network["defence_settings"] = {"minimum": -40, "maximum": 40}
+    found = []
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        dataset = tmp_path / folder / "a-tiny-noise.h5"
+        attack_script.main(
+            **network,
+            images=photographs,
+            attack="a",
+            settings={"kind": "square", "radius": 40, "queries": 2},
+            dataset=str(dataset),
+            draws=1,
+            checkpoint=tmp_path / folder / "checkpoint",
+        )
+        controls = tmp_path / folder / "controls.h5"
+        controls_script.main(
+            **network,
+            images=photographs,
+            attacked=[str(dataset)],
+            norms=["linf"],
+            controls=str(controls),
+        )
+        found.append(controls.read_bytes())
+    assert found[0] == found[1]

@@ -136,7 +136,9 @@ rule table_robustness:
     params:
         bounds={name: attack["radius"] for name, attack in ATTACKS.items()},
         black_box=[
-            name for name, attack in ATTACKS.items() if attack.get("kind") == "square"
+            name
+            for name, attack in config["perturbations"]["untargeted"].items()
+            if kind_of(name, attack) == "square"
         ],
         note=lookup(dpath="images/note", within=config, default=None),
         code=code_version("table_robustness"),

@@ -56,10 +56,12 @@ def main(
             moved = store.Rows(source["images"], rows)[:]
         farthest.append(adaptive.distances(originals, moved, norm).max())
         for name, control in CONTROLS.items():
-            draw = np.random.default_rng(compute.number(seed, "controls", path, name))
+            # The data set's name and not its path, which may have a prefix.
+            dataset = Path(path).stem
+            draw = np.random.default_rng(compute.number(seed, "controls", dataset, name))
             changed = controlled(originals, moved, control, draw)
             network.defence.generator = compute.generator(
-                seed, "controls", path, name, model, defence, device=place
+                seed, "controls", dataset, name, model, defence, device=place
             )
             predicted, _ = predict([network], changed, batch_size=batch_size, device=place)
             correct.append(predicted[0] == labels)

@@ -91,8 +91,9 @@ def expected(schema: Mapping[str, Any]) -> str:
 
 def _limits(schema: Mapping[str, Any]) -> str:
     """What the keywords of a schema other than its type ask for."""
+    unit = " in units of 1/255" if "levels" in schema else ""
     if "minimum" in schema and "maximum" in schema:
-        return f" from {schema['minimum']} to {schema['maximum']}"
+        return f" from {schema['minimum']} to {schema['maximum']}{unit}"
     words = {
         "exclusiveMinimum": "above {}",
         "minimum": "of at least {}",
@@ -105,7 +106,7 @@ def _limits(schema: Mapping[str, Any]) -> str:
         limits.append(f"other than {', '.join(schema['not']['enum'])}")
     if "items" in schema:
         limits.append(f"of {_items(schema)}")
-    return " " + " and ".join(limits) if limits else ""
+    return (" " + " and ".join(limits) if limits else "") + unit
 
 
 def _items(schema: Mapping[str, Any]) -> str:
@@ -120,14 +121,20 @@ def mistake(config: Mapping[str, Any]) -> str | None:
     """The first thing in a configuration that the schema does not allow, in a sentence.
 
     It names the key by its dotted path, what was found, what is expected and the nearest name.
-    Stricter than JSON Schema in two things: 2.0 is not a whole number, and NaN not a number.
+    Stricter than JSON Schema in two things: 2.0 is not a whole number, and NaN not a number. The
+    schema's own keyword ``levels`` marks numbers in units of 1/255, of which a fraction of one is
+    refused: most papers give them in units of 1.
 
     Returns:
         None where there is none.
     """
     # Later than at the top: the documentation of the schema needs no validator.
-    from jsonschema import Draft202012Validator
+    from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
+
+    def levels(validator: Any, wanted: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if wanted and _is_number(value) and 0 < abs(value) < 1:
+            yield ValidationError("less than one level")
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
@@ -135,7 +142,8 @@ def mistake(config: Mapping[str, Any]) -> str | None:
             "number": lambda checker, value: _is_number(value) and math.isfinite(value),
         }
     )
-    validator = extend(Draft202012Validator, type_checker=types)(load())
+    extended = extend(Draft202012Validator, {"levels": levels}, type_checker=types)
+    validator = extended(load())
     # The schema names additionalProperties before required: what is missing is often misspelled.
     error = next(validator.iter_errors(config), None)
     return None if error is None else _sentence(error)
@@ -158,6 +166,12 @@ def _sentence(error: Any) -> str:
     if "propertyNames" in error.absolute_schema_path:
         name = _dotted([*path, str(found)])
         return f"{name}: is a name that cannot be used. Expected {expected(schema)}."
+    if error.validator == "levels":
+        return (
+            f"{_dotted(path)}: found {_shown(found)}, which is less than one of the 255 levels of "
+            "a pixel. Expected a number in units of 1/255: did you mean "
+            f"{round(255 * found, 2):g}?"
+        )
     hint = ""
     if error.validator == "type" and isinstance(found, str) and _reads_as_number(found):
         hint = " YAML takes what was found for text: leave out quotes, and write 1e-4 as 1.0e-4."
