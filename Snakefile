@@ -10,8 +10,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import regex_from_filepattern
 from snakemake.utils import min_version, validate
 
-from workflow.scripts.advrob import schema, sizing
-from workflow.scripts.advrob.configuration import (
+from workflow.scripts.advrob.plan import needs, schema
+from workflow.scripts.advrob.plan.configuration import (
     ConfigurationError,
     check,
     code_version,

@@ -25,14 +25,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advrob import compute, defences, models
+from advrob import defences, models, networks
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
-from advrob.attacks.universal import Universal, fooling_rate, universal
-from advrob.attacks.universal_gradient import universal_gradient
-from advrob.compute import generator
-from advrob.pixels import quantise, to_tensor
-from advrob.scoring import predict
+from advrob.attacks.universal.search import Universal, fooling_rate, universal
+from advrob.attacks.universal.stochastic_gradient import universal_gradient
+from advrob.evaluation.scoring import predict
+from advrob.images.pixels import quantise, to_tensor
+from advrob.job import compute
+from advrob.job.compute import generator
 from machine import describe
 
 RADIUS = 10
@@ -62,7 +63,7 @@ class Task:
         else:
             model = models.build("efficientnet_lite0", {}, self.place)
         return (
-            models.Network(defences.build("none", {}, device=self.place), model, mixed=mixed)
+            networks.Network(defences.build("none", {}, device=self.place), model, mixed=mixed)
             .eval()
             .requires_grad_(False)
         )

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from sklearn import decomposition
 
-from advrob import linalg, principal
-from advrob.compute import generator
 from advrob.defences.pca import PCA
-from advrob.store import Blocks
+from advrob.files.store import Blocks
+from advrob.job.compute import generator
+from advrob.linear import linalg, principal
 from machine import describe
 
 

@@ -12,7 +12,7 @@ import pytest
 import timm
 from safetensors.torch import save_file
 
-from advrob import store
+from advrob.files import store
 
 ROOT = Path(__file__).parent.parent
 

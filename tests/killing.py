@@ -20,8 +20,10 @@ import torch
 import defence
 import gradient
 import universal
-from advrob import fitting, job, store
-from advrob.attacks import universal as search
+from advrob.attacks.universal import search
+from advrob.files import store
+from advrob.job import script as job
+from advrob.learning import fitting
 from conftest import Named, NamedList
 
 # Which of the checkpoint's writes to wait for, how many seconds more, and what to send then. Each

@@ -104,7 +104,7 @@ def shard(path):
 # Resources --------------------------------------------------------------------------------------
 #
 # What is known of a job's size when it starts, its files above all, is what it asks for; see
-# advrob/sizing.py. A failed job asks for more in its next attempt.
+# advrob/needs.py. A failed job asks for more in its next attempt.
 
 GPUS = 0 if config["device"] == "cpu" else 1
 NUMBERS = 3 * config["images"]["size"] ** 2
@@ -133,12 +133,12 @@ def image_count(file, shards=1):
 
 
 def photographs_need(wildcards, input):
-    return sizing.photographs(config["images"], SHARDS)
+    return needs.photographs(config["images"], SHARDS)
 
 
 def fitting_need(wildcards, input):
     entry = config["defences"][wildcards.defence]
-    return sizing.fitting(
+    return needs.fitting(
         kind_of(wildcards.defence, entry),
         entry,
         images=image_count(input.images),
@@ -148,7 +148,7 @@ def fitting_need(wildcards, input):
 
 
 def universal_need(wildcards, input):
-    return sizing.universal(
+    return needs.universal(
         config["perturbations"]["universal"],
         images=image_count(input.images),
         held_out=image_count(input.held_out),
@@ -159,7 +159,7 @@ def universal_need(wildcards, input):
 
 
 def train_need(wildcards, input):
-    return sizing.training(
+    return needs.training(
         config["models"][wildcards.model]["train"],
         images=image_count(input.images),
         gpu=GPUS > 0,
@@ -168,7 +168,7 @@ def train_need(wildcards, input):
 
 def gan_need(wildcards, input):
     settings = config["perturbations"]["gan"]
-    return sizing.training(
+    return needs.training(
         {"method": "gan", **settings},
         images=image_count(input.images),
         state=megabytes(input.state),
@@ -177,7 +177,7 @@ def gan_need(wildcards, input):
 
 
 def gradient_need(wildcards, input):
-    return sizing.gradient(
+    return needs.gradient(
         images=image_count(input.images, SHARDS),
         iterations=config["perturbations"]["gradient"]["iterations"],
         state=megabytes(input.state),
@@ -186,7 +186,7 @@ def gradient_need(wildcards, input):
 
 
 def score_need(wildcards, input):
-    return sizing.scoring(
+    return needs.scoring(
         images=image_count(input.images, SHARDS),
         networks=EXPERIMENTS["draws"],
         state=megabytes(input.state),
@@ -195,7 +195,7 @@ def score_need(wildcards, input):
 
 
 def sweep_need(wildcards, input):
-    return sizing.scoring(
+    return needs.scoring(
         images=image_count(input.images, SHARDS),
         networks=len(EXPERIMENTS["noise_magnitudes"]),
         state=0,
@@ -205,7 +205,7 @@ def sweep_need(wildcards, input):
 
 def attack_need(wildcards, input):
     attack = config["perturbations"]["untargeted"][wildcards.attack]
-    return sizing.gradient(
+    return needs.gradient(
         images=ROBUSTNESS["images"] * ROBUSTNESS["draws"],
         iterations=attack.get("iterations", attack.get("queries")),
         state=megabytes(input.state),
@@ -214,7 +214,7 @@ def attack_need(wildcards, input):
 
 
 def controls_need(wildcards, input):
-    return sizing.scoring(
+    return needs.scoring(
         images=ROBUSTNESS["images"],
         networks=2 * len(ATTACKS),
         state=megabytes(input.state),
@@ -223,7 +223,7 @@ def controls_need(wildcards, input):
 
 
 def budget_need(wildcards, input):
-    return sizing.gradient(
+    return needs.gradient(
         images=ROBUSTNESS["images"] * ROBUSTNESS["draws"],
         iterations=len(ROBUSTNESS["radii"]) * ROBUSTNESS["iterations"]
         + sum(ROBUSTNESS["efforts"]),
@@ -234,7 +234,7 @@ def budget_need(wildcards, input):
 
 def vector_space_need(wildcards, input):
     # A gradient for each of DeepFool's steps and candidate classes.
-    return sizing.gradient(
+    return needs.gradient(
         images=EXPERIMENTS["vector_space"]["normals"],
         iterations=500,
         state=2 * megabytes(input.states),
@@ -244,17 +244,17 @@ def vector_space_need(wildcards, input):
 
 def certify_need(wildcards, input):
     draws = SMOOTHING["draws"] * len(SMOOTHING["sigmas"])
-    return sizing.scoring(
+    return needs.scoring(
         images=SMOOTHING["images"] * draws, networks=1, state=0, **NETWORK
     )
 
 
 def figure_7_need(wildcards, input):
-    return sizing.drawing(megabytes(input.states))
+    return needs.drawing(megabytes(input.states))
 
 
 def panels_need(wildcards, input):
-    return sizing.drawing(megabytes(input.state))
+    return needs.drawing(megabytes(input.state))
 
 
 # Tables and figures -----------------------------------------------------------------------------

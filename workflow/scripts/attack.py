@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from advrob import adaptive, compute, job, networks, store
-from advrob.configuration import kind_of, parameters_of
-from advrob.pixels import to_tensor, to_uint8
-from advrob.resuming import resumed
+from advrob import networks
+from advrob.evaluation import adaptive
+from advrob.files import store
+from advrob.files.checkpoints import resumed
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job import compute
+from advrob.job.script import run
+from advrob.plan.configuration import kind_of, parameters_of
 
 
 def main(
@@ -73,4 +77,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from advrob import compute, job, networks, store
-from advrob.adaptive import Trial, budgets, sample
+from advrob import networks
+from advrob.evaluation.adaptive import Trial, budgets, sample
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -78,4 +81,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import compute, job, networks, store
-from advrob.adaptive import sample
-from advrob.smoothing import certificates
+from advrob import networks
+from advrob.evaluation.adaptive import sample
+from advrob.evaluation.smoothing import certificates
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -64,4 +67,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

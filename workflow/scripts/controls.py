@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import adaptive, compute, job, networks, store
+from advrob import networks
 from advrob.attacks.control import CONTROLS, controlled
-from advrob.scoring import predict
+from advrob.evaluation import adaptive
+from advrob.evaluation.scoring import predict
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -79,4 +83,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from advrob import compute, defences, job, store
-from advrob.configuration import kind_of, parameters_of
+from advrob import defences
 from advrob.errors import UserError
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
+from advrob.plan.configuration import kind_of, parameters_of
 
 
 def main(
@@ -52,4 +55,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -7,9 +7,10 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO
 
-from advrob import store
 from advrob.errors import UserError
-from advrob.job import progress, run
+from advrob.files import store
+from advrob.job.progress import progress
+from advrob.job.script import run
 
 _BLOCK = 1 << 20
 _TIMEOUT = 60

@@ -2,10 +2,10 @@
 
 import torch
 
-from advrob import diagrams, plotting
-from advrob.configuration import kind_of, parameters_of
 from advrob.defences import defence_class
-from advrob.job import run
+from advrob.figures import diagrams, plotting
+from advrob.job.script import run
+from advrob.plan.configuration import kind_of, parameters_of
 
 
 def main(*, settings: dict, size: int, pdf: str, png: str) -> str:

@@ -2,8 +2,8 @@
 
 import torch
 
-from advrob import diagrams, plotting
-from advrob.job import run
+from advrob.figures import diagrams, plotting
+from advrob.job.script import run
 from advrob.training.gan import Discriminator, Generator
 
 

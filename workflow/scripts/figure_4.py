@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from advrob import panels, plotting, store
-from advrob.job import run
-from advrob.panels import Picture
+from advrob.figures import panels, plotting
+from advrob.figures.panels import Picture
+from advrob.files import store
+from advrob.job.script import run
 
 NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
 

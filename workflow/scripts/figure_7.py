@@ -4,8 +4,11 @@ from typing import Any
 
 import torch
 
-from advrob import compute, diagrams, job, models, networks, plotting
-from advrob.diagrams import Layer
+from advrob import models, networks
+from advrob.figures import diagrams, plotting
+from advrob.figures.diagrams import Layer
+from advrob.job import compute
+from advrob.job.script import run
 from advrob.training import multitask
 from advrob.training.gan import Generator
 
@@ -84,4 +87,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

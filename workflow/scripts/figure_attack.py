@@ -1,7 +1,7 @@
 """Figures 5 and 6: photographs before and after an attack, and the difference."""
 
-from advrob import panels, plotting
-from advrob.job import run
+from advrob.figures import panels, plotting
+from advrob.job.script import run
 
 
 def main(

@@ -1,7 +1,9 @@
 """Accuracy against the radius of an attack that knows the network."""
 
-from advrob import plotting, store, tables
-from advrob.job import run
+from advrob.figures import plotting
+from advrob.files import store
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(*, budgets: list[str], csv: str, pdf: str, png: str) -> str:

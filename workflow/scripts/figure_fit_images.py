@@ -1,7 +1,9 @@
 """Accuracy behind principal components against the number of images that they were fitted to."""
 
-from advrob import plotting, store, tables
-from advrob.job import run
+from advrob.figures import plotting
+from advrob.files import store
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

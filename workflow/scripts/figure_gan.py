@@ -1,7 +1,8 @@
 """Samples of the generator of perturbations, and how its training went."""
 
-from advrob import panels, plotting, preventive
-from advrob.job import run
+from advrob.figures import panels, plotting
+from advrob.findings import preventive
+from advrob.job.script import run
 
 
 def main(

@@ -2,9 +2,13 @@
 
 import numpy as np
 
-from advrob import compute, job, networks, panels, plotting, tables
-from advrob.pixels import to_tensor, to_uint8
-from advrob.scoring import predict
+from advrob import networks
+from advrob.evaluation.scoring import predict
+from advrob.figures import panels, plotting
+from advrob.findings import tables
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -64,4 +68,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,7 +1,9 @@
 """Figures 11 and 12: accuracy against the magnitude of the noise."""
 
-from advrob import plotting, store, tables
-from advrob.job import run
+from advrob.figures import plotting
+from advrob.files import store
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

@@ -1,7 +1,9 @@
 """How the preventive models' training went."""
 
-from advrob import plotting, preventive, store, tables
-from advrob.job import run
+from advrob.figures import plotting
+from advrob.files import store
+from advrob.findings import preventive, tables
+from advrob.job.script import run
 
 
 def main(*, states: list[str], csv: str, pdf: str, png: str) -> str:

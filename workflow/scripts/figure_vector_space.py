@@ -1,7 +1,9 @@
 """How attacked images lie in image space, in four charts."""
 
-from advrob import plotting, store, tables, vector_space_report
-from advrob.job import run
+from advrob.figures import plotting
+from advrob.files import store
+from advrob.findings import tables, vector_space_report
+from advrob.job.script import run
 
 
 def main(*, space: str, csv: str, pdf: str, png: str) -> str:

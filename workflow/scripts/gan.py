@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import compute, job, networks, store
-from advrob.scoring import predict
+from advrob import networks
+from advrob.evaluation.scoring import predict
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 from advrob.training.gan import train_generator
 
 
@@ -62,4 +65,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,6 +1,8 @@
 """Join the shards of results."""
 
-from advrob import job, store
+from advrob.files import store
+from advrob.job.locks import forget
+from advrob.job.script import run
 
 
 def main(*, shards: list[str], wholes: list[str]) -> str:
@@ -14,9 +16,9 @@ def main(*, shards: list[str], wholes: list[str]) -> str:
             print(f"{whole}: {len(file['ids'])} images of {size} shards")
             if "reached" in file:
                 file.attrs["hit_rate"] = file["reached"][:].mean()
-        job.forget(whole)
+        forget(whole)
     return f"{len(wholes)} gathered"
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

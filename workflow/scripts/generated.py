@@ -2,7 +2,9 @@
 
 import torch
 
-from advrob import compute, job, store
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 from advrob.training.gan import apply, load_generator
 
 ROWS = 64
@@ -33,4 +35,4 @@ def main(*, images: str, generator: str, dataset: str, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from advrob import compute, job, models, networks, sharding, store
+from advrob import networks
 from advrob.attacks.gradient import random_targets, targeted
-from advrob.pixels import to_tensor, to_uint8
-from advrob.resuming import resumed
-from advrob.scoring import predict
+from advrob.evaluation.scoring import predict
+from advrob.files import sharding, store
+from advrob.files.checkpoints import resumed
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -64,7 +67,7 @@ def main(
         compute.announce(task, len(ids), place, mixed=True)
         shape = (len(ids), *pixels.shape[1:])
         attacked = resumed(attack, shape, part.start, batch_size=batch_size, checkpoint=checkpoint)
-    exact = models.Network(network.defence, network.model, mixed=False)
+    exact = networks.Network(network.defence, network.model, mixed=False)
     predicted, _ = predict(
         [exact],
         attacked,
@@ -88,4 +91,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

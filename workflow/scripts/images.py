@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from advrob import sharding
+from advrob.files import sharding
 from advrob.images import extract
-from advrob.job import run
+from advrob.job.script import run
 
 
 def main(

@@ -1,7 +1,8 @@
 """Add a universal perturbation to the test images."""
 
-from advrob import job, store
-from advrob.perturbation import apply
+from advrob.files import store
+from advrob.images.perturbation import apply
+from advrob.job.script import run
 
 
 def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
@@ -22,4 +23,4 @@ def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,7 +1,8 @@
 """Read a universal perturbation that somebody published."""
 
-from advrob import job, store
-from advrob.published import read
+from advrob.files import store
+from advrob.images.published import read
+from advrob.job.script import run
 
 
 def main(
@@ -24,4 +25,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,8 +1,8 @@
 """The paper's claims and numbers, each with a verdict."""
 
-from advrob import tables
-from advrob.job import run
-from advrob.replication import replication
+from advrob.findings import tables
+from advrob.findings.replication import replication
+from advrob.job.script import run
 
 
 def main(

@@ -5,8 +5,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from advrob import report, store
-from advrob.job import run
+from advrob.files import store
+from advrob.job.script import run
+from advrob.report import page as report
 
 # What results depend on, of what is installed.
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "matplotlib")
@@ -32,7 +33,7 @@ def main(
         template: the page's template.
         robustness: ``table_robustness.csv``.
         replication: ``replication.csv``.
-        entries: tables and figures, each the arguments of `advrob.report.entry`.
+        entries: tables and figures, each the arguments of `advrob.report.page.entry`.
         main_table: the name of the file of the table that is not folded.
         models: the models' names.
         note: what is to be known of the images.

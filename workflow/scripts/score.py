@@ -1,7 +1,10 @@
 """Score one network on one data set."""
 
-from advrob import compute, job, networks, sharding, store
-from advrob.scoring import predict
+from advrob import networks
+from advrob.evaluation.scoring import predict
+from advrob.files import sharding, store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -66,4 +69,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -3,8 +3,11 @@
 import numpy as np
 import torch
 
-from advrob import compute, defences, job, models, networks, sharding, store
-from advrob.scoring import predict
+from advrob import defences, networks
+from advrob.evaluation.scoring import predict
+from advrob.files import sharding, store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -28,7 +31,7 @@ def main(
     for magnitude in magnitudes:
         bounds = {"minimum": -magnitude, "maximum": magnitude}
         noise = defences.build("noise", bounds, generator=torch.Generator(place), device=place)
-        noisy.append(models.Network(noise, classifier, mixed=False))
+        noisy.append(networks.Network(noise, classifier, mixed=False))
 
     def reseed(start: int) -> None:
         for network, magnitude in zip(noisy, magnitudes, strict=True):
@@ -64,4 +67,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,7 +1,7 @@
 """Accuracy of every network on original and universally perturbed images."""
 
-from advrob import tables
-from advrob.job import run
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

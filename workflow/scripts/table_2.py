@@ -1,7 +1,7 @@
 """Cross-testing of pairs of networks under gradient attacks."""
 
-from advrob import tables
-from advrob.job import run
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

@@ -1,7 +1,7 @@
 """Accuracy behind downsampling by several ratios."""
 
-from advrob import tables
-from advrob.job import run
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

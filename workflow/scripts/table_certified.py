@@ -1,7 +1,7 @@
 """Certified accuracy at several radii, under noise of several strengths."""
 
-from advrob import tables
-from advrob.job import run
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

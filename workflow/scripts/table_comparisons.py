@@ -1,7 +1,7 @@
 """Differences in accuracy between networks, tested on the same photographs."""
 
-from advrob import tables
-from advrob.job import run
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(

@@ -1,6 +1,7 @@
 """Preventive models against their control."""
 
-from advrob import job, preventive, tables
+from advrob.findings import preventive, tables
+from advrob.job.script import run
 
 
 def main(
@@ -22,4 +23,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

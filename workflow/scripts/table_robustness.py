@@ -1,6 +1,7 @@
 """The table of robustness and the checks behind it."""
 
-from advrob import job, robustness, tables
+from advrob.findings import robustness, tables
+from advrob.job.script import run
 
 
 def main(
@@ -39,4 +40,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

@@ -1,6 +1,7 @@
 """The settings of defences that do best on images outside the test set."""
 
-from advrob import job, tables
+from advrob.findings import tables
+from advrob.job.script import run
 
 
 def main(
@@ -20,4 +21,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

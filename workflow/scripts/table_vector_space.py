@@ -1,7 +1,7 @@
 """How attacked images lie in image space, in numbers."""
 
-from advrob import vector_space_report
-from advrob.job import run
+from advrob.findings import vector_space_report
+from advrob.job.script import run
 
 
 def main(*, spaces: list[str], csv: str, markdown: str, note: str | None) -> str:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import compute, job, models, store
+from advrob import models
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 from advrob.training.trainer import train
 
 
@@ -45,4 +48,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

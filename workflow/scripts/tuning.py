@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 
-from advrob import compute, job, store
 from advrob.errors import UserError
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
@@ -32,4 +34,4 @@ def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

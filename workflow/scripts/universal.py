@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from advrob import compute, job, networks, store
-from advrob.attacks.universal import universal
-from advrob.attacks.universal_gradient import universal_gradient
+from advrob import networks
+from advrob.attacks.universal.search import universal
+from advrob.attacks.universal.stochastic_gradient import universal_gradient
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 METHODS = {"deepfool": universal, "stochastic_gradient": universal_gradient}
 # Many small steps are a part of the gradient method: more images at a time weaken it.
@@ -81,4 +84,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

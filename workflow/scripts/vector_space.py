@@ -3,9 +3,13 @@
 import numpy as np
 import torch
 
-from advrob import compute, job, networks, store, vector_space
+from advrob import networks
 from advrob.attacks.control import controlled, signs
 from advrob.defences import Defence
+from advrob.evaluation import vector_space
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.script import run
 
 
 def main(
@@ -90,4 +94,4 @@ def main(
 
 
 if __name__ == "__main__":
-    job.run(main)
+    run(main)

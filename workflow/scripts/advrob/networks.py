@@ -4,9 +4,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from advrob import defences, models, store
-from advrob.configuration import defence_kind, kind_of, parameters_of
+from advrob import defences, models
+from advrob.defences import Defence
+from advrob.files import store
+from advrob.job.compute import autocast
+from advrob.plan.configuration import defence_kind, kind_of, parameters_of
+
+
+class Network(nn.Module):
+    """A model behind a defence: what is attacked and scored.
+
+    Args:
+        defence: images to images.
+        model: images to logits.
+        mixed: whether to multiply in bfloat16 where the hardware has it: for attacks, never for
+            predictions that are reported.
+    """
+
+    defence: Defence
+
+    def __init__(self, defence: Defence, model: nn.Module, *, mixed: bool = False) -> None:
+        super().__init__()
+        self.defence = defence
+        self.model = model
+        self.mixed = mixed
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``(N, classes)``, float32, of images ``(N, 3, H, W)`` in [0, 1]."""
+        if not self.mixed:
+            return self.model(self.defence(images))
+        with autocast(images.device):
+            return self.model(self.defence(images)).float()
 
 
 def build(
@@ -19,7 +49,7 @@ def build(
     generator: torch.Generator | None = None,
     device: torch.device,
     mixed: bool = False,
-) -> models.Network:
+) -> Network:
     """Build the network ``{model}/{defence}``.
 
     Args:
@@ -32,7 +62,7 @@ def build(
         generator: what a stochastic defence draws from; without one it must be given one before
             it is used.
         device: where the network runs.
-        mixed: see `advrob.models.Network`.
+        mixed: see ``Network`.
     """
     trained = "train" in model_settings
     parts, own = (state[:-1], state[-1:]) if trained else (state, ())
@@ -40,7 +70,7 @@ def build(
         defence, defence_settings, state=parts, generator=generator, device=device
     )
     classifier = build_model(model, model_settings, state=own, device=device)
-    return models.Network(built, classifier, mixed=mixed)
+    return Network(built, classifier, mixed=mixed)
 
 
 def build_model(
@@ -86,11 +116,11 @@ def build_defence(
     state: Sequence[str],
     generator: torch.Generator | None,
     device: torch.device,
-) -> defences.Defence:
+) -> Defence:
     """Build a configured defence; the arguments are those of `build`."""
     files = iter(state)
 
-    def built(name: str, settings: Mapping[str, Any]) -> defences.Defence:
+    def built(name: str, settings: Mapping[str, Any]) -> Defence:
         kind, parameters = kind_of(name, settings), parameters_of(settings)
         if kind == "chain":
             parameters["defences"] = [built("chain", member) for member in parameters["defences"]]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import LOSSES
 from advrob.attacks.pgd import gradient_of
-from advrob.job import progress
+from advrob.job.progress import progress
 
 # The names are those of Croce and Hein, Section 3.
 ALPHA = 0.75

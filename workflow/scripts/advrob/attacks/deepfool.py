@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from advrob.job import progress
+from advrob.job.progress import progress
 
 # Added to every step so that it ends beyond the boundary and not on it, as in the authors' code:
 # in l_2 over a whole image in [0, 1], hundreds of times smaller than what changes a prediction.

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
-from advrob.job import progress
+from advrob.job.progress import progress
 
 
 def random_targets(

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import Loss, cross_entropy, margin
-from advrob.job import progress
+from advrob.job.progress import progress
 
 
 def gradient_of(

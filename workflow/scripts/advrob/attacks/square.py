@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.losses import margin
-from advrob.job import progress
+from advrob.job.progress import progress
 
 # The share of an image that a square covers at first, and the queries, out of 10,000, after which
 # it is halved (Andriushchenko et al. 2020, Section 5).

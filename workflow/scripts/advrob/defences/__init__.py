@@ -14,11 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.store import Array, Rows
-
-# Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
-# Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
+from advrob.files.store import Array, Images
 
 
 class Defence(nn.Module):

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from advrob import compute, fitting, linalg
-from advrob.defences import Defence, Images
+from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.principal import principal, principal_memory
-from advrob.store import Array
+from advrob.files.store import Array, Images
+from advrob.job import compute
+from advrob.learning import fitting
+from advrob.linear import linalg
+from advrob.linear.principal import principal, principal_memory
 
 # Share of the past in the running means of the gradients and of their squared lengths.
 MOMENTUM = 0.9

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from advrob import compute, fitting
-from advrob.defences import Defence, Images
+from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.pixels import to_tensor
-from advrob.store import Array
-from advrob.weights import load_weights, weight_arrays
+from advrob.files.store import Array, Images
+from advrob.images.pixels import to_tensor
+from advrob.job import compute
+from advrob.learning import fitting
+from advrob.learning.weights import load_weights, weight_arrays
 
 # Slope of the activations below 0.
 SLOPE = 0.1

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advrob import linalg
-from advrob.defences import Defence, Images
+from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.job import progress
-from advrob.principal import Extent, decompose
-from advrob.store import Array
+from advrob.files.store import Array, Images
+from advrob.job.progress import progress
+from advrob.linear import linalg
+from advrob.linear.principal import Extent, decompose
 
 # Pixels that are taken apart into patches at a time.
 PIXELS = 2**22

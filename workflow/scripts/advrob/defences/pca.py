@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advrob import linalg
-from advrob.defences import Defence, Images
+from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.principal import Extent, principal, principal_memory
-from advrob.store import Array, Blocks, Rows
+from advrob.files.store import Array, Blocks, Images, Rows
+from advrob.linear import linalg
+from advrob.linear.principal import Extent, principal, principal_memory
 
 
 class PCA(Defence):

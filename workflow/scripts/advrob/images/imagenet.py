@@ -11,9 +11,8 @@ from pathlib import Path
 import scipy.io
 import torch
 
-from advrob import labels
 from advrob.errors import UserError
-from advrob.images import archives
+from advrob.images import archives, labels
 from advrob.images.decode import is_image
 from advrob.images.photographs import (
     Classes,
@@ -24,7 +23,7 @@ from advrob.images.photographs import (
     no_split,
     portable,
 )
-from advrob.job import progress
+from advrob.job.progress import progress
 
 
 def imagenet(root: str | None, draw: Draw, files: ExitStack) -> Classes:

@@ -16,7 +16,7 @@ class Photograph:
 
     Attributes:
         id: names it the same on every machine: no absolute path is part of it.
-        label: its class, or `advrob.labels.UNLABELLED`.
+        label: its class, or `advrob.images.labels.UNLABELLED`.
         file: a path, or the open file that holds its bytes at ``offset``.
         offset: where its bytes begin, in an open file.
         length: how many they are, in an open file.

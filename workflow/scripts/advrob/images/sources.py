@@ -13,9 +13,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from advrob import labels
 from advrob.errors import UserError
-from advrob.images import archives
+from advrob.images import archives, labels
 from advrob.images.decode import is_image
 from advrob.images.imagenet import imagenet
 from advrob.images.photographs import (

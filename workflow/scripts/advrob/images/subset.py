@@ -15,13 +15,14 @@ import h5py
 import numpy as np
 import torch
 
-from advrob import labels, sharding, store
-from advrob.compute import generator
 from advrob.errors import UserError
+from advrob.files import sharding, store
+from advrob.images import labels
 from advrob.images.decode import centre_crop, decode, random_crop
 from advrob.images.photographs import Classes, Draw, Photograph
 from advrob.images.sources import find
-from advrob.job import progress
+from advrob.job.compute import generator
+from advrob.job.progress import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -90,7 +91,7 @@ def extract(
         settings: the configuration's ``images``: ``size`` (side in pixels), ``layout``, ``broken``
             (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of `Draw`.
         seed: the configured seed.
-        shard: the share of both files to make; see `advrob.sharding`. Each shard draws the whole
+        shard: the share of both files to make; see `advrob.files.sharding`. Each draws the whole
             subset again, which takes as long as waiting for somebody else to have drawn it.
 
     Returns:

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
-from advrob.compute import autocast
 from advrob.errors import UserError
-from advrob.fitting import passes, resume
-from advrob.pixels import to_tensor, to_uint8
-from advrob.store import Rows
+from advrob.files.store import Rows
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job.compute import autocast
+from advrob.learning.fitting import passes, resume
+from advrob.learning.weights import load_weights, weight_arrays
 from advrob.training import Lesson, Pupil, right
-from advrob.weights import load_weights, weight_arrays
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # The generator starts from, and the discriminator ends at, feature maps of at most this side.

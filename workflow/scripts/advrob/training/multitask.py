@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advrob import labels as classes
 from advrob.errors import UserError
+from advrob.images import labels as classes
 from advrob.models import penultimate
 from advrob.training import Lesson, Pupil, right
 
@@ -25,7 +25,7 @@ TURNS = 4
 SIDE = 28
 # WordNet's categories of the classes: their hypernyms six levels below its root, or the last ones
 # before the class itself where that is nearer.
-CATEGORIES = Path(__file__).parent.parent / "categories.csv"
+CATEGORIES = Path(__file__).parent.parent / "images/categories.csv"
 
 
 class MultiTaskNetwork(nn.Module):

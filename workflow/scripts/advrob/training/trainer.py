@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from advrob import fitting, labels
-from advrob.defences import Images
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.models import Model, Network, learned
-from advrob.pixels import to_tensor
-from advrob.scoring import predict
+from advrob.evaluation.scoring import predict
+from advrob.files.store import Images
+from advrob.images import labels
+from advrob.images.pixels import to_tensor
+from advrob.learning import fitting
+from advrob.models import Model, learned
+from advrob.networks import Network
 from advrob.training import Pupil
 from advrob.training.lessons import LESSONS
 

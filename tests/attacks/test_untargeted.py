@@ -1,0 +1,235 @@
+"""Untargeted attacks: against closed forms, torchattacks, and the bounds of what is stored."""
+
+import numpy as np
+import pytest
+import torch
+import torchattacks
+from torch import Tensor, nn
+
+from advrob.attacks.apgd import apgd
+from advrob.attacks.bounds import Ball
+from advrob.attacks.expectation import Expectation
+from advrob.attacks.losses import cross_entropy, difference_of_logits_ratio, margin
+from advrob.attacks.pgd import pgd
+from advrob.attacks.square import square
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job.compute import generator
+
+CLASSES = 10
+SIZE = 16
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """A small network of random weights, whose predictions serve as labels."""
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 49, CLASSES)
+    )
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            width = parameter.shape[-1] if parameter.dim() == 2 else 27
+            parameter.copy_(torch.randn(parameter.shape, generator=draw) / width**0.5)
+    return network.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
+    return to_tensor(levels.astype(np.uint8))
+
+
+@pytest.fixture
+def labels(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(images).argmax(dim=1)
+
+
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    with torch.no_grad():
+        return (network(images).argmax(dim=1) == labels).float().mean().item()
+
+
+ATTACKS = {
+    "pgd": {"iterations": 20},
+    "apgd_ce": {"iterations": 20, "loss": "cross_entropy"},
+    "apgd_dlr": {"iterations": 20, "loss": "logits_ratio"},
+    "square": {"queries": 100},
+}
+CASES = [
+    (name, norm) for name in ATTACKS for norm in ("linf", "l2") if (name, norm) != ("square", "l2")
+]
+
+
+def run(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    name: str,
+    norm: str,
+    radius: float,
+    surplus: float = 0.0,
+) -> Tensor:
+    settings: dict = {"radius": radius, "surplus": surplus, **ATTACKS[name]}
+    if name != "square":
+        settings["norm"] = norm
+    if name == "pgd":
+        settings["step"] = radius / 4
+    attack = {"pgd": pgd, "square": square}.get(name, apgd)
+    return attack(network, images, labels, generator=generator(0), **settings)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize("radius", [2.5, 8, 60])
+def test_what_is_stored_is_within_the_bounds(network, images, labels, name, norm, radius):
+    found = run(network, images, labels, name, norm, radius)
+    assert torch.equal(found, to_tensor(to_uint8(found)))
+    moves = to_uint8(found).astype(int) - to_uint8(images).astype(int)
+    if norm == "linf":
+        assert np.abs(moves).max() == int(radius)
+    else:
+        lengths = np.sqrt((moves**2).sum(axis=(1, 2, 3)))
+        assert lengths.max() <= radius
+        assert radius < 8 or lengths.max() > 0.8 * radius
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_the_network_is_fooled(network, images, labels, name, norm):
+    found = run(network, images, labels, name, norm, 24 if norm == "linf" else 500)
+    assert accuracy(network, found, labels) < (0.5 if name == "square" else 0.2)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_the_network_itself_stays_as_it_was(network, images, labels, name, norm):
+    copy = images.clone()
+    found = run(network, images, labels, name, norm, 4)
+    assert torch.equal(images, copy)
+    assert not found.requires_grad
+    assert all(parameter.grad is None for parameter in network.parameters())
+    again = run(network, images, labels, name, norm, 4)
+    assert torch.equal(found, again)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_only_images_that_hold_are_worked_on(network, images, labels, name, norm):
+    wrong = (labels + 1) % CLASSES
+    seen = []
+    network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+    run(network, images, wrong, name, norm, 1)
+    assert seen[0] == len(images)
+    assert sum(seen[1:]) < 0.2 * len(images)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_a_surplus_is_reached(network, images, labels, name, norm):
+    radius = 60 if norm == "linf" else 1000
+    with torch.no_grad():
+        plain = margin(network(run(network, images, labels, name, norm, radius)), labels)
+        sure = margin(network(run(network, images, labels, name, norm, radius, 0.3)), labels)
+    assert (sure >= 0.3).float().mean() > 0.8
+    assert plain.mean() < sure.mean()
+
+
+class Linear(nn.Module):
+    """Two classes, a margin that is linear in the pixels."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        score = images.flatten(1) @ self.weight.flatten()
+        # A third class that never matters: the ratio of logits needs three.
+        return torch.stack([score, -score, torch.full_like(score, -1e3)], dim=1)
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "apgd_dlr"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_linear_network_loses_as_much_as_it_can(name, norm):
+    draw = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 8, 8, generator=draw)
+    images = to_tensor(np.full((4, 8, 8, 3), 128, np.uint8))
+    network = Linear(weight)
+    radius = 6.0 if norm == "linf" else 80.0
+    labels = network(images).argmax(dim=1)
+    sign = 1 - 2 * labels[0].float()
+    # Nothing is far enough from a border of [0, 1] or from a fooled network to be cut short.
+    found = run(network, images, labels, name, norm, radius, surplus=1e6)
+    reached = margin(network(found), labels)
+    dual = weight.abs().sum() if norm == "linf" else weight.norm()
+    best = margin(network(images), labels) + 2 * dual * radius / 255
+    assert sign in (1, -1)
+    assert (reached <= best + 1e-4).all()
+    assert (reached > best - (1e-4 if norm == "linf" else 0.05 * 2 * dual * radius / 255)).all()
+
+
+@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize(("norm", "radius"), [("Linf", 5), ("L2", 100)])
+def test_is_as_strong_as_torchattacks_apgd(network, images, labels, loss, norm, radius):
+    theirs = torchattacks.APGD(network, norm=norm, eps=radius / 255, steps=20, loss=loss)(
+        images, labels
+    )
+    name = {"ce": "apgd_ce", "dlr": "apgd_dlr"}[loss]
+    ours = run(network, images, labels, name, norm.lower(), radius)
+    expected = accuracy(network, theirs, labels)
+    assert 0.05 < expected < 0.95
+    assert accuracy(network, ours, labels) == pytest.approx(expected, abs=0.1)
+
+
+def test_is_as_strong_as_torchattacks_square(network, images, labels):
+    theirs = torchattacks.Square(network, eps=8 / 255, n_queries=100)(images, labels)
+    ours = run(network, images, labels, "square", "linf", 8)
+    expected = accuracy(network, theirs, labels)
+    assert 0.05 < expected < 0.95
+    assert accuracy(network, ours, labels) == pytest.approx(expected, abs=0.15)
+
+
+def test_losses_in_numbers():
+    logits = torch.tensor([[3.0, 1.0, 0.0, -2.0], [3.0, 1.0, 0.0, -2.0]])
+    labels = torch.tensor([0, 2])
+    torch.testing.assert_close(margin(logits, labels), torch.tensor([-2.0, 3.0]))
+    expected = torch.tensor([-2 / 3, 3 / 3])
+    torch.testing.assert_close(difference_of_logits_ratio(logits, labels), expected)
+    scaled = difference_of_logits_ratio(5 * logits - 7, labels)
+    torch.testing.assert_close(scaled, expected)
+    torch.testing.assert_close(
+        cross_entropy(logits, labels), -logits.log_softmax(1)[[0, 1], [0, 2]]
+    )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_projection_is_idempotent_and_inside(images, norm):
+    ball = Ball(images, norm, 7.3)
+    far = images + torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    inside = ball.project(far)
+    torch.testing.assert_close(ball.project(inside), inside)
+    order = {"linf": float("inf"), "l2": 2}[norm]
+    moves = (inside - images).flatten(1)
+    assert (255 * torch.linalg.vector_norm(moves, order, dim=1)).max() <= 7.3 + 1e-3
+    random = (ball.random(generator(1)) - images).flatten(1)
+    assert 3 < (255 * torch.linalg.vector_norm(random, order, dim=1)).max() <= 7.3 + 1e-3
+
+
+class Flip(nn.Module):
+    """Adds noise that no single draw reveals the mean of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draw = torch.Generator().manual_seed(5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = images.flatten(1).mean(dim=1)
+        noise = torch.randn(len(images), generator=self.draw)
+        return torch.stack([means + noise, torch.zeros_like(means)], dim=1)
+
+
+def test_expectation_is_the_mean_of_probabilities():
+    images = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    logarithms = Expectation(Flip(), 4000)(images)
+    torch.testing.assert_close(logarithms.exp().sum(dim=1), torch.ones(3))
+    single = Flip()(images.repeat_interleave(4000, dim=0)).softmax(dim=1)
+    expected = single.unflatten(0, (3, 4000)).mean(dim=1)
+    torch.testing.assert_close(logarithms.exp(), expected)
+    ours = torch.autograd.grad(logarithms[:, 0].exp().sum(), images, retain_graph=True)[0]
+    theirs = torch.autograd.grad(expected[:, 0].sum(), images)[0]
+    torch.testing.assert_close(ours, theirs)

@@ -1,0 +1,52 @@
+import numpy as np
+import torch
+from torch import nn
+
+from advrob.evaluation import scoring
+from advrob.networks import Network
+
+
+class Brightness(nn.Module):
+    """Two classes: dark and bright."""
+
+    def forward(self, images):
+        mean = images.mean((1, 2, 3))
+        return torch.stack([torch.zeros_like(mean), 20 * (mean - 0.5)], dim=1)
+
+
+def test_predictions_and_confidences_do_not_depend_on_the_batch():
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
+    images[::2] //= 2
+    mean = images.mean((1, 2, 3)) / 255
+    probability = 1 / (1 + np.exp(-20 * (mean - 0.5)))
+    for batch_size in (1, 3, 7, 100):
+        predicted, confidence = scoring.predict(
+            [Brightness(), nn.Sequential(Brightness(), nn.Softmax(1))],
+            images,
+            batch_size=batch_size,
+            device=torch.device("cpu"),
+        )
+        assert predicted.shape == confidence.shape == (2, 7)
+        np.testing.assert_array_equal(predicted[0], (mean > 0.5).astype(int))
+        np.testing.assert_array_equal(predicted[1], predicted[0])
+        np.testing.assert_allclose(
+            confidence[0], np.maximum(probability, 1 - probability), rtol=1e-4
+        )
+
+
+def test_a_network_shows_the_model_what_the_defence_gives():
+    class Darken(nn.Module):
+        def forward(self, images):
+            return images * 0
+
+    network = Network(Darken(), Brightness(), mixed=False)
+    assert network(torch.ones(3, 3, 4, 4)).argmax(1).tolist() == [0, 0, 0]
+
+
+def test_mixed_precision_gives_float32_logits_close_to_the_exact_ones():
+    layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).requires_grad_(False)
+    images = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    exact = Network(nn.Identity(), layers, mixed=False)(images)
+    mixed = Network(nn.Identity(), layers, mixed=True)(images)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, exact, rtol=0, atol=0.05)

@@ -1,0 +1,176 @@
+"""Work that was cut goes on, and gives what it would have given."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from advrob.errors import UserError
+from advrob.files import store
+from advrob.files.checkpoints import resumed
+from advrob.job import locks
+
+SHAPE = (23, 4, 4, 3)
+IMAGES = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+class CutError(Exception):
+    pass
+
+
+def run(checkpoint, cut_at=None):
+    calls = []
+
+    def work(part):
+        calls.append(part.start)
+        if part.start == cut_at:
+            raise CutError
+        return IMAGES[part]
+
+    found = resumed(work, SHAPE, batch_size=5, checkpoint=checkpoint)
+    return np.array(found), calls
+
+
+def test_work_goes_on_where_it_was_cut(tmp_path):
+    file = tmp_path / "checkpoint"
+    for cut_at in (0, 5, 20):
+        with pytest.raises(CutError):
+            run(file, cut_at)
+    found, calls = run(file)
+    np.testing.assert_array_equal(found, IMAGES)
+    assert calls == [20]
+
+
+def test_a_batch_cut_while_it_was_written_is_done_again(tmp_path):
+    file = tmp_path / "checkpoint"
+    with pytest.raises(CutError):
+        run(file, 15)
+    file.write_bytes(file.read_bytes()[:-7])
+    found, calls = run(file)
+    np.testing.assert_array_equal(found, IMAGES)
+    assert calls == [10, 15, 20]
+
+
+def test_finished_work_is_not_repeated(tmp_path):
+    run(tmp_path / "checkpoint")
+    found, calls = run(tmp_path / "checkpoint")
+    np.testing.assert_array_equal(found, IMAGES)
+    assert calls == []
+
+
+def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path):
+    data = tmp_path / "data"
+    data.write_text("a")
+    output = str(tmp_path / "out.h5")
+
+    def name(params):
+        with pytest.raises(CutError), locks.checkpoint(output, params, str(data)) as path:
+            path.touch()
+            raise CutError
+        return path
+
+    first = name({"a": 1})
+    assert name({"a": 1}) == first
+    assert name({"a": 2}) != first
+    data.write_text("other")
+    assert name({"a": 1}) != first
+    with locks.checkpoint(output, {"a": 1}, str(data)):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, tiny_weights):
+    """What came of jobs that were killed several times, by their names; see killing.py."""
+    folder = tmp_path_factory.mktemp("killed")
+    tests = Path(__file__).parents[1]
+    paths = os.pathsep.join([str(tests), str(tests.parent / "workflow/scripts")])
+    done = subprocess.run(
+        [sys.executable, str(tests / "killing.py"), str(folder), str(tiny_weights)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "job_name",
+    ["deepfool", "stochastic_gradient", "gradient", "autoencoder", "conv_autoencoder"],
+)
+def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_name):
+    found = killed[job_name]
+    # Three were killed, one was told to end, and each time the work went on.
+    assert found["killed"] == [signal.SIGKILL] * 3, found
+    assert found["ended"] == [1]
+    assert "was told to end (SIGTERM" in found["logs"][2]
+    assert found["last"] == 0, found["logs"][-1]
+    assert all("going on" in log for log in found["logs"][1:]), found["logs"]
+    assert any(name.endswith(".checkpoint") for name in found["left"])
+    assert found["equal"]
+    # Neither checkpoints nor locks nor halves of files.
+    assert found["files"] == ["log", "output.h5"]
+
+
+def hold(output, ready, end):
+    with locks.checkpoint(output, {}):
+        ready.set()
+        end.wait()
+
+
+def test_two_jobs_do_not_share_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 0)
+    output = str(tmp_path / "out.h5")
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    first = context.Process(target=hold, args=(output, ready, end))
+    first.start()
+    ready.wait()
+    with pytest.raises(UserError, match=f"process {first.pid} on .* is still making this file"):
+        locks.checkpoint(output, {}).__enter__()
+    # A lock ends with its process.
+    first.kill()
+    first.join()
+    with locks.checkpoint(output, {}):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_job_waits_for_the_first_to_end(tmp_path):
+    output = str(tmp_path / "out.h5")
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    first = context.Process(target=hold, args=(output, ready, end))
+    first.start()
+    ready.wait()
+    threading.Timer(0.5, end.set).start()
+    with locks.checkpoint(output, {}):
+        assert end.is_set()
+    first.join()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    """Each has a name of its own; of those that were killed, nothing is left."""
+    path = tmp_path / "out"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    orphan = tmp_path / f".out.{os.uname().nodename}.{dead.pid}.tmp"
+    living = tmp_path / f".out.{os.uname().nodename}.{os.getppid()}.tmp"
+    foreign = tmp_path / ".out.elsewhere.1.tmp"
+    for file in (orphan, living, foreign):
+        file.write_text("half")
+    with store.replacing(path) as temporary:
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [living.name, foreign.name, "out"]
+    )

@@ -1,0 +1,279 @@
+import csv
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from advrob.errors import UserError
+from advrob.files import store
+from advrob.findings import metrics, paper, tables
+from conftest import write_scores
+
+N = 40
+IDS = [
+    f"val/n01440764/{'ILSVRC2012_val' if i % 4 == 0 else 'n01440764'}_{i}.JPEG" for i in range(N)
+]
+
+
+def score(folder: Path, dataset: str, model: str, defence: str, hits: int, n: int = N) -> str:
+    return write_scores(folder, dataset, model, defence, np.arange(n) < hits, IDS[:n])
+
+
+def make(
+    folder: Path,
+    number: int | str,
+    scores: Sequence[str],
+    pattern: str | None = None,
+    **extra: object,
+) -> tuple[list[dict[str, str]], str]:
+    """Run the script of a table and read back what it wrote."""
+    outputs = {"csv": str(folder / "table.csv"), "markdown": str(folder / "table.md")}
+    script = importlib.import_module(f"table_{number}")
+    script.main(scores=scores, pattern=pattern, note="A remark.", **outputs, **extra)
+    with Path(outputs["csv"]).open(newline="") as file:
+        return list(csv.DictReader(file)), Path(outputs["markdown"]).read_text()
+
+
+def numbers(row: Mapping[str, str], *names: str) -> list[float]:
+    return [float(row[name]) for name in names]
+
+
+def test_table_1(tmp_path: Path) -> None:
+    scores = [
+        score(tmp_path, "original", "lite", "none", 30),
+        score(tmp_path, "universal-lite-none", "lite", "noise", 20),
+        score(tmp_path, "universal-lite-noise", "lite", "noise", 10),
+    ]
+    rows, text = make(tmp_path, 1, scores)
+    header = ["dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"]
+    assert list(rows[0]) == header
+    assert [row["defence"] for row in rows] == ["none", "noise", "noise"]
+    assert [int(row["correct"]) for row in rows] == [30, 20, 10]
+    assert numbers(rows[0], "accuracy", "ci_low", "ci_high") == pytest.approx(
+        (0.75, *metrics.wilson(30, N)), abs=1e-6
+    )
+    lines = text.splitlines()
+    assert "| original | none | lite | none | 40 | 75.00 | 59.8 to 85.8 | 75.85 |" in lines
+    assert any("| matched |" in line and line.endswith("62.45 |") for line in lines)
+    # The paper attacked no network through its defence.
+    assert any("| adaptive |" in line and line.endswith("– |") for line in lines)
+    assert "40, from 40 photographs. Intervals are 95 % Wilson" in text
+    assert text.endswith("\n\nA remark.\n")
+
+
+def test_a_pattern_counts_only_unseen_images(tmp_path: Path) -> None:
+    scores = [score(tmp_path, "original", "lite", "none", 30)]
+    rows, text = make(tmp_path, 1, scores, "ILSVRC2012_val_*")
+    assert (rows[0]["n"], rows[0]["correct"]) == ("10", "8")
+    assert "whose file name matches `ILSVRC2012_val_*`" in text
+    with pytest.raises(UserError, match=r"none of its 40 images has a file name like 'x\*'"):
+        make(tmp_path, 1, scores, "x*")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "expected"),
+    [
+        ("original", "none"),
+        ("universal-lite-none", "matched"),
+        ("universal-lite-pca", "adaptive"),
+        ("universal-lite-noise", "transferred"),
+        ("universal-google-none", "transferred"),
+        ("universal-google-pca", "transferred"),
+        ("gradient-lite-pca", "adaptive"),
+        ("published-vgg16", "published"),
+    ],
+)
+def test_relation(dataset: str, expected: str) -> None:
+    assert tables.relation(dataset, "lite", "pca") == expected
+
+
+def test_relation_of_no_defence() -> None:
+    assert tables.relation("universal-lite-none", "lite", "none") == "matched"
+
+
+def test_table_2_scores_each_network_on_the_images_made_against_the_other(tmp_path: Path) -> None:
+    scores = [
+        score(tmp_path, "gradient-lite-pca", "lite", "none", 24),
+        score(tmp_path, "gradient-lite-none", "lite", "pca", 8),
+        score(tmp_path, "gradient-lite-none", "lite", "none", 0),
+    ]
+    rows, text = make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+    assert ",".join(rows[0]) == (
+        "model,network_a,network_b,n,accuracy_a,ci_low_a,ci_high_a,accuracy_b,ci_low_b,ci_high_b"
+    )
+    (row,) = rows
+    assert [row["model"], row["network_a"], row["network_b"], row["n"]] == [
+        *("lite", "none", "pca", "40")
+    ]
+    expected = (0.6, *metrics.wilson(24, N), 0.2, *metrics.wilson(8, N))
+    assert numbers(row, *list(row)[4:]) == pytest.approx(expected, abs=1e-6)
+    assert "| 60.00 | 44.6 to 73.7 | 35.50 | 20.00 |" in text
+
+
+def test_table_2_names_what_it_lacks(tmp_path: Path) -> None:
+    scores = [score(tmp_path, "gradient-lite-pca", "lite", "none", 24)]
+    with pytest.raises(UserError, match=r"results/scores/gradient-lite-none/lite/pca\.h5"):
+        make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+    scores.append(score(tmp_path, "gradient-lite-none", "lite", "pca", 3, n=20))
+    with pytest.raises(UserError, match="40 images and lite/pca on 20"):
+        make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+
+
+def test_table_3(tmp_path: Path) -> None:
+    ratios = {"downsample": 0.5, "downsample_75": 0.75}
+    scores = [
+        score(tmp_path, dataset, "lite", defence, hits)
+        for dataset, hits in (("original", 32), ("universal-lite-none", 22))
+        for defence in ratios
+    ]
+    rows, text = make(tmp_path, 3, scores, ratios=ratios)
+    assert ",".join(rows[0]) == (
+        "model,ratio,n,accuracy_original,ci_low_original,ci_high_original,"
+        "accuracy_universal,ci_low_universal,ci_high_universal"
+    )
+    assert [float(row["ratio"]) for row in rows] == [0.5, 0.75]
+    assert numbers(rows[1], "accuracy_original", "accuracy_universal") == [0.8, 0.55]
+    line = "| lite | 75 % | 40 | 80.00 | 65.2 to 89.5 | 70.45 | universal-lite-none | matched |"
+    assert line in text
+    with pytest.raises(UserError, match="scores on 0 attacked data sets"):
+        make(tmp_path, 3, scores[:2], ratios=ratios)
+
+
+def test_comparisons(tmp_path: Path) -> None:
+    scores = [
+        score(tmp_path, dataset, "lite", defence, hits)
+        for dataset, defence, hits in (
+            ("original", "none", 30),
+            ("original", "noise", 29),
+            ("universal-lite-none", "none", 10),
+            ("universal-lite-none", "noise", 20),
+        )
+    ]
+    rows, text = make(tmp_path, "comparisons", scores, pairs=[["none", "noise"]])
+    assert ",".join(rows[0]) == (
+        "model,dataset,defence,other_dataset,other_defence,n,photographs,difference,ci_low,ci_high,"
+        "wins,losses,p,p_holm,comparisons"
+    )
+    assert [list(row.values())[:5] for row in rows] == [
+        ["lite", dataset, "noise", dataset, "none"]
+        for dataset in ("original", "universal-lite-none")
+    ]
+    low, high = metrics.tango(0, 1, 40)
+    expected = [40, 40, -0.025, low, high, 0, 1, 1, 1, 2]
+    assert numbers(rows[0], *list(rows[0])[5:]) == pytest.approx(expected, abs=1e-6)
+    # Ten of ten: 2 / 2^10, and twice that for two comparisons.
+    low, high = metrics.tango(10, 0, 40)
+    expected = [40, 40, 0.25, low, high, 10, 0, 2 / 2**10, 4 / 2**10, 2]
+    assert numbers(rows[1], *list(rows[1])[5:]) == pytest.approx(expected, abs=1e-6)
+    line = "| universal-lite-none | matched | lite | noise | none | +25.00 | +14.0 to +40.2 | 10 |"
+    assert f"{line} 0 | 0.002 | 0.0039 |" in text.splitlines()
+    assert "corrected for the 2 comparisons of this table after Holm" in text
+    assert "Wilson" not in text
+    rows, _ = make(tmp_path, "comparisons", scores, "ILSVRC2012_val_*", pairs=[])
+    assert rows[1]["n"] == "10"
+
+
+def test_comparisons_of_pairs(tmp_path: Path) -> None:
+    """On the same images, and each network on those made against the other."""
+    scores = [
+        score(tmp_path, "original", "lite", defence, hits)
+        for defence, hits in (("none", 30), ("pca", 5), ("noise", 25))
+    ]
+    scores += [
+        score(tmp_path, f"gradient-lite-{against}", "lite", defence, hits)
+        for against, defence, hits in (
+            ("pca", "none", 29),
+            ("pca", "noise", 28),
+            ("noise", "none", 1),
+            ("noise", "pca", 4),
+        )
+    ]
+    rows, text = make(tmp_path, "comparisons", scores, pairs=[["noise", "pca"], ["none", "pca"]])
+    found = [(*list(row.values())[1:5], float(row["difference"])) for row in rows]
+    on_noise, on_pca = "gradient-lite-noise", "gradient-lite-pca"
+    assert found == [
+        ("original", "pca", "original", "none", -0.625),
+        ("original", "noise", "original", "none", -0.125),
+        ("original", "noise", "original", "pca", 0.5),
+        (on_pca, "noise", on_pca, "none", -0.025),
+        (on_noise, "pca", on_noise, "none", 0.075),
+        (on_pca, "noise", on_noise, "pca", 0.6),
+    ]
+    assert "| lite | noise | pca on gradient-lite-noise | +60.00 |" in text
+
+
+def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
+    scores = [score(tmp_path, "original", "lite", "noise", 30)]
+    with pytest.raises(UserError, match=r"Make it with.*results/scores/original/lite/none\.h5"):
+        make(tmp_path, "comparisons", scores, pairs=[])
+    scores.append(score(tmp_path, "original", "lite", "none", 20, n=30))
+    with pytest.raises(UserError, match="lite/noise on original has 40 images, and lite/none on"):
+        make(tmp_path, "comparisons", scores, pairs=[])
+
+
+def test_certified_accuracy(tmp_path: Path) -> None:
+    """By hand: of four images one is wrong, one abstained on, and two certified to 3 and 5."""
+    path = tmp_path / "certified.h5"
+    params = {"dataset": "original", "model": "lite", "draws": 100}
+    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
+        arrays = {
+            "sigmas": np.array([8.0]),
+            "predicted": np.array([[7, -1, 7, 7]]),
+            "radius": np.array([[9.0, 0, 3, 5]]),
+            "counts": np.array([[100, 50, 90, 95]]),
+            "labels": np.array([1, 7, 7, 7]),
+            "ids": np.array(IDS[:4]),
+        }
+        store.put(file, arrays)
+    outputs = {"csv": str(tmp_path / "table.csv"), "markdown": str(tmp_path / "table.md")}
+    script = importlib.import_module("table_certified")
+    script.main(certified=[str(path)], radii=[0, 3, 4, 6], note=None, **outputs)
+    with Path(outputs["csv"]).open(newline="") as csv_file:
+        rows = list(csv.DictReader(csv_file))
+    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
+    assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
+    assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
+    text = Path(outputs["markdown"]).read_text()
+    assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
+
+
+def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
+    scores = [score(tmp_path, "original", "lite", "none", 30)]
+    make(tmp_path, 1, scores)
+    first = [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")]
+    make(tmp_path, 1, scores)
+    assert first == [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")]
+
+
+def test_the_papers_tables_agree_with_each_other() -> None:
+    assert paper.TABLE_3[0.5] == (
+        paper.TABLE_1["original", "downsample"],
+        paper.TABLE_1["universal", "downsample"],
+    )
+
+
+def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
+    shares = {"a": (80, 20), "b": (70, 60), "c": (75, 50), "d": (75, 50)}
+    cells = [
+        tables.Cell(dataset, "m", name, metrics.accuracy(np.arange(100) < right, IDS_100))
+        for name, pair in shares.items()
+        for dataset, right in zip(("tuning", "tuning-universal-m-none"), pair, strict=True)
+    ]
+    table = tables.table_settings(cells, {"first": ["a", "b"], "second": ["c", "d"]})
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert {row["defence"]: row["chosen"] for row in rows} == {
+        "a": "false",
+        "b": "true",
+        "c": "true",
+        "d": "false",
+    }
+    assert {row["tried"] for row in rows} == {2}
+    assert [row["mean"] for row in rows] == pytest.approx([0.5, 0.65, 0.625, 0.625])
+    assert sum("chosen" in line[-1] for line in table.lines) == 2
+    with pytest.raises(UserError, match="no score of m/e on tuning"):
+        tables.table_settings(cells, {"first": ["a", "e"]})
+
+
+IDS_100 = [f"{number}.jpeg" for number in range(100)]

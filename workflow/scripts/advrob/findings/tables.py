@@ -1,0 +1,546 @@
+"""From per-image scores to the paper's three tables and to comparisons, as CSV and as Markdown.
+
+A score file is one cell: a network (a model behind a defence) on a data set. The name of the data
+set says whom its attack was made against: ``original``, ``universal-{model}-{defence}``,
+``gradient-{model}-{defence}`` or ``published-{name}``.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from advrob.errors import UserError
+from advrob.files import store
+from advrob.findings import metrics, paper
+from advrob.findings.metrics import Accuracy
+
+Value = str | int | float
+# What a Markdown table shows where the paper has no such number.
+NONE = "–"
+# Below tables of accuracies.
+INTERVALS = (
+    "Intervals are 95 % Wilson score intervals that count photographs, not crops. "
+    f"Paper: {paper.CITATION}, {paper.IMAGES:,} images."
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one network got right on one data set.
+
+    Attributes:
+        dataset: the data set's name.
+        model: the model's name.
+        defence: the defence's name.
+        ids: of the images, in the data set's order.
+        correct: bool ``(N,)``, by image.
+    """
+
+    dataset: str
+    model: str
+    defence: str
+    ids: Sequence[str]
+    correct: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The accuracy of one network on one data set."""
+
+    dataset: str
+    model: str
+    defence: str
+    result: Accuracy
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in both forms.
+
+    Attributes:
+        columns: the CSV's header.
+        rows: the CSV's rows; accuracies are fractions.
+        title: the Markdown's heading.
+        header: the Markdown's header.
+        lines: the Markdown's rows, for readers: percentages, and the paper's value beside ours.
+        remark: what is to be known of its numbers; printed below the Markdown.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Value]]
+    title: str
+    header: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    remark: str = INTERVALS
+
+
+def read_results(scores: Iterable[str], pattern: str | None = None) -> list[Result]:
+    """What is in score files, of the images whose file name matches ``pattern``.
+
+    Raises:
+        UserError: no image matches.
+    """
+    results = []
+    for path in scores:
+        with store.read(path, "scores/1") as file:
+            ids, correct = store.strings(file["ids"]), file["correct"][:]
+            made = store.params(file)
+        keep, kept = matching(path, ids, pattern)
+        results.append(Result(made["dataset"], made["model"], made["defence"], kept, correct[keep]))
+    return results
+
+
+def cells_of(results: Iterable[Result]) -> list[Cell]:
+    """The accuracies of results."""
+    return [
+        Cell(r.dataset, r.model, r.defence, metrics.accuracy(r.correct, r.ids)) for r in results
+    ]
+
+
+def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
+    """The accuracies in score files, over the images whose file name matches ``pattern``.
+
+    Raises:
+        UserError: no image matches.
+    """
+    return cells_of(read_results(scores, pattern))
+
+
+def paired(
+    first: Result, second: Result, confidence: float = metrics.CONFIDENCE
+) -> metrics.Comparison:
+    """Compare two results image by image.
+
+    Raises:
+        UserError: they are of different images.
+    """
+    if first.ids != second.ids:
+        raise UserError(
+            f"{first.model}/{first.defence} on {first.dataset} has {len(first.ids)} images, and "
+            f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
+            "Expected scores of the same images; delete the older ones."
+        )
+    return metrics.compare(first.correct, second.correct, first.ids, confidence)
+
+
+def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.ndarray, list[str]]:
+    """Which images of a file count, bool ``(N,)``, and their ids.
+
+    Raises:
+        UserError: none does.
+    """
+    keep = metrics.select(ids, pattern)
+    if not keep.any():
+        raise UserError(
+            f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
+            f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
+            "image."
+        )
+    return keep, [identity for identity, kept in zip(ids, keep, strict=True) if kept]
+
+
+def relation(dataset: str, model: str, defence: str) -> str:
+    """What the maker of a data set knew of the network that is scored on it.
+
+    ``matched``: the model, but not its defence. ``adaptive``: model and defence, both. Otherwise
+    ``transferred``: it was made against another network. ``published``: against one that the data
+    set's name tells. ``none``: the images are not attacked.
+    """
+    kind, *target = dataset.split("-")
+    if kind == "original":
+        return "none"
+    if kind == "published":
+        return "published"
+    if target == [model, "none"]:
+        return "matched"
+    return "adaptive" if target == [model, defence] else "transferred"
+
+
+def table_1(cells: Sequence[Cell]) -> Table:
+    """Accuracy of every network on every data set (the paper's Table 1)."""
+    rows, lines = [], []
+    for cell in cells:
+        result, attack = cell.result, relation(cell.dataset, cell.model, cell.defence)
+        rows.append(
+            (cell.dataset, cell.model, cell.defence, result.n, result.correct, *_interval(result))
+        )
+        # The paper's perturbations are universal and made without the defence.
+        kind = cell.dataset.split("-")[0].replace("published", "universal")
+        theirs = None if attack == "adaptive" else paper.TABLE_1.get((kind, cell.defence))
+        lines.append(
+            (cell.dataset, attack, cell.model, cell.defence, str(result.n), *_ours(result, theirs))
+        )
+    return Table(
+        columns=("dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"),
+        rows=rows,
+        title="Table 1: accuracy on original and universally perturbed images",
+        header=(
+            *("Data set", "Attack", "Model", "Defence", "n"),
+            *("Accuracy, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def table_2(cells: Sequence[Cell], pairs: Sequence[Sequence[str]]) -> Table:
+    """Cross-testing of networks A and B under gradient attacks (the paper's Table 2).
+
+    A is scored on the images made against B, and B on those made against A: a network is almost
+    always wrong on the images made against itself.
+
+    Args:
+        cells: the scores, of one or more models.
+        pairs: defences ``(A, B)``.
+
+    Raises:
+        UserError: a pair lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    rows, lines = [], []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        for a, b in pairs:
+            first = _find(known, f"gradient-{model}-{b}", model, a)
+            second = _find(known, f"gradient-{model}-{a}", model, b)
+            if first.n != second.n:
+                raise UserError(
+                    f"table 2: {model}/{a} was scored on {first.n} images and {model}/{b} on "
+                    f"{second.n}. Expected the same test images; delete the older scores."
+                )
+            rows.append((model, a, b, first.n, *_interval(first), *_interval(second)))
+            theirs = paper.TABLE_2.get((a, b), (None, None))
+            lines.append(
+                (model, a, b, str(first.n), *_ours(first, theirs[0]), *_ours(second, theirs[1]))
+            )
+    return Table(
+        columns=(
+            *("model", "network_a", "network_b", "n"),
+            *("accuracy_a", "ci_low_a", "ci_high_a", "accuracy_b", "ci_low_b", "ci_high_b"),
+        ),
+        rows=rows,
+        title="Table 2: networks A and B on gradient perturbations made against each other "
+        "(`gradient-{model}-B` and `gradient-{model}-A`)",
+        header=(
+            *("Model", "Network A", "Network B", "n"),
+            *("A on images against B, %", "95 % interval", "Paper, %"),
+            *("B on images against A, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
+    """Downsampling by several ratios (the paper's Table 3).
+
+    Args:
+        cells: each network's score on the original images and on one attacked data set.
+        ratios: defence -> the fraction of the width and height that it keeps.
+
+    Raises:
+        UserError: a network lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    rows, lines = [], []
+    for model in dict.fromkeys(cell.model for cell in cells):
+        for defence, ratio in ratios.items():
+            attacked = [
+                dataset
+                for dataset, *network in known
+                if dataset != "original" and network == [model, defence]
+            ]
+            if len(attacked) != 1:
+                raise UserError(
+                    f"table 3: {model}/{defence} has scores on {len(attacked)} attacked data sets "
+                    f"({', '.join(attacked) or 'none'}). Expected exactly one."
+                )
+            original = _find(known, "original", model, defence)
+            universal = _find(known, attacked[0], model, defence)
+            rows.append((model, ratio, original.n, *_interval(original), *_interval(universal)))
+            theirs = paper.TABLE_3.get(ratio, (None, None))
+            lines.append(
+                (
+                    *(model, f"{100 * ratio:g} %", str(original.n), *_ours(original, theirs[0])),
+                    *(attacked[0], relation(attacked[0], model, defence)),
+                    *_ours(universal, theirs[1]),
+                )
+            )
+    return Table(
+        columns=(
+            *("model", "ratio", "n", "accuracy_original", "ci_low_original", "ci_high_original"),
+            *("accuracy_universal", "ci_low_universal", "ci_high_universal"),
+        ),
+        rows=rows,
+        title="Table 3: downsampling",
+        header=(
+            *("Model", "Size kept", "n", "Original images, %", "95 % interval", "Paper, %"),
+            *("Attacked data set", "Attack", "Attacked images, %", "95 % interval", "Paper, %"),
+        ),
+        lines=lines,
+    )
+
+
+def compared(
+    results: Iterable[Result], pairs: Sequence[Sequence[str]]
+) -> list[tuple[Result, Result]]:
+    """Which results are compared with which.
+
+    On each data set every defence with none, and the two of each pair; and the two of a pair on
+    the gradient images made against each other, as in the paper's Table 2.
+
+    Args:
+        results: on each data set and model there is one of the defence ``none``.
+        pairs: defences ``(A, B)``.
+
+    Raises:
+        UserError: there is nothing to compare with.
+    """
+    known = {(r.dataset, r.model, r.defence): r for r in results}
+    found = []
+    for (dataset, model, defence), result in known.items():
+        others = ["none"] if defence != "none" else []
+        others += [b for a, b in pairs if a == defence and "none" not in (a, b)]
+        for other in others:
+            control = known.get((dataset, model, other))
+            if control is not None:
+                found.append((result, control))
+            elif other == "none":
+                raise _lacking(dataset, model, other)
+    for model in dict.fromkeys(model for _, model, _ in known):
+        for a, b in pairs:
+            first = known.get((f"gradient-{model}-{b}", model, a))
+            second = known.get((f"gradient-{model}-{a}", model, b))
+            if first and second:
+                found.append((first, second))
+    return found
+
+
+def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Table:
+    """Differences between networks, tested photograph by photograph; see `compared`."""
+    found = [(*pair, paired(*pair)) for pair in compared(results, pairs)]
+    corrected = metrics.holm([result.p for *_, result in found])
+    rows, lines = [], []
+    for (first, second, result), p_holm in zip(found, corrected, strict=True):
+        rows.append(
+            (
+                *(first.model, first.dataset, first.defence, second.dataset, second.defence),
+                *(result.n, result.photographs, result.difference, result.low, result.high),
+                *(result.wins, result.losses, f"{result.p:.6g}", f"{p_holm:.6g}", len(found)),
+            )
+        )
+        other = second.defence
+        if second.dataset != first.dataset:
+            other += f" on {second.dataset}"
+        lines.append(
+            (
+                *(first.dataset, relation(first.dataset, first.model, first.defence)),
+                *(first.model, first.defence, other, f"{100 * result.difference:+.2f}"),
+                f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
+                *(str(result.wins), str(result.losses), f"{result.p:.2g}", f"{p_holm:.2g}"),
+            )
+        )
+    return Table(
+        columns=(
+            *("model", "dataset", "defence", "other_dataset", "other_defence"),
+            *("n", "photographs", "difference", "ci_low", "ci_high"),
+            *("wins", "losses", "p", "p_holm", "comparisons"),
+        ),
+        rows=rows,
+        title="Comparisons of networks on the same photographs",
+        header=(
+            *("Data set", "Attack", "Model", "Defence", "Against"),
+            *("Difference, points", "95 % interval", "Only it is right", "Only the other is right"),
+            *("p", "p, corrected"),
+        ),
+        lines=lines,
+        remark="Intervals are Tango's score intervals for paired proportions, p-values those of "
+        "exact two-sided McNemar tests; both count photographs, not crops. The last column is "
+        f"corrected for the {len(found)} comparisons of this table after Holm.",
+    )
+
+
+def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[Table, list[Cell]]:
+    """Certified accuracy: right, and certified at least up to a radius (Cohen et al. 2019).
+
+    Args:
+        certified: files of certificates.
+        radii: l_2 distances in units of 1/255.
+
+    Returns:
+        The table, and what `write` needs to know of the images.
+    """
+    rows, lines, cells = [], [], []
+    for path in certified:
+        with store.read(path, "certified/1") as file:
+            sigmas, ids = file["sigmas"][:].tolist(), store.strings(file["ids"])
+            predicted, reached, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
+            made = store.params(file)
+        names = (made["dataset"], made["model"])
+        for sigma, classes, certain in zip(sigmas, predicted, reached, strict=True):
+            results = [
+                metrics.accuracy((classes == labels) & (certain >= radius), ids) for radius in radii
+            ]
+            rows += [
+                (*names, sigma, float(radius), result.n, *_interval(result))
+                for radius, result in zip(radii, results, strict=True)
+            ]
+            abstained = f"{100 * (classes < 0).mean():.2f}"
+            shares = (f"{100 * result.accuracy:.2f}" for result in results)
+            lines.append((*names, f"{sigma:g}", *shares, abstained, str(made["draws"])))
+            cells.append(Cell(*names, f"noise of {sigma:g}", results[0]))
+    table = Table(
+        columns=(
+            *("dataset", "model", "sigma", "radius", "n"),
+            *("accuracy", "ci_low", "ci_high"),
+        ),
+        rows=rows,
+        title="Certified accuracy under Gaussian noise",
+        header=(
+            *("Data set", "Model", "Sigma"),
+            *(f"at radius {radius:g}, %" for radius in radii),
+            *("Abstained, %", "Draws"),
+        ),
+        lines=lines,
+        remark="An image counts at a radius if its class is right and, with 99.9 % confidence, the "
+        "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
+    )
+    return table, cells
+
+
+def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]]) -> Table:
+    """Which setting of a defence does best on images that are not tested.
+
+    The best is the one with the highest mean of the accuracies on original and attacked images; of
+    equal ones the first. How many were tried belongs to the choice: the best of many is partly
+    luck.
+
+    Args:
+        cells: each candidate's score on the images ``tuning`` and on these under one attack.
+        candidates: family -> names of configured defences.
+
+    Raises:
+        UserError: a candidate lacks one of its two scores.
+    """
+    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    attacked = {cell.model: cell.dataset for cell in cells if cell.dataset != "tuning"}
+    rows: list[tuple[Value, ...]] = []
+    lines: list[tuple[str, ...]] = []
+    for model, family in product(dict.fromkeys(cell.model for cell in cells), candidates):
+        names = candidates[family]
+        clean = {name: _find(known, "tuning", model, name) for name in names}
+        harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
+        means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
+        best = max(names, key=means.__getitem__)
+        for name in names:
+            numbers = (clean[name].n, *_interval(clean[name]), *_interval(harmed[name]))
+            choice = (means[name], str(name == best).lower(), len(names))
+            rows.append((model, family, name, *numbers, *choice))
+            shown = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
+            remark = f"**chosen** of {len(names)}" if name == best else NONE
+            mean = f"{100 * means[name]:.2f}"
+            lines.append((model, family, name, str(clean[name].n), *shown, mean, remark))
+    return Table(
+        columns=(
+            *("model", "family", "defence", "n", "accuracy_original", "ci_low_original"),
+            *("ci_high_original", "accuracy_universal", "ci_low_universal", "ci_high_universal"),
+            *("mean", "chosen", "tried"),
+        ),
+        rows=rows,
+        title="Settings of defences, compared on images outside the test set",
+        header=(
+            *("Model", "Family", "Defence", "n", "Original images, %", "95 % interval"),
+            *("Attacked images, %", "95 % interval", "Mean, %", "Choice"),
+        ),
+        lines=lines,
+    )
+
+
+def write(
+    table: Table,
+    cells: Sequence[Cell],
+    *,
+    csv_path: str,
+    markdown_path: str,
+    pattern: str | None,
+    note: str | None,
+) -> str:
+    """Write a table in both forms and return the sentence that describes it.
+
+    Args:
+        table: what to write.
+        cells: the scores that it was made from.
+        csv_path: where its CSV goes.
+        markdown_path: where its Markdown goes.
+        pattern: the file names that were counted; the Markdown says so.
+        note: a remark to print below the Markdown.
+    """
+    with store.replacing(csv_path) as temporary:
+        write_csv(temporary, table.columns, table.rows)
+    results = [cell.result for cell in cells]
+    remarks = [
+        f"Images: {_range(result.n for result in results)}, from "
+        f"{_range(result.photographs for result in results)} photographs"
+        + (f" whose file name matches `{pattern}`" if pattern else "")
+        + f". {table.remark}",
+        note,
+    ]
+    text = "\n\n".join(
+        (
+            f"# {table.title}",
+            markdown(table.header, table.lines),
+            *(remark for remark in remarks if remark),
+        )
+    )
+    with store.replacing(markdown_path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return f"{table.title}: {len(table.rows)} rows"
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
+    """Write a CSV with a header and fractions to six decimals, the same bytes on every system."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow(f"{item:.6f}" if isinstance(item, float) else item for item in row)
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    rule = ["---"] * len(header)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
+
+
+def _find(
+    known: Mapping[tuple[str, str, str], Accuracy], dataset: str, model: str, defence: str
+) -> Accuracy:
+    if (dataset, model, defence) not in known:
+        raise _lacking(dataset, model, defence)
+    return known[dataset, model, defence]
+
+
+def _lacking(dataset: str, model: str, defence: str) -> UserError:
+    return UserError(
+        f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
+        f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+    )
+
+
+def _interval(result: Accuracy) -> tuple[float, float, float]:
+    return result.accuracy, result.low, result.high
+
+
+def _ours(result: Accuracy, theirs: float | None) -> tuple[str, str, str]:
+    """Our accuracy, its interval and the paper's accuracy, in percent."""
+    return (
+        f"{100 * result.accuracy:.2f}",
+        f"{100 * result.low:.1f} to {100 * result.high:.1f}",
+        NONE if theirs is None else f"{100 * theirs:.2f}",
+    )
+
+
+def _range(numbers: Iterable[int]) -> str:
+    ordered = sorted(set(numbers))
+    return f"{ordered[0]:,}" if len(ordered) == 1 else f"{ordered[0]:,} to {ordered[-1]:,}"

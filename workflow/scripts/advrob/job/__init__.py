@@ -1,0 +1,1 @@
+"""How a job runs: its arguments, log, progress, locks, limits and device."""

@@ -1,0 +1,1 @@
+"""What all training shares: passes over varied images, and weights in files."""

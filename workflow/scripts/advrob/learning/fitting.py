@@ -1,0 +1,285 @@
+"""What all training shares: held-out images, varied images, going on after a cut."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advrob.errors import UserError
+from advrob.files.checkpoints import keep, kept
+from advrob.files.store import Images, Rows
+from advrob.images.pixels import to_tensor
+from advrob.job.progress import progress
+
+# The share of the images that measures the error and is not learned from.
+HELD_OUT = 0.05
+# Varied images are shifted by up to this share of their side.
+SHIFT = 1 / 28
+# How often training writes its checkpoint, and so the most that it loses when it is killed. With
+# the paper's 5,964 hidden units that is 5 GB each time.
+CHECKPOINT_SECONDS = 300.0
+
+
+def check_positive(defence: str, name: str, value: float) -> None:
+    """Refuse a parameter, by its name in the configuration, that is not above 0.
+
+    Raises:
+        UserError: it is 0 or less.
+    """
+    if value <= 0:
+        raise UserError(
+            f"{defence}: {name} is {value}, expected a number above 0. Change it, or remove it to "
+            "take the default."
+        )
+
+
+def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Rows, Rows]:
+    """Divide images at random into those to learn from and those to measure the error on.
+
+    Args:
+        images: 8-bit images ``(n, H, W, 3)``.
+        generator: chooses.
+        defence: its kind, for the message.
+
+    Returns:
+        The two parts, each in stored order.
+
+    Raises:
+        UserError: there are too few images to divide.
+    """
+    n = len(images)
+    if n < 4:
+        raise UserError(
+            f"{defence}: found {n} images to fit, expected 4 at least. Name more images to fit."
+        )
+    held_out = np.zeros(n, dtype=bool)
+    held_out[torch.randperm(n, generator=generator)[: max(1, round(n * HELD_OUT))]] = True
+
+    return Rows(images, np.flatnonzero(~held_out)), Rows(images, np.flatnonzero(held_out))
+
+
+def vary(images: np.ndarray, generator: torch.Generator, crop: int | None = None) -> np.ndarray:
+    """Mirror half of the images and shift or crop each at random.
+
+    Args:
+        images: ``(N, H, W, 3)``.
+        generator: draws a mirroring and two shifts for each image.
+        crop: cut squares of this side out, in pixels, from images that are larger. Without it,
+            images are shifted a little, and pixels at the border are repeated.
+
+    Returns:
+        ``(N, H, W, 3)``, or ``(N, crop, crop, 3)``.
+    """
+    n, *sides, channels = images.shape
+    sizes = [side if crop is None else min(crop, side) for side in sides]
+    borders, places = [], []
+    for side, size in zip(sides, sizes, strict=True):
+        border = round(side * SHIFT) if size == side else 0
+        last = side + 2 * border - size
+        places.append(torch.randint(0, last + 1, (n,), generator=generator).numpy())
+        borders.append((border, border))
+    mirrored = torch.randint(2, (n,), generator=generator, dtype=torch.bool).numpy()
+    if np.any(borders):
+        images = np.pad(images, [(0, 0), *borders, (0, 0)], mode="edge")
+    # Squares at all places, as views; the chosen are copied row by row instead of by number.
+    squares = np.lib.stride_tricks.sliding_window_view(images, (*sizes, channels), axis=(1, 2, 3))
+    varied = squares[np.arange(n), places[0], places[1], 0]
+    varied[mirrored] = varied[mirrored, :, ::-1]
+    return varied
+
+
+class Learner(Protocol):
+    """What `Training` trains: it can be asked for its error, and kept in a file."""
+
+    def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
+        """Learn to make ``clean`` of ``noisy``, both ``(N, 3, H, W)`` in [0, 1].
+
+        Returns:
+            The sum of the squared errors before the step.
+        """
+
+    def error(self, images: Images) -> float:
+        """The mean squared error per pixel and channel, pixels in [0, 1], of 8-bit images."""
+
+    def state(self) -> dict[str, Any]:
+        """All that changes while learning: tensors, numbers, and dictionaries of them."""
+
+
+@dataclass
+class Position:
+    """Where training stands.
+
+    Attributes:
+        curve: what `passes` gives, so far.
+        order: in which the current epoch takes the images; None between epochs.
+        steps: how many of the epoch's are done.
+        sums: of what the steps measured.
+    """
+
+    curve: list[list[float]] = field(default_factory=list)
+    order: Tensor | None = None
+    steps: int = 0
+    sums: list[float] = field(default_factory=list)
+
+
+def passes(
+    step: Callable[[np.ndarray, float], Sequence[float]],
+    measure: Callable[[], Sequence[float]],
+    state: Callable[[], dict[str, Any]],
+    *,
+    names: Sequence[str],
+    images: int,
+    epochs: int,
+    batch_size: int,
+    saved: Mapping[str, Any],
+    generator: torch.Generator,
+    checkpoint: Path,
+) -> np.ndarray:
+    """Go through images in a new random order in each epoch, and keep what is needed to go on.
+
+    Args:
+        step: learns from the images of these numbers; its second argument falls from 1 to 0 over
+            all steps. Returns what is to be averaged over the epoch.
+        measure: what is to be measured after an epoch.
+        state: all that changes while learning: tensors, numbers, and containers of them.
+        names: of what ``step`` and ``measure`` give, for the log.
+        images: how many there are.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        saved: what `resume` gave.
+        generator: orders the images; its state is kept.
+        checkpoint: the file.
+
+    Returns:
+        ``(epochs, measurements)``: means over each epoch's steps, then what was measured after it.
+    """
+    at = Position(**saved.get("position", {}))
+    size = min(batch_size, images)
+    steps = images // size
+    last = time.monotonic()
+
+    def save() -> None:
+        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **state()})
+
+    for epoch in range(len(at.curve), epochs):
+        if at.order is None:
+            at.order = torch.randperm(images, generator=generator)
+        # Batches of one size: what is left of the random order waits for another epoch.
+        batches = at.order.cpu()[: steps * size].view(steps, size)[at.steps :]
+        for chosen in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
+            done = (epoch * steps + at.steps) / (epochs * steps)
+            found = step(chosen.numpy(), 1 - done)
+            at.sums = [a + b for a, b in zip(at.sums or [0.0] * len(found), found, strict=True)]
+            at.steps += 1
+            if time.monotonic() - last >= CHECKPOINT_SECONDS:
+                save()
+                last = time.monotonic()
+        at.curve.append([*(value / steps for value in at.sums), *measure()])
+        at.order, at.steps, at.sums = None, 0, []
+        shown = (f"{name} {value:.6f}" for name, value in zip(names, at.curve[-1], strict=True))
+        print(f"epoch {epoch + 1}: {', '.join(shown)}")
+        save()
+    return np.array(at.curve)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an autoencoder learns to rebuild images.
+
+    Attributes:
+        defence: its kind, for messages.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        learning_rate: at first; it falls to 0 linearly.
+        noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
+            in what is to be decoded.
+        crop: side of the squares that are cut out of the images to learn from, in pixels; None
+            for whole images.
+    """
+
+    defence: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    noise: float
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        for name in ("epochs", "batch_size", "learning_rate", "crop"):
+            value = getattr(self, name)
+            if value is not None:
+                check_positive(self.defence, name, value)
+        if self.noise < 0:
+            raise UserError(
+                f"{self.defence}: noise is {self.noise}, expected 0 or more, in units of 1/255."
+            )
+
+    def run(
+        self,
+        learner: Learner,
+        images: Images,
+        held_out: Images,
+        saved: Mapping[str, Any],
+        *,
+        device: torch.device,
+        generator: torch.Generator,
+        checkpoint: Path,
+    ) -> np.ndarray:
+        """Train on varied images, keeping what is needed to go on in a file every few minutes.
+
+        Args:
+            learner: changed in place.
+            images: 8-bit images ``(n, H, W, 3)`` to learn from.
+            held_out: more of them, to measure the error on.
+            saved: what `resume` gave.
+            device: where the learner is.
+            generator: shuffles, varies and disturbs.
+            checkpoint: the file.
+
+        Returns:
+            ``(epochs, 2)`` mean squared errors per pixel and channel: during the epoch on the
+            varied images, and after it on the held-out ones.
+        """
+
+        def step(chosen: np.ndarray, share: float) -> list[float]:
+            clean = noisy = to_tensor(vary(images[chosen], generator, self.crop), device)
+            if self.noise:
+                # Where it is needed; seeded anew, so that only the CPU's generator has to be kept.
+                own = torch.Generator(device).manual_seed(
+                    int(torch.randint(2**62, (), generator=generator))
+                )
+                noise = torch.randn(clean.shape, generator=own, device=device)
+                noisy = clean.add(noise, alpha=self.noise / 255)
+            return [learner.step(clean, noisy, self.learning_rate * share) / clean.numel()]
+
+        return passes(
+            step,
+            lambda: [learner.error(held_out)],
+            lambda: {"learner": learner.state()},
+            names=("error", "held out"),
+            images=len(images),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            saved=saved,
+            generator=generator,
+            checkpoint=checkpoint,
+        )
+
+
+def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
+    """What `passes` kept, and the generator put where it was; empty without a file.
+
+    Training that was cut therefore ends as if it had not been.
+    """
+    saved = kept(checkpoint, device)
+    if saved:
+        generator.set_state(saved["generator"].cpu())
+        done = len(saved["position"]["curve"])
+        print(f"going on in epoch {done + 1}, {saved['position']['steps']} steps done", flush=True)
+    return saved

@@ -1,0 +1,1 @@
+"""Products of large matrices, and principal components."""

@@ -1,0 +1,211 @@
+"""What a job asks of the machine it runs on: memory and time from the sizes of what it works on.
+
+The memory follows from what each stage holds; the constants were compared with measured peaks
+(docs/cluster.md). Times are cautious: the run time of a job is a limit, not a forecast, and a job
+that outlives it goes on from its checkpoint in the next attempt. Nothing here imports PyTorch: it
+runs while the workflow is planned.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Memory, in MB. --------------------------------------------------------------------------------
+
+# Python with PyTorch, and what CUDA takes of the host's memory.
+BASE = 3000
+# What a pass over a collection of images in blocks holds, in GB: `linalg.BUDGET`, and parts of it.
+BLOCKS = 2.7
+# Patches of a block of images in double precision, in GB.
+PATCHES = 0.5
+# A batch of an autoencoder that learns, in GB.
+LEARNING = 4
+# For one image in a network: forward alone, and with what the way back needs.
+FORWARD, BACKWARD = 50, 200
+# Over the sum of what is held.
+MARGIN = 1.2
+
+# Time, in seconds. -----------------------------------------------------------------------------
+
+# An image through a network, and there and back, on eight cores that are not the newest.
+PREDICTION, GRADIENT = 0.05, 0.15
+# An image and a weight of the linear autoencoder, and operations a second, on such cores.
+WEIGHT, FLOPS = 1e-10, 2e11
+# Passes there and back that a lesson makes of an image, and how many images for one it holds.
+LESSONS = {
+    "standard": (1, 1),
+    "universal": (1, 1),
+    "free": (1, 1),
+    "pgd": (1, 1),
+    "gan": (4, 2),
+    "multitask": (2, 2),
+}
+# A photograph decoded and written.
+PHOTOGRAPH = 0.02
+# How much faster a GPU is taken to be.
+GPU = 20
+# A job longer than this would not fit many partitions, in minutes; it takes several attempts.
+LONGEST = 24 * 60
+# Starting, waiting for files, writing, in minutes.
+SHORTEST = 20
+
+# How many photographs there may be, by layout: two splits of ImageNet, or a guess.
+PHOTOGRAPHS = {"packages": 1_000, "tree": 100_000, "table": 100_000, "imagenet": 1_350_000}
+
+# An image of 224 x 224, for which times were measured.
+NUMBERS = 3 * 224**2
+# Defaults of defences, and the limits of the search for components; a test compares them.
+HIDDEN, EPOCHS = 5964, {"autoencoder": 4, "conv_autoencoder": 30}
+GRAM_LIMIT, SPAN, SURPLUS, ITERATIONS = 20_000, 10_000, 0.1, 2
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a job asks for: memory in MB and a limit to its time in minutes."""
+
+    memory: int
+    minutes: int
+
+
+def fitting(
+    kind: str, settings: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
+) -> Need:
+    """Fitting a defence.
+
+    Args:
+        kind: of the defence; one that is not known here is taken for a network that learns.
+        settings: its parameters in the configuration.
+        images: how many there are to fit.
+        numbers: in an image, 3 H W.
+        gpu: whether the job has one.
+    """
+    gigabytes, seconds, learning = 0.0, 0.0, 0.0
+    if kind == "pca":
+        images = min(images, settings.get("images") or images)
+    if kind in ("pca", "autoencoder"):
+        wanted = settings.get("hidden", HIDDEN) if kind == "autoencoder" else None
+        gigabytes, seconds = _components(settings.get("components", wanted), images, numbers, gpu)
+    if kind == "autoencoder":
+        weights = settings.get("hidden", HIDDEN) * numbers
+        # In float32, their copy for products and their momentum in bfloat16.
+        gigabytes += 8 * weights / 1e9
+        learning = WEIGHT * weights * images
+    elif kind == "patch_pca":
+        return _need(1000 * PATCHES, images * PHOTOGRAPH)
+    elif kind != "pca":
+        gigabytes += LEARNING
+        learning = GRADIENT * images * numbers / NUMBERS
+    epochs = settings.get("epochs", EPOCHS.get(kind, 30))
+    seconds += epochs * learning / (GPU if gpu else 1)
+    return _need(1000 * gigabytes, seconds)
+
+
+def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> tuple[float, float]:
+    """GB and seconds of a search for principal components; see `advrob.linear.principal`."""
+    if images <= GRAM_LIMIT:
+        # Sums of products and components, growing with n^2 d, and the decomposition, with n^3.
+        seconds = 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
+        return 32 * images**2 / 1e9 + BLOCKS, seconds
+    span = min(SPAN if wanted is None else wanted * (1 + SURPLUS), numbers)
+    operations = (8 * ITERATIONS + 6) * span * images * numbers
+    seconds = operations / FLOPS / (GPU if gpu else 1)
+    return (8 * span * numbers + 24 * span**2) / 1e9 + BLOCKS, seconds
+
+
+def training(settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0) -> Need:
+    """Training a network, or a generator against it.
+
+    Args:
+        settings: a model's ``train``, or the configuration's ``perturbations.gan``.
+        images: how many there are to fit.
+        gpu: whether the job has one.
+        state: size of the fitted defence's file in MB, 0 without one.
+    """
+    used = min(images, settings.get("images") or images)
+    passes, held = LESSONS[settings["method"]]
+    if settings["method"] == "pgd":
+        passes += settings.get("iterations", 1)
+    seconds = settings["epochs"] * used * passes * GRADIENT
+    memory = _network(state) + held * settings["batch_size"] * BACKWARD
+    return _need(memory, seconds / (GPU if gpu else 1))
+
+
+def universal(
+    settings: Mapping[str, Any],
+    *,
+    images: float,
+    held_out: float,
+    numbers: int,
+    state: float,
+    batch_size: int,
+    gpu: bool,
+) -> Need:
+    """A universal perturbation.
+
+    Args:
+        settings: the configuration's ``perturbations.universal``.
+        images: how many there are to make it from.
+        held_out: how many it is measured on besides.
+        numbers: in an image, 3 H W.
+        state: size of the fitted defence's file in MB, 0 without one.
+        batch_size: images in the network at a time.
+        gpu: whether the job has one.
+    """
+    limit = settings.get("images")
+    used = min(images, limit or images)
+    if settings["method"] == "deepfool":
+        # Few images need more than ten steps, however many are allowed.
+        steps = min(settings.get("steps", 50), 10)
+        visit = PREDICTION + steps * settings.get("classes", 10) * GRADIENT
+    else:
+        visit = GRADIENT
+    measured = (used + held_out) * PREDICTION
+    seconds = measured + settings["passes"] * (used * visit + measured)
+    # Some of the images are copied, all of them stay in their file.
+    held = used * numbers / 1e6 if limit else 0
+    memory = held + _network(state) + batch_size * BACKWARD
+    return _need(memory, seconds / (GPU if gpu else 1))
+
+
+def gradient(*, images: float, iterations: int, state: float, batch_size: int, gpu: bool) -> Need:
+    """Gradient perturbations of ``images`` images; the other arguments are those of `universal`."""
+    seconds = images * (iterations * GRADIENT + PREDICTION)
+    return _need(_network(state) + batch_size * BACKWARD, seconds / (GPU if gpu else 1))
+
+
+def scoring(*, images: float, networks: int, state: float, batch_size: int, gpu: bool) -> Need:
+    """Scores of ``networks`` networks; the other arguments are those of `universal`."""
+    seconds = images * networks * PREDICTION
+    return _need(_network(state) + batch_size * FORWARD, seconds / (GPU if gpu else 1))
+
+
+def drawing(state: float) -> Need:
+    """A figure that a network and fitted defences of ``state`` MB are needed for."""
+    return _need(_network(state) + 16 * FORWARD, 0)
+
+
+def photographs(settings: Mapping[str, Any], shards: int) -> Need:
+    """A shard of the photographs that the configuration's ``images`` draws and decodes.
+
+    Where it leaves their number to what is there, as many as `PHOTOGRAPHS` says are expected.
+    """
+    everything = PHOTOGRAPHS[settings["layout"]]
+    count = 0
+    for part in (settings["test"], settings["fit"]):
+        count += part.get("total") or 1000 * part.get("per_class", 0) or everything
+    # Names and checksums of all that could be drawn.
+    return _need(0.001 * everything, count * PHOTOGRAPH / shards)
+
+
+def _network(state: float) -> float:
+    """MB of a network with its defence: float32 and, where it multiplies in bfloat16, a copy."""
+    return 2 * state
+
+
+def _need(memory: float, seconds: float) -> Need:
+    """Round up; every job has Python to hold and time to start in."""
+    return Need(
+        memory=math.ceil((BASE + MARGIN * memory) / 1000) * 1000,
+        minutes=min(SHORTEST + math.ceil(seconds / 60), LONGEST),
+    )
