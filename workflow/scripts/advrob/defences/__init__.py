@@ -7,10 +7,9 @@ keyword-only ``__init__`` parameters are its configuration keys.
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import h5py
-import numpy as np
 import torch
 from torch import Tensor, nn
 
