@@ -12,13 +12,27 @@ from torch import Tensor, nn
 from advrob import models, networks
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
-from advrob.attacks.universal.search import Universal, fooling_rate, project, universal
-from advrob.attacks.universal.stochastic_gradient import universal_gradient
+from advrob.attacks.universal.deepfool import SummedDeepFool
+from advrob.attacks.universal.search import Universal, fooling_rate, project, search
+from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.images.perturbation import apply
 from advrob.job.compute import generator
 
 CPU = torch.device("cpu")
 SIDE = 8
+
+
+def universal(network, images, held_out, *, classes=10, overshoot=0.02, steps=50, **options):
+    method = SummedDeepFool(classes=classes, overshoot=overshoot, steps=steps)
+    return search(method, network, images, held_out, **options)
+
+
+def universal_gradient(network, images, held_out, *, step=2.0, beta=9.0, **options):
+    options = {"fooling_rate": 1.0, "passes": 3, "batch_size": 20} | options
+    method = StochasticGradient(step=step, beta=beta)
+    return search(method, network, images, held_out, **options)
+
+
 SEARCHES = {"universal": universal, "universal_gradient": universal_gradient}
 
 

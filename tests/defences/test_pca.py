@@ -13,7 +13,8 @@ from advrob import defences
 from advrob.defences.pca import PCA
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.linear import linalg, principal
+from advrob.linear import linalg
+from advrob.plan import components as size
 
 CPU = torch.device("cpu")
 
@@ -217,7 +218,7 @@ def test_images_of_another_size(tmp_path: Path) -> None:
 
 def search(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have components searched for, few images at a time."""
-    monkeypatch.setattr(principal, "GRAM_LIMIT", 0)
+    monkeypatch.setattr(size, "GRAM_LIMIT", 0)
     monkeypatch.setattr(linalg, "BUDGET", 16 * 192 * 7)
 
 
@@ -249,7 +250,7 @@ def test_a_search_for_a_share_of_the_variance(monkeypatch: pytest.MonkeyPatch) -
     images = make_images(150)
     exact = fit(images, variance=0.95)["components"]
     search(monkeypatch)
-    monkeypatch.setattr(principal, "SPAN", 40)
+    monkeypatch.setattr(size, "SPAN", 40)
     found = fit(images, variance=0.95)["components"]
     assert isinstance(exact, store.Blocks) and isinstance(found, store.Blocks)
     assert found.shape == exact.shape

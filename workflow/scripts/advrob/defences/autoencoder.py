@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
@@ -16,7 +16,8 @@ from advrob.files.store import Array, Images
 from advrob.job import compute
 from advrob.learning import fitting
 from advrob.linear import linalg
-from advrob.linear.principal import principal, principal_memory
+from advrob.linear.principal import principal
+from advrob.plan.components import principal_memory
 
 # Share of the past in the running means of the gradients and of their squared lengths.
 MOMENTUM = 0.9
@@ -54,11 +55,11 @@ class Autoencoder(Defence):
     def __init__(
         self,
         *,
-        hidden: int = 5964,
-        epochs: int = 4,
-        batch_size: int = 128,
-        learning_rate: float = 0.03,
-        noise: float = 0.0,
+        hidden: Annotated[int, {"minimum": 1}] = 5964,
+        epochs: Annotated[int, {"minimum": 1}] = 4,
+        batch_size: Annotated[int, {"minimum": 1}] = 128,
+        learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.03,
+        noise: Annotated[float, {"minimum": 0, "levels": True}] = 0.0,
     ) -> None:
         super().__init__()
         self.training_plan = fitting.Training(
@@ -119,8 +120,8 @@ class Autoencoder(Defence):
     def memory(self, shape: tuple[int, ...]) -> int:
         """The eigenproblem's, or that of the weights and what is kept of each, if it is more."""
         d = int(np.prod(shape[1:]))
-        seen = (shape[0] - round(shape[0] * fitting.HELD_OUT), *shape[1:])
-        return max(principal_memory(seen, self.hidden), 8 * self.hidden * d)
+        seen = shape[0] - round(shape[0] * fitting.HELD_OUT)
+        return max(principal_memory(seen, d, self.hidden), 8 * self.hidden * d)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``weight`` and ``bias_visible``; the hidden bias follows from them."""

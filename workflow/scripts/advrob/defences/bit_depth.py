@@ -1,5 +1,7 @@
 """Fewer levels of brightness (feature squeezing)."""
 
+from typing import Annotated
+
 from torch import Tensor
 
 from advrob.defences import Defence, straight_through
@@ -18,7 +20,7 @@ class BitDepth(Defence):
         UserError: the bits are out of range.
     """
 
-    def __init__(self, *, bits: int) -> None:
+    def __init__(self, *, bits: Annotated[int, {"minimum": 1, "maximum": 8}]) -> None:
         super().__init__()
         if bits not in range(1, 9):
             raise UserError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import torch
@@ -52,12 +52,12 @@ class ConvolutionalAutoencoder(Defence):
     def __init__(
         self,
         *,
-        channels: Sequence[int] = (32, 16),
-        epochs: int = 30,
-        batch_size: int = 32,
-        crop: int = 96,
-        learning_rate: float = 0.005,
-        noise: float = 0.0,
+        channels: Annotated[Sequence[Annotated[int, {"minimum": 1}]], {"minItems": 1}] = (32, 16),
+        epochs: Annotated[int, {"minimum": 1}] = 30,
+        batch_size: Annotated[int, {"minimum": 1}] = 32,
+        crop: Annotated[int, {"minimum": 1}] = 96,
+        learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.005,
+        noise: Annotated[float, {"minimum": 0, "levels": True}] = 0.0,
     ) -> None:
         super().__init__()
         self.training_plan = fitting.Training(

@@ -1,6 +1,7 @@
 """Downsampling (section 4 of the paper)."""
 
 import functools
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ class Downsample(Defence):
         UserError: the ratio is out of range.
     """
 
-    def __init__(self, *, ratio: float) -> None:
+    def __init__(self, *, ratio: Annotated[float, {"exclusiveMinimum": 0, "maximum": 1}]) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
             raise UserError(

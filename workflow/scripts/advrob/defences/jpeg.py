@@ -1,6 +1,7 @@
 """JPEG compression and back."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class JPEG(Defence):
     to_ycc: Tensor
     to_rgb: Tensor
 
-    def __init__(self, *, quality: int = 75) -> None:
+    def __init__(self, *, quality: Annotated[int, {"minimum": 1, "maximum": 100}] = 75) -> None:
         super().__init__()
         if quality not in range(1, 101):
             raise UserError(

@@ -1,5 +1,7 @@
 """Median filter (feature squeezing)."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ class Median(Defence):
         UserError: the size is not a whole number above 0.
     """
 
-    def __init__(self, *, size: int) -> None:
+    def __init__(self, *, size: Annotated[int, {"minimum": 1}]) -> None:
         super().__init__()
         if size != int(size) or size < 1:
             raise UserError(

@@ -1,5 +1,7 @@
 """Additive noise (section 4 of the paper)."""
 
+from typing import Annotated
+
 from torch import Tensor
 
 from advrob.defences import Defence
@@ -18,8 +20,14 @@ class UniformNoise(Defence):
     """
 
     stochastic = True
+    ordered = (("minimum", "maximum"),)
 
-    def __init__(self, *, minimum: float, maximum: float) -> None:
+    def __init__(
+        self,
+        *,
+        minimum: Annotated[float, {"minimum": -255, "maximum": 255, "levels": True}],
+        maximum: Annotated[float, {"minimum": -255, "maximum": 255, "levels": True}],
+    ) -> None:
         super().__init__()
         if minimum > maximum:
             raise UserError(

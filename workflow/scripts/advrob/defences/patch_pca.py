@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
@@ -37,8 +38,14 @@ class PatchPCA(Defence):
 
     mean: Tensor
 
+    exclusive = (("variance", "components"),)
+
     def __init__(
-        self, *, patch: int = 8, variance: float | None = None, components: int | None = None
+        self,
+        *,
+        patch: Annotated[int, {"minimum": 1}] = 8,
+        variance: Annotated[float | None, {"exclusiveMinimum": 0, "maximum": 1}] = None,
+        components: Annotated[int | None, {"minimum": 1}] = None,
     ) -> None:
         super().__init__()
         if patch != int(patch) or patch < 1:

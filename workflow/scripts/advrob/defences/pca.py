@@ -1,7 +1,9 @@
 """Principal components: what lies outside their span, adversarial or not, is removed."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
@@ -12,7 +14,8 @@ from advrob.defences import Defence
 from advrob.errors import UserError
 from advrob.files.store import Array, Blocks, Images, Rows
 from advrob.linear import linalg
-from advrob.linear.principal import Extent, principal, principal_memory
+from advrob.linear.principal import Extent, principal
+from advrob.plan.components import principal_memory
 
 
 class PCA(Defence):
@@ -31,12 +34,14 @@ class PCA(Defence):
 
     mean: Tensor
 
+    exclusive = (("variance", "components"),)
+
     def __init__(
         self,
         *,
-        variance: float | None = None,
-        components: int | None = None,
-        images: int | None = None,
+        variance: Annotated[float | None, {"exclusiveMinimum": 0, "maximum": 1}] = None,
+        components: Annotated[int | None, {"minimum": 1}] = None,
+        images: Annotated[int | None, {"minimum": 2}] = None,
     ) -> None:
         super().__init__()
         self.extent = Extent("pca", variance, components)
@@ -100,7 +105,7 @@ class PCA(Defence):
     def memory(self, shape: tuple[int, ...]) -> int:
         """The eigenproblem's: the components are found and written in blocks."""
         n = shape[0] if self.images is None else min(shape[0], self.images)
-        return principal_memory((n, *shape[1:]), self.extent.components)
+        return principal_memory(n, math.prod(shape[1:]), self.extent.components)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``mean`` and ``components``."""

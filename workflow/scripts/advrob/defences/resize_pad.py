@@ -1,5 +1,7 @@
 """Images made smaller at random and put somewhere on black."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,7 +27,9 @@ class ResizePad(Defence):
 
     stochastic = True
 
-    def __init__(self, *, ratio: float = 0.9) -> None:
+    def __init__(
+        self, *, ratio: Annotated[float, {"exclusiveMinimum": 0, "maximum": 1}] = 0.9
+    ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
             raise UserError(

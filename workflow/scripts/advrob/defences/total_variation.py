@@ -1,5 +1,7 @@
 """Pixels dropped at random, and the image drawn again with as little variation as possible."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -40,7 +42,13 @@ class TotalVariation(Defence):
         UserError: a parameter is out of range.
     """
 
-    def __init__(self, *, weight: float = 0.03, drop: float = 0.5, iterations: int = 60) -> None:
+    def __init__(
+        self,
+        *,
+        weight: Annotated[float, {"exclusiveMinimum": 0}] = 0.03,
+        drop: Annotated[float, {"minimum": 0, "exclusiveMaximum": 1}] = 0.5,
+        iterations: Annotated[int, {"minimum": 1}] = 60,
+    ) -> None:
         super().__init__()
         if weight <= 0 or iterations < 1 or not 0 <= drop < 1:
             raise UserError(

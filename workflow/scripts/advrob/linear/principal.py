@@ -1,6 +1,5 @@
 """Principal components of images: exactly from their inner products, or by a streamed search."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -11,18 +10,7 @@ from torch import Tensor
 from advrob.errors import UserError
 from advrob.files.store import Images
 from advrob.linear import linalg
-
-# More images than this are searched: their Gram matrix and its decomposition would take more than
-# 13 GB.
-GRAM_LIMIT = 20_000
-# The search follows so many directions more than there are components to be found: what is last
-# among them converges slowly.
-SURPLUS = 0.1
-# Directions to search for a share of the variance, which does not say how many components it needs.
-# Two matrices of so many rows take as much memory as the Gram matrix at its limit.
-SPAN = 10_000
-# How often the search applies the images' covariance.
-ITERATIONS = 2
+from advrob.plan import components as size
 
 
 @dataclass(frozen=True)
@@ -52,7 +40,7 @@ def principal(
     generator: torch.Generator,
     defence: str,
 ) -> Principal:
-    """Principal components, exact for up to `GRAM_LIMIT` images, by a streamed search for more.
+    """Principal components, exact for up to `size.GRAM_LIMIT` images, by a streamed search for more.
 
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
@@ -64,23 +52,11 @@ def principal(
     Raises:
         UserError: there is no variance.
     """
-    if len(images) <= GRAM_LIMIT:
+    if len(images) <= size.GRAM_LIMIT:
         return from_gram(images, mean, defence)
-    found = from_search(images, mean, _span(components, len(mean)), generator)
+    found = from_search(images, mean, size.span(components, len(mean)), generator)
     _check_variance(found.rank, defence, f"{len(images)} images")
     return found
-
-
-def principal_memory(shape: tuple[int, ...], components: int | None) -> int:
-    """Bytes that `principal` needs for images ``(n, H, W, 3)``, besides what it reads of them."""
-    n, *sides = shape
-    if n <= GRAM_LIMIT:
-        return 32 * n**2  # the matrix, the eigenvectors, a workspace
-    return 8 * _span(components, math.prod(sides)) * math.prod(sides)
-
-
-def _span(components: int | None, d: int) -> int:
-    return min(SPAN if components is None else int(components * (1 + SURPLUS)), d)
 
 
 def from_gram(images: Images, mean: Tensor, defence: str) -> Principal:
@@ -143,7 +119,7 @@ def from_search(images: Images, mean: Tensor, span: int, generator: torch.Genera
     """Search a random subspace for the components, reading the images a few times in batches.
 
     Randomised subspace iteration (Halko, Martinsson and Tropp 2011, algorithms 4.4 and 5.3): random
-    combinations of the images, made orthonormal, go through the covariance `ITERATIONS` times, and
+    combinations of the images, made orthonormal, go through the covariance `size.ITERATIONS` times, and
     the eigenproblem is then solved within their span. The first components are as good as exact;
     the last are mixed with others of nearly equal variance, and explain a little less.
 
@@ -162,7 +138,7 @@ def from_search(images: Images, mean: Tensor, span: int, generator: torch.Genera
         rows = batch.sub_(mean)
         total += rows.square().sum(dtype=torch.float64).item()
         basis.addmm_(torch.randn(span, len(rows), generator=generator).to(device), rows)
-    for _ in range(ITERATIONS):
+    for _ in range(size.ITERATIONS):
         basis, spare = orthonormal(basis, spare)
         spare = spare[: len(basis)].zero_()
         for _, batch in linalg.batches(images, device):

@@ -2,14 +2,16 @@
 
 The memory follows from what each stage holds; the constants were compared with measured peaks
 (docs/cluster.md). Times are cautious: the run time of a job is a limit, not a forecast, and a job
-that outlives it goes on from its checkpoint in the next attempt. Nothing here imports PyTorch: it
-runs while the workflow is planned.
+that outlives it resumes from its checkpoint in the next attempt.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from .components import GRAM_LIMIT, ITERATIONS, principal_memory, span
+from .kinds import Kind
 
 # Memory, in MB. --------------------------------------------------------------------------------
 
@@ -32,15 +34,6 @@ MARGIN = 1.2
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
-# Passes there and back that a lesson makes of an image, and how many images for one it holds.
-LESSONS = {
-    "standard": (1, 1),
-    "universal": (1, 1),
-    "free": (1, 1),
-    "pgd": (1, 1),
-    "gan": (4, 2),
-    "multitask": (2, 2),
-}
 # A photograph decoded and written.
 PHOTOGRAPH = 0.02
 # How much faster a GPU is taken to be.
@@ -55,9 +48,6 @@ PHOTOGRAPHS = {"packages": 1_000, "tree": 100_000, "table": 100_000, "imagenet":
 
 # An image of 224 x 224, for which times were measured.
 NUMBERS = 3 * 224**2
-# Defaults of defences, and the limits of the search for components; a test compares them.
-HIDDEN, EPOCHS = 5964, {"autoencoder": 4, "conv_autoencoder": 30}
-GRAM_LIMIT, SPAN, SURPLUS, ITERATIONS = 20_000, 10_000, 0.1, 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +59,7 @@ class Need:
 
 
 def fitting(
-    kind: str, settings: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
+    kind: Kind, settings: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
 ) -> Need:
     """Fitting a defence.
 
@@ -80,58 +70,64 @@ def fitting(
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
+    given = kind.values(settings)
     gigabytes, seconds, learning = 0.0, 0.0, 0.0
-    if kind == "pca":
-        images = min(images, settings.get("images") or images)
-    if kind in ("pca", "autoencoder"):
-        wanted = settings.get("hidden", HIDDEN) if kind == "autoencoder" else None
-        gigabytes, seconds = _components(settings.get("components", wanted), images, numbers, gpu)
-    if kind == "autoencoder":
-        weights = settings.get("hidden", HIDDEN) * numbers
+    if kind.name == "pca":
+        images = min(images, given["images"] or images)
+    if kind.name in ("pca", "autoencoder"):
+        wanted = given.get("components", given.get("hidden"))
+        gigabytes, seconds = _components(wanted, images, numbers, gpu)
+    if kind.name == "autoencoder":
+        weights = given["hidden"] * numbers
         # In float32, their copy for products and their momentum in bfloat16.
         gigabytes += 8 * weights / 1e9
         learning = WEIGHT * weights * images
-    elif kind == "patch_pca":
+    elif kind.name == "patch_pca":
         return _need(1000 * PATCHES, images * PHOTOGRAPH)
-    elif kind != "pca":
+    elif kind.name != "pca":
         gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS
-    epochs = settings.get("epochs", EPOCHS.get(kind, 30))
-    seconds += epochs * learning / (GPU if gpu else 1)
+    seconds += given.get("epochs", 30) * learning / (GPU if gpu else 1)
     return _need(1000 * gigabytes, seconds)
 
 
 def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> tuple[float, float]:
     """GB and seconds of a search for principal components; see `advrob.linear.principal`."""
+    memory = principal_memory(images, numbers, wanted)
     if images <= GRAM_LIMIT:
         # Sums of products and components, growing with n^2 d, and the decomposition, with n^3.
         seconds = 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
-        return 32 * images**2 / 1e9 + BLOCKS, seconds
-    span = min(SPAN if wanted is None else wanted * (1 + SURPLUS), numbers)
-    operations = (8 * ITERATIONS + 6) * span * images * numbers
+        return memory / 1e9 + BLOCKS, seconds
+    wide = span(wanted, numbers)
+    operations = (8 * ITERATIONS + 6) * wide * images * numbers
     seconds = operations / FLOPS / (GPU if gpu else 1)
-    return (8 * span * numbers + 24 * span**2) / 1e9 + BLOCKS, seconds
+    return (memory + 24 * wide**2) / 1e9 + BLOCKS, seconds
 
 
-def training(settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0) -> Need:
+def training(
+    kind: Kind, settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0
+) -> Need:
     """Training a network, or a generator against it.
 
     Args:
+        kind: the lesson; ``gan`` for a generator.
         settings: a model's ``train``, or the configuration's ``perturbations.gan``.
         images: how many there are to fit.
         gpu: whether the job has one.
         state: size of the fitted defence's file in MB, 0 without one.
     """
     used = min(images, settings.get("images") or images)
-    passes, held = LESSONS[settings["method"]]
-    if settings["method"] == "pgd":
-        passes += settings.get("iterations", 1)
+    # Passes there and back that a lesson makes of an image, and how many images for one it holds.
+    passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
+    if "iterations" in kind.keys:
+        passes += settings.get("iterations", kind.keys["iterations"]["default"])
     seconds = settings["epochs"] * used * passes * GRADIENT
     memory = _network(state) + held * settings["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
 
 
 def universal(
+    kind: Kind,
     settings: Mapping[str, Any],
     *,
     images: float,
@@ -144,6 +140,7 @@ def universal(
     """A universal perturbation.
 
     Args:
+        kind: the method.
         settings: the configuration's ``perturbations.universal``.
         images: how many there are to make it from.
         held_out: how many it is measured on besides.
@@ -154,10 +151,10 @@ def universal(
     """
     limit = settings.get("images")
     used = min(images, limit or images)
-    if settings["method"] == "deepfool":
+    if "steps" in kind.keys:
+        given = kind.values(settings)
         # Few images need more than ten steps, however many are allowed.
-        steps = min(settings.get("steps", 50), 10)
-        visit = PREDICTION + steps * settings.get("classes", 10) * GRADIENT
+        visit = PREDICTION + min(given["steps"], 10) * given["classes"] * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION

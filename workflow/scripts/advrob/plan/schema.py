@@ -1,8 +1,9 @@
 """The configuration's schema: its keys, what each may be, and a mistake put in a sentence.
 
-Like `advrob.plan.configuration` it is part of the Snakefile, so it imports nothing of the library.
+The schema's file has what belongs to the workflow; the keys of plug-ins come from their own files.
 """
 
+import copy
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,9 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from . import kinds
+from .errors import ConfigurationError, did_you_mean
 
 FILE = Path(__file__).parents[3] / "schemas/config.schema.yaml"
 
@@ -81,12 +85,14 @@ def keys(schema: Mapping[str, Any], path: str = "") -> Iterator[Key]:
 
 def expected(schema: Mapping[str, Any]) -> str:
     """What a value may be, in words that go on from "Expected"."""
+    types = schema.get("type", [])
+    null = f"{TYPES['null']} or " if not isinstance(types, str) and "null" in types else ""
     if "enum" in schema:
-        return f"one of {', '.join(schema['enum'])}"
-    if isinstance(schema["type"], str):
-        return TYPES[schema["type"]] + _limits(schema)
-    kind, null = schema["type"]
-    return f"{TYPES[null]} or {TYPES[kind]}{_limits(schema)}"
+        return f"{null}one of {', '.join(map(str, filter(None, schema['enum'])))}"
+    if not types:
+        return "a value"
+    kind = types if isinstance(types, str) else next(name for name in types if name != "null")
+    return f"{null}{TYPES[kind]}{_limits(schema)}"
 
 
 def _limits(schema: Mapping[str, Any]) -> str:
@@ -98,6 +104,7 @@ def _limits(schema: Mapping[str, Any]) -> str:
         "exclusiveMinimum": "above {}",
         "minimum": "of at least {}",
         "maximum": "of at most {}",
+        "exclusiveMaximum": "below {}",
         "minProperties": "of at least {} entry",
         "pattern": "that matches {}",
     }
@@ -120,13 +127,143 @@ def _items(schema: Mapping[str, Any]) -> str:
 def mistake(config: Mapping[str, Any]) -> str | None:
     """The first thing in a configuration that the schema does not allow, in a sentence.
 
-    It names the key by its dotted path, what was found, what is expected and the nearest name.
-    Stricter than JSON Schema in two things: 2.0 is not a whole number, and NaN not a number. The
-    schema's own keyword ``levels`` marks numbers in units of 1/255, of which a fraction of one is
-    refused: most papers give them in units of 1.
+    It names the key by its dotted path, what was found, what is expected and the nearest name. An
+    entry that names a plug-in is held against what that plug-in's file declares.
 
     Returns:
         None where there is none.
+    """
+    # The schema names additionalProperties before required: what is missing is often misspelled.
+    error = next(_validator(load()).iter_errors(config), None)
+    if error is not None:
+        return _sentence(error)
+    for place in plugged(config):
+        try:
+            schema = place.schema()
+        except ConfigurationError as wrong:
+            return str(wrong)
+        error = next(_validator(schema).iter_errors(place.entry), None)
+        if error is not None:
+            return _sentence(error, place)
+    return None
+
+
+def without_nulls(config: Any) -> Any:
+    """A configuration in which a key that is null is as if it were not given.
+
+    So a file can take away what an earlier one gives.
+    """
+    if isinstance(config, Mapping):
+        return {key: without_nulls(value) for key, value in config.items() if value is not None}
+    return config
+
+
+def filled(config: Any, schema: Mapping[str, Any] | None = None) -> Any:
+    """A configuration with the schema's defaults where keys are not given."""
+    schema = load() if schema is None else schema
+    if not isinstance(config, Mapping):
+        return config
+    found = dict(config)
+    properties = schema.get("properties", {})
+    for key, part in properties.items():
+        if key not in found and "default" in part:
+            found[key] = copy.deepcopy(part["default"])
+        if key in found:
+            found[key] = filled(found[key], part)
+    if isinstance(entries := schema.get("additionalProperties"), Mapping):
+        found |= {
+            key: filled(value, entries) for key, value in found.items() if key not in properties
+        }
+    return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place of a configuration that names a plug-in.
+
+    Attributes:
+        sort: a key of `kinds.SORTS`.
+        path: of the entry.
+        entry: what is there.
+        common: the schema of what all plug-ins of this sort take there.
+    """
+
+    sort: str
+    path: tuple[str, ...]
+    entry: Mapping[str, Any]
+    common: Mapping[str, Any]
+
+    @property
+    def kind_name(self) -> str:
+        """The kind that it names."""
+        return str(self.entry.get(kinds.SORTS[self.sort].key, self.path[-1]))
+
+    def kind(self) -> kinds.Kind:
+        """What the plug-in declares.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        given = kinds.SORTS[self.sort].key in self.entry
+        key = [*self.path, kinds.SORTS[self.sort].key] if given else self.path
+        return kinds.kind(self.sort, self.kind_name, _dotted(key))
+
+    def schema(self) -> dict[str, Any]:
+        """The schema of the entry: the common keys, and those of the plug-in.
+
+        Raises:
+            ConfigurationError: there is none of that name.
+        """
+        return combined(self.common, self.kind())
+
+
+def combined(common: Mapping[str, Any], kind: kinds.Kind) -> dict[str, Any]:
+    """The schema of an entry with the keys that all plug-ins of its sort take, and one's own."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {**common.get("properties", {}), **kind.keys},
+        "required": [*common.get("required", ()), *kind.required],
+        "exclusive": [*common.get("exclusive", ()), *kind.traits.get("exclusive", ())],
+        "ordered": [*kind.traits.get("ordered", ())],
+    }
+
+
+def plugged(config: Mapping[str, Any]) -> Iterator[Place]:
+    """Every place of a valid configuration that names a plug-in."""
+    schema = load()["properties"]
+    perturbations = schema["perturbations"]["properties"]
+    models = schema["models"]["additionalProperties"]
+    for name, entry in config["defences"].items():
+        common = schema["defences"]["additionalProperties"]
+        yield Place("defence", ("defences", name), entry, common)
+    for name, entry in config["perturbations"]["untargeted"].items():
+        common = perturbations["untargeted"]["additionalProperties"]
+        yield Place("attack", ("perturbations", "untargeted", name), entry, common)
+    universal = config["perturbations"]["universal"]
+    path = ("perturbations", "universal")
+    yield Place("universal", path, universal, perturbations["universal"])
+    for name, entry in config["models"].items():
+        if "train" in entry:
+            common = models["properties"]["train"]
+            yield Place("lesson", ("models", name, "train"), entry["train"], common)
+        elif "base" not in entry:
+            yield Place("model", ("models", name), entry, _without_training(models))
+
+
+def _without_training(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a model that is not trained."""
+    own = {key: part for key, part in schema["properties"].items() if key not in ("base", "train")}
+    return {**schema, "properties": own}
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    """A validator of JSON Schema and of what ours adds to it.
+
+    Stricter in two things: 2.0 is not a whole number, and NaN not a number. Three words are our
+    own: ``levels`` marks numbers in units of 1/255, of which a fraction of one is refused, since
+    most papers give them in units of 1; ``exclusive`` lists keys that exclude each other, and
+    ``ordered`` keys whose values must not fall.
     """
     # Later than at the top: the documentation of the schema needs no validator.
     from jsonschema import Draft202012Validator, ValidationError
@@ -136,29 +273,50 @@ def mistake(config: Mapping[str, Any]) -> str | None:
         if wanted and _is_number(value) and 0 < abs(value) < 1:
             yield ValidationError("less than one level")
 
+    def exclusive(
+        validator: Any, groups: Any, value: Any, schema: Any
+    ) -> Iterator[ValidationError]:
+        for group in groups:
+            if len(given := [key for key in group if key in value]) > 1:
+                yield ValidationError(" and ".join(given))
+
+    def ordered(validator: Any, groups: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+        for group in groups:
+            given = [value[key] for key in group if key in value]
+            if all(map(_is_number, given)) and given != sorted(given):
+                pairs = (f"{key} is {value[key]}" for key in group if key in value)
+                yield ValidationError(f"{' and '.join(pairs)}; expected {' <= '.join(group)}")
+
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
             "integer": lambda checker, value: _is_number(value) and isinstance(value, int),
             "number": lambda checker, value: _is_number(value) and math.isfinite(value),
+            "array": lambda checker, value: isinstance(value, list | tuple),
         }
     )
-    extended = extend(Draft202012Validator, {"levels": levels}, type_checker=types)
-    validator = extended(load())
-    # The schema names additionalProperties before required: what is missing is often misspelled.
-    error = next(validator.iter_errors(config), None)
-    return None if error is None else _sentence(error)
+    words = {"levels": levels, "exclusive": exclusive, "ordered": ordered}
+    return extend(Draft202012Validator, words, type_checker=types)(schema)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _sentence(error: Any) -> str:
+def _sentence(error: Any, place: Place | None = None) -> str:
     """An error of jsonschema, for a user."""
     path, found, schema = list(error.absolute_path), error.instance, error.schema
+    path = [*(place.path if place else ()), *path]
     if error.validator == "additionalProperties":
         (name, *_) = [key for key in found if key not in schema["properties"]]
-        return _unknown(path, str(name), schema["properties"])
+        foreign = place and _of_other_kinds(place, str(name))
+        return foreign or _unknown(path, str(name), schema["properties"])
+    if error.validator == "exclusive":
+        return (
+            f"{_dotted(path)}: found {error.message}, expected one of them. Remove the other; what "
+            "an earlier file gives is taken away by null."
+        )
+    if error.validator == "ordered":
+        return f"{_dotted(path)}: {error.message}. Correct them."
     if error.validator == "required":
         name = next(key for key in schema["required"] if key not in found)
         part = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
@@ -176,8 +334,22 @@ def _sentence(error: Any) -> str:
     if error.validator == "type" and isinstance(found, str) and _reads_as_number(found):
         hint = " YAML takes what was found for text: leave out quotes, and write 1e-4 as 1.0e-4."
     elif "enum" in schema:
-        hint = _did_you_mean(get_close_matches(str(found), map(str, schema["enum"]), n=1))
+        hint = did_you_mean(get_close_matches(str(found), map(str, schema["enum"]), n=1))
     return f"{_dotted(path)}: found {_shown(found)}, expected {expected(schema)}.{hint}"
+
+
+def _of_other_kinds(place: Place, name: str) -> str | None:
+    """The sentence about a key that other plug-ins of the sort have; None if none has it."""
+    sort = kinds.SORTS[place.sort]
+    others = [kind.name for kind in kinds.kinds(place.sort).values() if name in kind.keys]
+    if not others:
+        return None
+    own = ", ".join(place.kind().keys) or "none"
+    return (
+        f"{_dotted([*place.path, name])}: belongs to the {sort.key} {' or '.join(others)}, but the "
+        f"{sort.key} is {place.kind_name}, whose own keys are: {own}. Remove the key (null takes "
+        f"away what an earlier file gives), or change the {sort.key}."
+    )
 
 
 def _unknown(path: list[str | int], name: str, known: Iterable[str]) -> str:
@@ -188,12 +360,8 @@ def _unknown(path: list[str | int], name: str, known: Iterable[str]) -> str:
     where = f"below {_dotted(path)}" if path else "at the top"
     return (
         f"{_dotted([*path, name])}: is no key of the configuration. Expected {where} one of: "
-        f"{', '.join(known)}.{_did_you_mean(near or elsewhere)}"
+        f"{', '.join(known)}.{did_you_mean(near or elsewhere)}"
     )
-
-
-def _did_you_mean(names: list[str]) -> str:
-    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def _reads_as_number(text: str) -> bool:

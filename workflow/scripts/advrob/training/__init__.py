@@ -1,7 +1,6 @@
 """Preventive models: networks that learn to be robust, by lessons that differ in what they show.
 
-A lesson is one class here or in a neighbouring file, and one entry in `lessons.LESSONS`. Its
-keyword-only ``__init__`` parameters are its keys in a model's ``train``.
+A lesson is one file of this folder and one entry in the configuration; see `advrob.plan.kinds`.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ Adversarial Examples with Adversarial Networks" (2018).
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
@@ -240,13 +240,21 @@ class Adversary(Lesson):
         pupil: who is taught.
         radius: bound of every pixel's change, in units of 1/255.
         latent: length of the random vectors.
-        realism: see `Game`.
+        realism: weight of the discriminator in the generator's loss.
     """
 
+    # Passes of the generator's game, and images held for one of a batch.
+    passes = 4
+    held = 2
     measures = ("accuracy while learning, attacked", *Game.MEASURES)
 
     def __init__(
-        self, pupil: Pupil, *, radius: float = 10.0, latent: int = 100, realism: float = 1.0
+        self,
+        pupil: Pupil,
+        *,
+        radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}] = 10.0,
+        latent: Annotated[int, {"minimum": 1}] = 100,
+        realism: Annotated[float, {"minimum": 0}] = 1.0,
     ) -> None:
         super().__init__()
         self.game = Game(

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -120,13 +120,45 @@ class MultiTask(Lesson):
 
     Args:
         pupil: who is taught.
-        tasks: auxiliary task -> weight; see `build_heads`.
+        tasks: auxiliary tasks and their weights in the loss.
 
     Raises:
         UserError: there is no such task.
     """
 
-    def __init__(self, pupil: Pupil, *, tasks: Mapping[str, float]) -> None:
+    # An image and its rotated copy.
+    passes = 2
+    held = 2
+
+    def __init__(
+        self,
+        pupil: Pupil,
+        *,
+        tasks: Annotated[
+            Mapping[str, float],
+            {
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    "coarse": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "description": "The category above the class in WordNet's hierarchy.",
+                    },
+                    "rotation": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "description": "By how many quarter turns an image was rotated.",
+                    },
+                    "reconstruction": {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "description": "The image itself, 28 x 28 pixels.",
+                    },
+                },
+            },
+        ],
+    ) -> None:
         super().__init__()
         self.weights = dict(tasks)
         self.measures = ("accuracy while learning", *(f"loss of {task}" for task in tasks))

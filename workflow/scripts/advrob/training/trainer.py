@@ -15,8 +15,8 @@ from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
 from advrob.models import Model, learned
 from advrob.networks import Network
+from advrob.plug_ins import load
 from advrob.training import Pupil
-from advrob.training.lessons import LESSONS
 
 # How much faster than pretrained weights those learn that begin at random.
 NEW = 30.0
@@ -49,7 +49,7 @@ def train(
         model: the pretrained network; it is changed.
         images: 8-bit images ``(n, H, W, 3)``; 5 % of them measure and are not learned from.
         stored: their classes, int64 ``(n,)``, -1 where there is none.
-        method: a key of `LESSONS`.
+        method: the name of a lesson.
         epochs: passes over the images; a lesson with replays makes as many fewer.
         batch_size: images to a step.
         learning_rate: at first.
@@ -87,7 +87,7 @@ def train(
     model.network.requires_grad_(True)
     own, others = fitting.split(images, generator, f"train.method {method}")
     pupil = Pupil(model, images.shape[1], min(batch_size, len(own)), generator, device)
-    lesson = LESSONS[method](pupil, **options).to(device)
+    lesson = load("lesson", method)(pupil, **options).to(device)
     optimiser = torch.optim.AdamW(
         [
             {"params": [*model.network.parameters()], "factor": 1.0},

@@ -1,18 +1,17 @@
-"""One perturbation that fools a network on most images: the search and its DeepFool version."""
+"""One perturbation that fools a network on most images: the search that all methods share."""
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.attacks.deepfool import deepfool
 from advrob.files.checkpoints import keep, kept
 from advrob.files.store import Images
 from advrob.images.perturbation import apply
@@ -72,11 +71,6 @@ class Search:
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
-# From where the search stands, a batch (B, 3, H, W) in [0, 1] and its clean predictions (B,) to the
-# next perturbation, not yet projected.
-Update: TypeAlias = Callable[[Search, Tensor, Tensor], Tensor]
-
-
 def project(perturbation: Tensor, *, norm: str, radius: float) -> Tensor:
     """The nearest perturbation whose norm, ``linf`` or ``l2`` of all its values, is <= radius."""
     if norm == "linf":
@@ -109,7 +103,48 @@ def fooling_rate(
     return float((now != predicted).mean())
 
 
-def universal(
+class UniversalMethod:
+    """How a search improves its perturbation from batch to batch.
+
+    A method is one file of this folder and one entry in the configuration; see
+    `advrob.plan.kinds`. Its hyperparameters are attributes, by which a checkpoint is known.
+
+    Attributes:
+        mixed: whether it tolerates a network that multiplies in bfloat16.
+        largest_batch: the most images at a time, where more would make it weaker.
+    """
+
+    mixed: bool = True
+    largest_batch: int | None = None
+
+    def update(
+        self,
+        network: nn.Module,
+        state: Search,
+        images: Tensor,
+        predicted: Tensor,
+        *,
+        norm: str,
+        updates: int,
+    ) -> Tensor:
+        """The next perturbation, not yet projected onto the ball.
+
+        Args:
+            network: images in [0, 1] to logits.
+            state: where the search stands.
+            images: the batch, ``(B, 3, H, W)`` in [0, 1].
+            predicted: what the network predicts for the images as they are, int64 ``(B,)``.
+            norm: that is bounded.
+            updates: how many there are in all passes together.
+
+        Returns:
+            float32 ``(3, H, W)`` in units of 1/255.
+        """
+        raise NotImplementedError
+
+
+def search(
+    method: UniversalMethod,
     network: nn.Module,
     images: Images,
     held_out: Images,
@@ -121,27 +156,15 @@ def universal(
     fooling_rate: float = 0.8,
     passes: int = 10,
     batch_size: int = 32,
-    classes: int = 10,
-    overshoot: float = 0.02,
-    steps: int = 50,
     checkpoint: Path | None = None,
     noise: torch.Generator | None = None,
 ) -> Universal:
-    """Find a universal perturbation by summing smallest perturbations.
+    """Improve a perturbation batch by batch until it fools enough images.
 
-    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal adversarial perturbations" (2017),
-    Algorithm 1; the reproduced paper's equation 3. For the images of a batch that ``v`` does not
-    fool yet, DeepFool finds the smallest further change that does; their sum is added to ``v`` and
-    the result projected onto the ball. The authors go image by image; a batch is the same algorithm
-    with ``v`` fixed while its images are visited.
-
-    The defaults are the published settings, but for the batch. They spend most of their time on
-    ending just beyond a boundary, although the next images move ``v`` again. One long step across
-    the boundary of the most likely other class (``classes=2``, ``overshoot=3``, ``steps=1``) is
-    cheaper: on 192 images and EfficientNet-Lite0 a pass of it fooled 0.25 of 300 other images,
-    where ``classes=10``, ``overshoot=0.02``, ``steps=10`` took 17 times as long and fooled 0.15.
+    Each pass visits all images in a new order; after it the fooling rates are measured.
 
     Args:
+        method: improves the perturbation.
         network: images in [0, 1] to logits.
         images: the images to fool, uint8 ``(N, H, W, 3)``, read in slices.
         held_out: images to measure the fooling rate on, of the same kind.
@@ -152,126 +175,48 @@ def universal(
         fooling_rate: the search ends after the pass that reaches this rate on ``images``.
         passes: at most so many passes over ``images``.
         batch_size: images at a time.
-        classes: see `deepfool`.
-        overshoot: see `deepfool`.
-        steps: see `deepfool`.
-        checkpoint: a file to go on from if it exists, and to keep up to date. One network's file
+        checkpoint: a file to resume from if it exists, and to keep up to date. One network's file
             must not be given to another. The caller removes it.
         noise: what a stochastic network draws from: its place is kept in the checkpoint, so that a
             resumed search draws what an uninterrupted one would have drawn.
     """
-
-    def update(state: Search, batch: Tensor, predicted: Tensor) -> Tensor:
-        moved = (batch + state.perturbation / 255).clamp(0, 1)
-        with torch.no_grad():
-            unfooled = network(moved).argmax(dim=1) == predicted
-        if not unfooled.any():
-            return state.perturbation
-        smallest = deepfool(
-            network, moved[unfooled], classes=classes, overshoot=overshoot, steps=steps
-        )
-        return state.perturbation + 255 * smallest.sum(dim=0)
-
-    return search(
-        update,
-        network,
+    identity = _identity(
         images,
         held_out,
-        device=device,
-        generator=generator,
         norm=norm,
         radius=radius,
-        wanted=fooling_rate,
         passes=passes,
         batch_size=batch_size,
-        checkpoint=checkpoint,
-        noise=noise,
-        classes=classes,
-        overshoot=overshoot,
-        steps=steps,
-    )
-
-
-def search(
-    update: Update,
-    network: nn.Module,
-    images: Images,
-    held_out: Images,
-    *,
-    device: torch.device,
-    generator: torch.Generator,
-    norm: str,
-    radius: float,
-    wanted: float,
-    passes: int,
-    batch_size: int,
-    checkpoint: Path | None,
-    noise: torch.Generator | None,
-    **settings: float,
-) -> Universal:
-    """Improve a perturbation batch by batch: what every universal attack has in common.
-
-    Each pass visits all images in a new order. After it the fooling rates are measured; the search
-    ends when the ``wanted`` one is reached. The other arguments are those of `universal`, and
-    ``settings`` those of the update rule: a checkpoint made with others is not gone on from.
-    """
-    identity = _identity(
-        images, held_out, norm=norm, radius=radius, passes=passes, batch_size=batch_size, **settings
+        method=type(method).__name__,
+        **vars(method),
     )
     generators = [generator] if noise is None else [generator, noise]
     state = _load(checkpoint, identity, generators, device)
     if state is None:
-        height, width, channels = images.shape[1:]
-        zero = torch.zeros(height, width, channels, device=device).permute(2, 0, 1)
-        predicted, predicted_held_out = (
-            _predict(network, part, _as_stored(zero), batch_size=batch_size, device=device)
-            for part in (images, held_out)
-        )
-        state = Search(
-            perturbation=zero,
-            best=zero,
-            predicted=torch.from_numpy(predicted),
-            predicted_held_out=torch.from_numpy(predicted_held_out),
-            order=torch.randperm(len(images), generator=generator),
-        )
+        state = _begin(network, images, held_out, generator, batch_size=batch_size, device=device)
     own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    updates = passes * math.ceil(len(images) / batch_size)
     saved = time.monotonic()
-    while len(own) < passes and max(own, default=0) < wanted:
+    while len(own) < passes and max(own, default=0) < fooling_rate:
         starts = range(state.position, len(images), batch_size)
         for start in progress(starts, f"pass {len(own) + 1} of {passes}, batches", len(starts)):
             # Sorted, because HDF5 reads increasing rows only.
             rows = state.order[start : start + batch_size].sort().values
             batch = to_tensor(images[rows.numpy()], device)
-            moved = update(state, batch, state.predicted[rows].to(device))
+            predicted = state.predicted[rows].to(device)
+            moved = method.update(network, state, batch, predicted, norm=norm, updates=updates)
             state.perturbation = project(moved, norm=norm, radius=radius)
             state.position = start + batch_size
             state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _save(checkpoint, identity, generators, state)
                 saved = time.monotonic()
-        for rates, measured, predictions in (
-            (own, images, state.predicted),
-            (unseen, held_out, state.predicted_held_out),
-        ):
-            rate = fooling_rate(
-                network,
-                measured,
-                _as_stored(state.perturbation),
-                predictions.numpy(),
-                batch_size=batch_size,
-                device=device,
-            )
-            rates.append(rate)
-        print(
-            f"pass {len(own)}: fools {own[-1]:.3f} of its images, {unseen[-1]:.3f} of held-out ones"
-        )
-        if own[-1] == max(own):
-            state.best = state.perturbation
+        _measure(network, state, images, held_out, batch_size=batch_size, device=device)
         state.order = torch.randperm(len(images), generator=generator)
         state.position = 0
         if checkpoint:
             _save(checkpoint, identity, generators, state)
-    # The latest of equals, as in the loop.
+    # The latest of equals, as in `_measure`.
     best = max(range(len(own)), key=lambda index: (own[index], index))
     return Universal(
         perturbation=_as_stored(state.best),
@@ -279,6 +224,60 @@ def search(
         fooling_rate=own[best],
         fooling_rate_held_out=unseen[best],
     )
+
+
+def _begin(
+    network: nn.Module,
+    images: Images,
+    held_out: Images,
+    generator: torch.Generator,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> Search:
+    """A search that has done nothing but predict the images as they are."""
+    height, width, channels = images.shape[1:]
+    zero = torch.zeros(height, width, channels, device=device).permute(2, 0, 1)
+    predicted, predicted_held_out = (
+        _predict(network, part, _as_stored(zero), batch_size=batch_size, device=device)
+        for part in (images, held_out)
+    )
+    return Search(
+        perturbation=zero,
+        best=zero,
+        predicted=torch.from_numpy(predicted),
+        predicted_held_out=torch.from_numpy(predicted_held_out),
+        order=torch.randperm(len(images), generator=generator),
+    )
+
+
+def _measure(
+    network: nn.Module,
+    state: Search,
+    images: Images,
+    held_out: Images,
+    *,
+    batch_size: int,
+    device: torch.device,
+) -> None:
+    """Add the fooling rates of a finished pass to the history, and keep the best perturbation."""
+    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    for rates, measured, predictions in (
+        (own, images, state.predicted),
+        (unseen, held_out, state.predicted_held_out),
+    ):
+        rate = fooling_rate(
+            network,
+            measured,
+            _as_stored(state.perturbation),
+            predictions.numpy(),
+            batch_size=batch_size,
+            device=device,
+        )
+        rates.append(rate)
+    print(f"pass {len(own)}: fools {own[-1]:.3f} of its images, {unseen[-1]:.3f} of held-out ones")
+    if own[-1] == max(own):
+        state.best = state.perturbation
 
 
 @torch.inference_mode()

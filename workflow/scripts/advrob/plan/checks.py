@@ -1,0 +1,150 @@
+"""What is checked across the parts of a configuration, after the schema has checked each part."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError, require_known
+from .names import UNDEFENDED
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+# Names that tables and figures presume to be of their own kind, and why.
+RESERVED = {
+    UNDEFENDED: "the control of every comparison",
+    "pca": "the defence of figure 9 and of the number of images to fit",
+    "noise": "the defence of figures 8, 11 and 12",
+    "downsample": "the defence of figure 10",
+    "conv_autoencoder": "the network of figure 1",
+}
+
+
+def check(plan: "Plan") -> None:
+    """Refuse names that do not exist, and parts that do not fit together.
+
+    Raises:
+        ConfigurationError: with the key, what was found, and the nearest valid name.
+    """
+    _images(plan)
+    _defences(plan)
+    _models(plan)
+    _experiments(plan)
+    _preventive(plan)
+    for model in plan.models:
+        _published(plan, plan.universal(model).label)
+
+
+def _images(plan: "Plan") -> None:
+    images = plan["images"]
+    if images["layout"] != "packages" and not (plan["images_root"] or "archive" in images):
+        raise ConfigurationError(
+            f"images_root: is not set, but the layout is {images['layout']}. Expected where the "
+            "photographs are. Set it on the command line with: --config images_root=/path"
+        )
+
+
+def _defences(plan: "Plan") -> None:
+    defences: Mapping[str, Any] = plan["defences"]
+    for name, why in RESERVED.items():
+        if (kind := plan.defence_kind(name).name) != name:
+            raise ConfigurationError(
+                f"defences.{name}.kind: found '{kind}', expected {name}: the name is reserved for "
+                f"{why}. Give the other defence a name of its own."
+            )
+    chains = {name for name in defences if plan.defence_kind(name).name == "chain"}
+    for chain in sorted(chains):
+        for member in defences[chain]["defences"]:
+            what = "a defence that can be a member (chains cannot)"
+            require_known(f"defences.{chain}.defences", member, defences.keys() - chains, what)
+
+
+def _models(plan: "Plan") -> None:
+    models: Mapping[str, Any] = plan["models"]
+    used = set(plan["experiments.models"])
+    for name, entry in models.items():
+        if "train" in entry or "base" in entry:
+            _trained(name, plan)
+            used.add(entry["base"])
+    for name, entry in models.items():
+        weights = entry.get("weights")
+        if name in used and weights and not Path(weights).is_file():
+            raise ConfigurationError(
+                f"models.{name}.weights: found no file {weights}. Put the network's weights there, "
+                "or name another file."
+            )
+
+
+def _trained(name: str, plan: "Plan") -> None:
+    models = plan["models"]
+    key, entry = f"models.{name}", models[name]
+    if odd := sorted(entry.keys() ^ {"base", "train"}):
+        raise ConfigurationError(
+            f"{key}: {odd[0]} is {'extra' if odd[0] in entry else 'missing'}. A model that is "
+            "trained has base, the name of another model, and train."
+        )
+    pretrained = [other for other in models if "train" not in models[other]]
+    require_known(f"{key}.base", entry["base"], pretrained, "a model that is not trained itself")
+
+
+def _experiments(plan: "Plan") -> None:
+    experiments, defences = plan["experiments"], plan["defences"]
+    for model in experiments["models"]:
+        require_known("experiments.models", model, plan["models"], "a model")
+    for key, names in (
+        ("defences", experiments["defences"]),
+        ("cross_tests", [defence for pair in experiments["cross_tests"] for defence in pair]),
+        ("downsampling", experiments["downsampling"]),
+        ("robustness.defences", experiments["robustness"]["defences"]),
+    ):
+        for defence in names:
+            require_known(f"experiments.{key}", defence, defences, "a defence")
+    for family, names in (plan["experiments.settings.candidates"] or {}).items():
+        for defence in names:
+            key = f"experiments.settings.candidates.{family}"
+            require_known(key, defence, defences, "a defence")
+            if any(map(plan.is_fitted, plan.members(defence))):
+                raise ConfigurationError(
+                    f"{key}: '{defence}' learns from the images to fit, so they cannot tell how "
+                    "good it is. Remove it."
+                )
+    for key in ("radii", "efforts"):
+        if (values := experiments["robustness"][key]) != sorted(values):
+            raise ConfigurationError(
+                f"experiments.robustness.{key}: found {values}, expected ascending numbers."
+            )
+    for defence in experiments["downsampling"]:
+        if plan.defence_kind(defence).name != "downsample":
+            raise ConfigurationError(
+                f"experiments.downsampling: '{defence}' has no ratio. Expected defences of the "
+                "kind downsample."
+            )
+
+
+def _preventive(plan: "Plan") -> None:
+    preventive, models = plan["experiments.preventive"], plan["models"]
+    if not preventive:
+        return
+    key = "experiments.preventive"
+    taught = [name for name in models if plan.is_trained(name)]
+    control, others = preventive["control"], preventive["models"]
+    require_known(f"{key}.control", control, taught, "a model that is trained")
+    for model in others:
+        require_known(f"{key}.models", model, taught, "a model that is trained")
+    for defence in preventive["defences"]:
+        require_known(f"{key}.defences", defence, plan["defences"], "a defence")
+    bases = {models[name]["base"] for name in [control, *others]}
+    if len(bases) > 1:
+        raise ConfigurationError(
+            f"{key}: its models begin with {', '.join(sorted(bases))}. Expected one base, so that "
+            "they can be compared."
+        )
+
+
+def _published(plan: "Plan", name: str) -> None:
+    """Refuse a published perturbation whose file is not there."""
+    if name and not Path(file := plan["perturbations.published"][name]["file"]).is_file():
+        raise ConfigurationError(
+            f"perturbations.published.{name}.file: found no file {file}. Put the perturbation "
+            "there as its authors publish it, or name another file."
+        )

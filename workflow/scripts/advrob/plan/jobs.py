@@ -1,0 +1,174 @@
+"""What each rule's jobs ask for, from the plan and the sizes of the files that they work on.
+
+Every method takes what Snakemake knows of a job, its wildcards and its input, and returns a `Need`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import needs
+from .experiments import attacked
+from .kinds import kind
+from .names import Network
+from .needs import Need
+from .plan import Plan
+
+
+def megabytes(files: str | Sequence[str]) -> float:
+    """The size of one input file, or of several together, in MB."""
+    files = [files] if isinstance(files, str) else files
+    return sum(Path(file).stat().st_size for file in files) / 1e6
+
+
+class Jobs:
+    """What jobs ask for.
+
+    Args:
+        plan: what is run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.gpu = plan["device"] != "cpu"
+        self.shards = int(plan["shards"])
+        self.numbers = 3 * plan["images.size"] ** 2
+        self.network = {"batch_size": plan["batch_size"], "gpu": self.gpu}
+
+    def images_in(self, file: str, shards: int = 1) -> float:
+        """How many images of a file are a job's, nearly: it holds little else."""
+        return megabytes(file) * 1e6 / self.numbers / shards
+
+    def images(self, wildcards: Any, input: Any) -> Need:
+        """Decode photographs."""
+        return needs.photographs(self.plan["images"], self.shards)
+
+    def defence(self, wildcards: Any, input: Any) -> Need:
+        """Fit a defence."""
+        return needs.fitting(
+            self.plan.defence_kind(wildcards.defence),
+            self.plan["defences"][wildcards.defence],
+            images=self.images_in(input.images),
+            numbers=self.numbers,
+            gpu=self.gpu,
+        )
+
+    def universal(self, wildcards: Any, input: Any) -> Need:
+        """Make a universal perturbation."""
+        return needs.universal(
+            self.plan.universal_kind,
+            self.plan["perturbations.universal"],
+            images=self.images_in(input.images),
+            held_out=self.images_in(input.held_out),
+            numbers=self.numbers,
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def train(self, wildcards: Any, input: Any) -> Need:
+        """Train a model."""
+        return needs.training(
+            self.plan.lesson_kind(wildcards.model),
+            self.plan["models"][wildcards.model]["train"],
+            images=self.images_in(input.images),
+            gpu=self.gpu,
+        )
+
+    def gan(self, wildcards: Any, input: Any) -> Need:
+        """Train a generator of perturbations."""
+        return needs.training(
+            kind("lesson", "gan", "perturbations.gan"),
+            self.plan["perturbations.gan"],
+            images=self.images_in(input.images),
+            state=megabytes(input.learned),
+            gpu=self.gpu,
+        )
+
+    def gradient(self, wildcards: Any, input: Any) -> Need:
+        """Make targeted gradient perturbations."""
+        return needs.gradient(
+            images=self.images_in(input.images, self.shards),
+            iterations=self.plan["perturbations.gradient.iterations"],
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def score(self, wildcards: Any, input: Any) -> Need:
+        """Score a network."""
+        return needs.scoring(
+            images=self.images_in(input.images, self.shards),
+            networks=self.plan["experiments.draws"],
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def sweep(self, wildcards: Any, input: Any) -> Need:
+        """Score a model behind several magnitudes of noise."""
+        return needs.scoring(
+            images=self.images_in(input.images, self.shards),
+            networks=len(self.plan["experiments.noise_magnitudes"]),
+            state=0,
+            **self.network,
+        )
+
+    def attack(self, wildcards: Any, input: Any) -> Need:
+        """Make untargeted attacks."""
+        attack = self.plan.attack(wildcards.attack)
+        effort = attack.kind.traits.get("effort", "iterations") if attack.kind else "iterations"
+        default = attack.kind.keys.get(effort, {}).get("default") if attack.kind else None
+        return needs.gradient(
+            images=self._robust_images(),
+            iterations=attack.settings.get(effort, default or 100),
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def controls(self, wildcards: Any, input: Any) -> Need:
+        """Score random changes as large as those of the attacks."""
+        network = Network(wildcards.model, wildcards.defence)
+        return needs.scoring(
+            images=self.plan["experiments.robustness.images"],
+            networks=2 * len(attacked(self.plan, network)),
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def budget(self, wildcards: Any, input: Any) -> Need:
+        """Attack with growing radii and effort."""
+        robustness = self.plan["experiments.robustness"]
+        return needs.gradient(
+            images=self._robust_images(),
+            iterations=len(robustness["radii"]) * robustness["iterations"]
+            + sum(robustness["efforts"]),
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def _robust_images(self) -> int:
+        """Images in a network, each in as many draws as an attack averages over."""
+        robustness = self.plan["experiments.robustness"]
+        return int(robustness["images"] * robustness["draws"])
+
+    def vector_space(self, wildcards: Any, input: Any) -> Need:
+        """Measure image space: a gradient for each of DeepFool's steps and candidate classes."""
+        return needs.gradient(
+            images=self.plan["experiments.vector_space.normals"],
+            iterations=500,
+            state=2 * megabytes(input.states),
+            **self.network,
+        )
+
+    def certify(self, wildcards: Any, input: Any) -> Need:
+        """Certify a network."""
+        smoothing = self.plan["experiments.smoothing"]
+        draws = smoothing["draws"] * len(smoothing["sigmas"])
+        return needs.scoring(
+            images=smoothing["images"] * draws,
+            networks=1,
+            state=megabytes(input.learned),
+            **self.network,
+        )
+
+    def drawing(self, wildcards: Any, input: Any) -> Need:
+        """Draw a figure that needs networks."""
+        return needs.drawing(megabytes(input.learned))

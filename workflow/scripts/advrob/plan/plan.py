@@ -1,0 +1,292 @@
+"""The plan: a configuration, read once into what everything above asks of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from . import schema, versions
+from .checks import check
+from .errors import ConfigurationError, require_known
+from .kinds import Kind
+from .names import (
+    GRADIENT,
+    ORIGINAL,
+    PUBLISHED,
+    UNDEFENDED,
+    UNIVERSAL,
+    DataSet,
+    Network,
+    defence_file,
+    model_file,
+)
+
+# The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
+PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
+
+
+class NetworkDescription(TypedDict):
+    """One value for a network: what a job needs to build it, as a rule's parameter.
+
+    Attributes:
+        model: the model's name in the configuration.
+        defence: the defence's name.
+        model_settings: the model's entry; a trained one's with its base's entry for the name.
+        defence_settings: the defence's entry; a chain's with its members' entries for names.
+        members: the names of the defences that images pass, in order.
+        learned: the name of what was learned, ``defence NAME`` or ``model NAME``, to its file.
+    """
+
+    model: str
+    defence: str
+    model_settings: Mapping[str, Any]
+    defence_settings: Mapping[str, Any]
+    members: Sequence[str]
+    learned: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A configured attack.
+
+    Attributes:
+        name: its name in the configuration, and the family of its data sets.
+        kind: of an untargeted attack; None for the universal and the targeted one.
+        settings: its entry.
+    """
+
+    name: str
+    kind: Kind | None
+    settings: Mapping[str, Any]
+
+    @property
+    def norm(self) -> str:
+        """The norm that it bounds: its key, or the only one that it has."""
+        norms = self.kind.traits.get("norms", ("linf",)) if self.kind else ("linf",)
+        return str(self.settings.get("norm", norms[0]))
+
+    @property
+    def radius(self) -> float:
+        """The bound, in units of 1/255."""
+        return float(self.settings["radius"])
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether it asks the network for gradients."""
+        return self.kind is None or bool(self.kind.traits.get("needs_gradient", True))
+
+
+class Plan:
+    """What is run, by a valid configuration.
+
+    Args:
+        config: as Snakemake gives it: the default, overlaid with the user's files.
+
+    Raises:
+        ConfigurationError: a value cannot be right. The message names the key, what was found, what
+            was expected, and the nearest valid name.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        given = schema.without_nulls(config)
+        if mistake := schema.mistake(given):
+            raise ConfigurationError(mistake)
+        self.config: dict[str, Any] = schema.filled(given)
+        self.config["defences"] |= _fit_defences(self.config)
+        self.places = {place.path: place for place in schema.plugged(self.config)}
+        check(self)
+
+    def __getitem__(self, key: str) -> Any:
+        """The value of a dotted key; None where it is not given."""
+        found: Any = self.config
+        for part in key.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+    # Models and defences ----------------------------------------------------------------------
+
+    def defence_kind(self, defence: str) -> Kind:
+        """The kind of a configured defence."""
+        return self.places["defences", defence].kind()
+
+    def is_fitted(self, defence: str) -> bool:
+        """Whether a configured defence learns from images."""
+        return self.defence_kind(defence).fitted
+
+    def members(self, defence: str) -> list[str]:
+        """The defences that images pass: a chain's members in order, or just this one."""
+        entry = self.config["defences"][defence]
+        return list(entry["defences"]) if self.defence_kind(defence).name == "chain" else [defence]
+
+    def is_trained(self, model: str) -> bool:
+        """Whether a model is trained here."""
+        return "train" in self.config["models"][model]
+
+    def defence_settings(self, defence: str) -> dict[str, Any]:
+        """A defence's entry; a chain's with its members' entries in place of their names."""
+        entry = dict(self.config["defences"][defence])
+        if self.defence_kind(defence).name == "chain":
+            entry["defences"] = [
+                {"kind": self.defence_kind(member).name, **self.config["defences"][member]}
+                for member in entry["defences"]
+            ]
+        return entry
+
+    def model_settings(self, model: str) -> dict[str, Any]:
+        """A model's entry; a trained one's with its base's entry in place of the name."""
+        entry = dict(self.config["models"][model])
+        if self.is_trained(model):
+            base = entry["base"]
+            entry["base"] = {
+                "kind": self.config["models"][base].get("kind", base),
+                **self.config["models"][base],
+            }
+        return entry
+
+    def weights_file(self, model: str) -> str | None:
+        """The file with a model's pretrained weights, where the configuration names one."""
+        settings = self.model_settings(model)
+        weights = settings.get("base", settings).get("weights")
+        return None if weights is None else str(weights)
+
+    def learned_files(self, network: Network) -> list[str]:
+        """The files with what a network learned: the fitted parts of its defence, then its model."""
+        fitted = [
+            defence_file(name) for name in self.members(network.defence) if self.is_fitted(name)
+        ]
+        return fitted + ([model_file(network.model)] if self.is_trained(network.model) else [])
+
+    def describe(self, network: Network, files: Sequence[str] = ()) -> NetworkDescription:
+        """All that a job needs to build a network.
+
+        Args:
+            network: by its names.
+            files: `learned_files` as the job finds them. A workflow that imports this one may put
+                them into a folder, so they are known by the ends of their paths.
+        """
+        found = {(Path(file).parent.name, Path(file).stem): str(file) for file in files}
+        learned = {
+            f"{'model' if folder == 'models' else 'defence'} {stem}": file
+            for (folder, stem), file in found.items()
+        }
+        return {
+            "model": network.model,
+            "defence": network.defence,
+            "model_settings": self.model_settings(network.model),
+            "defence_settings": self.defence_settings(network.defence),
+            "members": self.members(network.defence),
+            "learned": learned,
+        }
+
+    # Code -------------------------------------------------------------------------------------
+
+    def modules(self, network: Network) -> list[str]:
+        """The plug-ins that a network consists of, as modules of the library."""
+        names = dict.fromkeys([network.defence, *self.members(network.defence)])
+        model = network.model
+        base = self.config["models"][model].get("base", model)
+        return [
+            *(self.defence_kind(name).module for name in names),
+            self.places["models", base].kind().module,
+        ]
+
+    def code(self, script: str, *networks: Network, modules: Iterable[str] = ()) -> str:
+        """The version of the code behind a job: a script, networks, and further plug-ins."""
+        every = [module for network in networks for module in self.modules(network)]
+        return versions.code_version(script, *dict.fromkeys([*every, *modules]))
+
+    # Attacks ----------------------------------------------------------------------------------
+
+    @property
+    def attacks(self) -> dict[str, Attack]:
+        """Every attack on single networks, by the family of its data sets."""
+        perturbations = self.config["perturbations"]
+        return {
+            UNIVERSAL: Attack(UNIVERSAL, None, perturbations["universal"]),
+            GRADIENT: Attack(GRADIENT, None, perturbations["gradient"]),
+            **{name: self.attack(name) for name in perturbations["untargeted"]},
+        }
+
+    def attack(self, name: str) -> Attack:
+        """An untargeted attack."""
+        place = self.places["perturbations", "untargeted", name]
+        return Attack(name, place.kind(), place.entry)
+
+    @property
+    def universal_kind(self) -> Kind:
+        """The method of universal perturbations."""
+        return self.places["perturbations", "universal"].kind()
+
+    def lesson_kind(self, model: str) -> Kind:
+        """The lesson of a trained model."""
+        return self.places["models", model, "train"].kind()
+
+    # Experiments ------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> list[str]:
+        """The models that tables and figures are about."""
+        return list(self.config["experiments"]["models"])
+
+    def universal(self, model: str) -> DataSet:
+        """The data set that plays the paper's Universal for a model."""
+        return self.dataset("experiments.universal", self["experiments.universal"], model)
+
+    def dataset(self, key: str, template: str, model: str) -> DataSet:
+        """The data set of a name with ``{model}`` in it, if it can be made.
+
+        Raises:
+            ConfigurationError: it cannot.
+        """
+        name = template.replace("{model}", model)
+        try:
+            found = DataSet.parse(name)
+        except ValueError as error:
+            raise ConfigurationError(f"{key}: {error}") from None
+        require_known(key, found.family, (UNIVERSAL, PUBLISHED), "a family of perturbed data sets")
+        if found.family == PUBLISHED:
+            known = self["perturbations.published"]
+            require_known(key, found.label, known, "a published perturbation")
+        elif found.target:
+            require_known(key, found.target.model, self.config["models"], "a model")
+            require_known(key, found.target.defence, self.config["defences"], "a defence")
+        return found
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The configured defences by the part that they play in the paper's claims.
+
+        That is their own name, but for downsampling, which goes by its ratio, and for the principal
+        components of the fewest images. See `advrob.findings.claims`.
+        """
+        defences = self.config["defences"]
+        played = {name: name for name in defences if name not in PAPER_RATIOS.values()}
+        for name, entry in defences.items():
+            if self.defence_kind(name).name == "downsample" and entry["ratio"] in PAPER_RATIOS:
+                played.setdefault(PAPER_RATIOS[entry["ratio"]], name)
+        if sizes := self["experiments.fit_images"]:
+            played["pca_fewest"] = f"pca_{min(sizes)}"
+        return played
+
+    @property
+    def grown(self) -> list[str]:
+        """The principal components of the paper's defence, and of fewer images, ascending."""
+        return [*(f"pca_{n}" for n in sorted(self["experiments.fit_images"] or [])), "pca"]
+
+
+def _fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries that ``experiments.fit_images`` adds to ``defences``: ``pca`` of fewer images."""
+    entry = config["defences"]["pca"]
+    added = {
+        f"pca_{images}": {"kind": entry.get("kind", "pca"), **entry, "images": images}
+        for images in sorted(config["experiments"].get("fit_images") or [])
+    }
+    for name in sorted(added.keys() & config["defences"].keys()):
+        raise ConfigurationError(
+            f"experiments.fit_images: adds a defence {name}, but the configuration has one of that "
+            "name. Rename that, or leave the number out."
+        )
+    return added
+
+
+__all__ = ["ORIGINAL", "UNDEFENDED", "Attack", "ConfigurationError", "NetworkDescription", "Plan"]

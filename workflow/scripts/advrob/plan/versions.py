@@ -1,0 +1,116 @@
+"""Versions of the code behind a job, so that an edit reruns exactly what it can change.
+
+A version is a hash of a script and of all that it imports from the library, followed through
+imports; plug-ins, which are imported by a configured name, are added by name. What cannot change a
+result is left out: comments, docstrings, the wording of messages, and the modules that only run a
+job.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from .kinds import LIBRARY, parsed
+
+SCRIPTS = LIBRARY.parent
+# How a job runs: it logs, locks, limits and says how far it is, and computes nothing.
+RUNNING = {
+    f"advrob/job/{name}.py" for name in ("script", "log", "limits", "locks", "progress", "record")
+}
+# Statements that only tell a reader something.
+TELLING = {"print", "announce"}
+
+
+def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> list[Path]:
+    """The files that a script consists of: itself and all that it imports from the library.
+
+    Args:
+        script: a script's stem.
+        modules: further modules, dotted without ``advrob.``, for those imported by a configured
+            name, such as ``defences.pca``.
+        scripts: the folder of the scripts and the library.
+    """
+    found: set[Path] = set()
+    waiting = [scripts / f"{script}.py"]
+    waiting += [scripts / "advrob" / f"{module.replace('.', '/')}.py" for module in modules]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imports(file, scripts, file.stat().st_mtime_ns)
+    return sorted(found)
+
+
+def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
+    """A hash of what can change a result in `imported_modules`."""
+    digest = hashlib.sha256()
+    for file in imported_modules(script, *modules, scripts=scripts):
+        name = file.relative_to(scripts).as_posix()
+        if name not in RUNNING:
+            digest.update(f"{name}\0{_essence(file, file.stat().st_mtime_ns)}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _imports(file: Path, scripts: Path, changed: int) -> tuple[Path, ...]:
+    tree = parsed(file)
+    modules: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = file.relative_to(scripts).parent.parts
+                inner = package[: len(package) - node.level + 1]
+                base = ".".join([*inner, *([base] if base else [])])
+            modules.add(base)
+            modules.update(f"{base}.{alias.name}" for alias in node.names)
+    return tuple(_files(modules, scripts))
+
+
+def _files(modules: set[str], scripts: Path) -> Iterator[Path]:
+    for module in sorted(modules):
+        if module.partition(".")[0] == "advrob":
+            path = scripts / module.replace(".", "/")
+            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+                if candidate.is_file():
+                    yield candidate
+
+
+@cache
+def _essence(file: Path, changed: int) -> str:
+    """A file's code without what only a reader sees."""
+    # A tree of its own: `parsed` keeps the whole one.
+    return ast.unparse(_Silent().visit(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+class _Silent(ast.NodeTransformer):
+    """Removes docstrings, messages and what a script's ``main`` returns, which goes to its log."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Drop docstrings and statements that print."""
+        value = node.value
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return ast.Pass()
+        if isinstance(value, ast.Call):
+            name = value.func.attr if isinstance(value.func, ast.Attribute) else ""
+            name = value.func.id if isinstance(value.func, ast.Name) else name
+            if name in TELLING:
+                return ast.Pass()
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """Keep what is raised, not what it says."""
+        if isinstance(node.exc, ast.Call):
+            return ast.Raise(exc=node.exc.func, cause=None)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Drop the sentence that a script's ``main`` returns."""
+        self.generic_visit(node)
+        if node.name == "main" and node.body and isinstance(node.body[-1], ast.Return):
+            node.body[-1] = ast.Pass()
+        return node
