@@ -6,13 +6,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from advrob.plan.configuration import DEFENCES, defence_kind
 from torch.nn import functional as F
 
 from advrob import defences
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
-from advrob.plan.configuration import DEFENCES, defence_kind
+from advrob.plug_ins import load
 
 # The parameters that the contract is checked with; a new defence gets a line here.
 PARAMETERS = {
@@ -59,7 +60,7 @@ def make(kind, tmp_path: Path, size=SIZE, **changes):
     if not defence_kind(kind).fitted:
         return defences.build(kind, parameters, generator=generator(0, kind))
     path = tmp_path / f"{kind}.h5"
-    fitted = defences.defence_class(kind)(**parameters)
+    fitted = load("defence", kind)(**parameters)
     arrays = fitted.fit(
         photographs(40, size),
         device=torch.device("cpu"),

@@ -16,6 +16,7 @@ from advrob.errors import UserError
 from advrob.files import store
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
+from advrob.plug_ins import load
 
 
 def crops(count, height, width):
@@ -260,7 +261,7 @@ def test_resize_pad_to_the_whole_size_changes_nothing():
 
 
 def fitted(images, tmp_path, **parameters):
-    found = defences.defence_class("patch_pca")(**parameters).fit(
+    found = load("defence", "patch_pca")(**parameters).fit(
         images, device=torch.device("cpu"), generator=generator(0, "p"), checkpoint=tmp_path / "c"
     )
     with store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from advrob.attacks.apgd import apgd
+from advrob.attacks.apgd import AutoPGD
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import targeted
-from advrob.attacks.pgd import pgd
-from advrob.attacks.square import square
+from advrob.attacks.pgd import PGD
+from advrob.attacks.square import Square
 from advrob.errors import UserError
 from advrob.images.pixels import to_tensor
 from advrob.job import compute
@@ -282,11 +282,15 @@ class Attacks:
         layer.bias.data = torch.tensor([1.0, 0.0, 0.0])
         network = torch.nn.Sequential(torch.nn.Flatten(), layer)
         batch, labels = to_tensor(images), torch.zeros(4, dtype=torch.int64)
-        ball = {"norm": "linf", "radius": 4, "generator": draw}
         self.deepfool = partial(deepfool, network, batch, classes=2)
-        self.square = partial(square, network, batch, labels, radius=4, generator=draw)
-        self.pgd = partial(pgd, network, batch, labels, step=1, **ball)
-        self.apgd = partial(apgd, network, batch, labels, loss="cross_entropy", **ball)
+        ball = {"norm": "linf", "radius": 4}
+
+        def attack(kind, **options):
+            kind(**options)(network, batch, labels, generator=draw)
+
+        self.square = partial(attack, Square, radius=4)
+        self.pgd = partial(attack, PGD, step=1, **ball)
+        self.apgd = partial(attack, AutoPGD, **ball)
         self.targeted = partial(targeted, network, batch, labels + 1, radius=4)
 
 

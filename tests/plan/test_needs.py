@@ -3,13 +3,13 @@
 import inspect
 
 import pytest
+from advrob.training.lessons import LESSONS
 
-from advrob.defences import defence_class
 from advrob.defences.autoencoder import Autoencoder
 from advrob.defences.conv_autoencoder import ConvolutionalAutoencoder
 from advrob.linear import principal
 from advrob.plan import needs as sizing
-from advrob.training.lessons import LESSONS
+from advrob.plug_ins import load
 from conftest import ROOT
 
 NUMBERS = 3 * 224**2
@@ -49,7 +49,7 @@ def test_fitting_a_defence_has_room(case):
 )
 def test_no_defence_refuses_what_it_is_given(kind, settings, images):
     """A defence says without how much memory it cannot do: that is asked for, and more."""
-    least = defence_class(kind)(**settings).memory((images, 224, 224, 3))
+    least = load("defence", kind)(**settings).memory((images, 224, 224, 3))
     need = sizing.fitting(kind, settings, images=images, numbers=NUMBERS, gpu=False)
     assert 1.2 * least + 2e9 < 1e6 * need.memory
 

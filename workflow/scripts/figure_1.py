@@ -2,7 +2,7 @@
 
 import torch
 
-from advrob.defences import defence_class
+from advrob.plug_ins import load
 from advrob.figures import diagrams, plotting
 from advrob.job.script import run
 from advrob.plan.configuration import kind_of, parameters_of
@@ -19,7 +19,7 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
     """
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        network = defence_class(kind_of("conv_autoencoder", settings))(
+        network = load("defence", kind_of("conv_autoencoder", settings))(
             **parameters_of(settings)
         ).eval()
         images = torch.empty(2, 3, size, size)

@@ -1,6 +1,6 @@
 """A job's network: the configured model behind the configured defence, with its fitted state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from advrob import defences, models
 from advrob.defences import Defence
 from advrob.files import store
 from advrob.job.compute import autocast
-from advrob.plan.configuration import defence_kind, kind_of, parameters_of
+from advrob.plan.plan import NetworkDescription
 
 
 class Network(nn.Module):
@@ -40,93 +40,62 @@ class Network(nn.Module):
 
 
 def build(
-    model: str,
-    model_settings: Mapping[str, Any],
-    defence: str,
-    defence_settings: Mapping[str, Any],
+    network: NetworkDescription,
     *,
-    state: Sequence[str],
     generator: torch.Generator | None = None,
     device: torch.device,
     mixed: bool = False,
 ) -> Network:
-    """Build the network ``{model}/{defence}``.
+    """Build a configured network with what it learned.
 
     Args:
-        model: the model's name in the configuration.
-        model_settings: its entry there.
-        defence: the defence's name in the configuration.
-        defence_settings: its entry there; a chain's with its members' entries instead of names.
-        state: the files with what was learned: by the fitted members of the defence, in order, and
-            by the model if it is trained.
+        network: its description.
         generator: what a stochastic defence draws from; without one it must be given one before
             it is used.
         device: where the network runs.
-        mixed: see ``Network`.
+        mixed: see `Network`.
     """
-    trained = "train" in model_settings
-    parts, own = (state[:-1], state[-1:]) if trained else (state, ())
-    built = build_defence(
-        defence, defence_settings, state=parts, generator=generator, device=device
-    )
-    classifier = build_model(model, model_settings, state=own, device=device)
-    return Network(built, classifier, mixed=mixed)
+    defence = build_defence(network, generator=generator, device=device)
+    return Network(defence, build_model(network, device=device), mixed=mixed)
 
 
-def build_model(
-    name: str,
-    settings: Mapping[str, Any],
-    *,
-    state: Sequence[str],
-    device: torch.device,
-) -> models.Model:
-    """Build a configured model.
-
-    Args:
-        name: its name in the configuration.
-        settings: its entry there, with its base's if it is trained.
-        state: the file with what it learned, if it is trained.
-        device: where it runs.
-    """
-    if not state:
+def build_model(network: NetworkDescription, *, device: torch.device) -> models.Model:
+    """Build the model of a configured network; the arguments are those of `build`."""
+    name, settings = network["model"], network["model_settings"]
+    learned = network["learned"].get(f"model {name}")
+    if learned is None:
         return models.build(name, settings, device)
-    with store.read(state[0], "state/1") as file:
+    with store.read(learned, "state/1") as file:
         return models.build(name, settings, device, state=file)
 
 
-def params(
-    model: str,
-    model_settings: Mapping[str, Any],
-    defence: str,
-    defence_settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    """What a file that a network had a hand in tells of it; the arguments are those of `build`."""
-    return {
-        "model": model,
-        "defence": defence,
-        "model_settings": model_settings,
-        "defence_settings": defence_settings,
-    }
-
-
 def build_defence(
-    name: str,
-    settings: Mapping[str, Any],
-    *,
-    state: Sequence[str],
-    generator: torch.Generator | None,
-    device: torch.device,
+    network: NetworkDescription, *, generator: torch.Generator | None, device: torch.device
 ) -> Defence:
-    """Build a configured defence; the arguments are those of `build`."""
-    files = iter(state)
+    """Build the defence of a configured network; the arguments are those of `build`."""
 
     def built(name: str, settings: Mapping[str, Any]) -> Defence:
-        kind, parameters = kind_of(name, settings), parameters_of(settings)
+        kind = settings.get("kind", name)
+        parameters = {key: value for key, value in settings.items() if key != "kind"}
         if kind == "chain":
-            parameters["defences"] = [built("chain", member) for member in parameters["defences"]]
-        if not defence_kind(kind).fitted:
+            parameters["defences"] = [
+                built(member, entry)
+                for member, entry in zip(network["members"], parameters["defences"], strict=True)
+            ]
+        learned = network["learned"].get(f"defence {name}")
+        if learned is None:
             return defences.build(kind, parameters, generator=generator, device=device)
-        with store.read(next(files), "state/1") as file:
+        with store.read(learned, "state/1") as file:
             return defences.build(kind, parameters, state=file, generator=generator, device=device)
 
-    return built(name, settings)
+    return built(network["defence"], network["defence_settings"])
+
+
+def params(network: NetworkDescription) -> dict[str, Any]:
+    """What a file that a network had a hand in says of it."""
+    return {
+        "model": network["model"],
+        "defence": network["defence"],
+        "model_settings": network["model_settings"],
+        "defence_settings": network["defence_settings"],
+    }

@@ -1,6 +1,73 @@
-"""Attacks: one file each, taking a network and images, and knowing nothing of what is inside.
+"""Attacks: one file a kind, named after it, holding one subclass of `Attack`.
+
+To add one, write ``attacks/<kind>.py`` with such a class and name it in the configuration. Its
+keyword-only ``__init__`` parameters are its configuration keys.
 
 A network maps float images ``(N, 3, H, W)``, RGB in [0, 1], to float32 logits ``(N, classes)``.
 Its normalisation, its defence and its number format are inside it. It is given in evaluation mode
 and left as it was found: no gradient is accumulated in its parameters.
 """
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from advrob.attacks.losses import margin
+from advrob.plug_ins import load
+
+
+class Attack:
+    """Moves images inside a ball around them until a network gets them wrong.
+
+    An attack is untargeted: any wrong class will do. Its hyperparameters are those of its
+    constructor; an object keeps no state between calls.
+    """
+
+    # Whether it uses the gradients of the network, or nothing but its answers.
+    needs_gradient: bool = True
+    # The norms that it can bound; with more than one, ``norm`` is a hyperparameter.
+    norms: Sequence[str] = ("linf", "l2")
+    # The hyperparameter that counts passes of the network per image.
+    effort: str = "iterations"
+
+    def __call__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        surplus: float = 0.0,
+    ) -> Tensor:
+        """Attack a batch of images.
+
+        Args:
+            network: images in [0, 1] to logits.
+            images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
+            labels: true classes, int64 ``(N,)``.
+            generator: the source of every random number.
+            surplus: by how much another class's logit must exceed the label's before an image
+                counts as fooled: what another precision or another draw may take back.
+
+        Returns:
+            Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, inside the ball. An image that
+            counts as fooled from the start is returned as it is.
+        """
+        raise NotImplementedError
+
+
+@torch.no_grad()
+def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) -> Tensor:
+    """The numbers of the images that do not fool a network, int64; see `Attack.__call__`."""
+    if math.isinf(surplus):  # nothing will ever do
+        return torch.arange(len(images), device=images.device)
+    return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
+
+
+def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
+    """An attack of a kind, with the hyperparameters that are given."""
+    attack: Attack = load("attack", kind)(**parameters)
+    return attack

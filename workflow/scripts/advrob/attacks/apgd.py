@@ -1,10 +1,14 @@
 """Auto-PGD: projected gradient descent that chooses its steps itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
+from advrob.attacks import Attack, holding
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import LOSSES
 from advrob.attacks.pgd import gradient_of
@@ -13,6 +17,52 @@ from advrob.job.progress import progress
 # The names are those of Croce and Hein, Section 3.
 ALPHA = 0.75
 RHO = 0.75
+
+
+class AutoPGD(Attack):
+    """Auto-PGD: climbs a loss with momentum and halves the step of an image where it stops helping.
+
+    Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks" (2020), Algorithm 1, with the paper's constants. The network sees every
+    iterate as it would be stored, in 8 bits, and an image that fools it is left alone.
+
+    Args:
+        loss: what is climbed; with cross_entropy the attack is known as APGD-CE, with logits_ratio
+            as APGD-DLR.
+        norm: the norm that is bounded.
+        radius: the bound, in units of 1/255.
+        iterations: gradients per image.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: Literal["cross_entropy", "logits_ratio"] = "cross_entropy",
+        norm: Literal["linf", "l2"],
+        radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
+        iterations: Annotated[int, {"minimum": 1}] = 100,
+    ) -> None:
+        self.loss, self.norm, self.radius, self.iterations = loss, norm, radius, iterations
+
+    def __call__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        surplus: float = 0.0,
+    ) -> Tensor:
+        """See `Attack`: where no image fooled the network, the one with the highest loss."""
+        return climb(
+            network,
+            Ball(images, self.norm, self.radius),
+            labels,
+            lambda rows, logits, labels: LOSSES[self.loss](logits, labels),
+            iterations=self.iterations,
+            generator=generator,
+            surplus=surplus,
+        )
 
 
 @dataclass
@@ -31,102 +81,106 @@ class Climb:
     checked_step: Tensor  # the step and the highest loss at the last checkpoint
     checked_value: Tensor
 
+    @classmethod
+    def begin(cls, start: Tensor, radius: float) -> "Climb":
+        """From given images inside the ball, with the paper's first step of two radii."""
+        n, device = len(start), start.device
+        nothing = torch.full((n,), -torch.inf, device=device)
+        step = torch.full((n, 1, 1, 1), 2.0 * radius, device=device)
+        return cls(
+            index=torch.arange(n, device=device),
+            moved=start,
+            previous=start,
+            step=step,
+            best=start,
+            best_gradient=torch.zeros_like(start),
+            best_value=nothing,
+            value=nothing,
+            rises=torch.zeros(n, device=device),
+            checked_step=step,
+            checked_value=nothing,
+        )
+
     def __getitem__(self, chosen: Tensor) -> "Climb":
         """Some of the images."""
         return Climb(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def record(self, value: Tensor, gradient: Tensor) -> Tensor:
+        """Take in the iterates' losses ``(n,)`` and gradients; which are the highest so far."""
+        self.rises = self.rises + (value > self.value)
+        self.value = value
+        better = value > self.best_value
+        self.best_value = torch.where(better, value, self.best_value)
+        wide = better[:, None, None, None]
+        self.best = torch.where(wide, self.moved, self.best)
+        self.best_gradient = torch.where(wide, gradient, self.best_gradient)
+        return better
 
-def apgd(
+    def check(self, gradient: Tensor, window: int) -> Tensor:
+        """A checkpoint: where the step is halved, back to the best iterate and its gradient."""
+        # Conditions 1 and 2 of the paper's Section 3.
+        wavered = self.rises < RHO * window
+        stuck = (self.checked_step == self.step).flatten() & (self.checked_value == self.best_value)
+        halved = (wavered | stuck)[:, None, None, None]
+        self.checked_step, self.checked_value = self.step, self.best_value
+        self.step = torch.where(halved, self.step / 2, self.step)
+        self.previous = torch.where(halved, self.best, self.previous)
+        self.moved = torch.where(halved, self.best, self.moved)
+        self.rises = torch.zeros_like(self.rises)
+        return torch.where(halved, self.best_gradient, gradient)
+
+    def advance(self, ball: Ball, gradient: Tensor, alpha: float) -> None:
+        """A step along the gradient, with momentum of the last."""
+        straight = ball.project(self.moved + self.step * ball.steepest(gradient))
+        momentum = (1 - alpha) * (self.moved - self.previous)
+        ahead = ball.project(self.moved + alpha * (straight - self.moved) + momentum)
+        self.previous, self.moved = self.moved, ahead
+
+
+def climb(
     network: nn.Module,
-    images: Tensor,
+    whole: Ball,
     labels: Tensor,
+    loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     *,
-    loss: str,
-    norm: str,
-    radius: float,
-    iterations: int = 100,
-    surplus: float = 0.0,
+    iterations: int,
     generator: torch.Generator,
+    surplus: float,
 ) -> Tensor:
-    """Climb a loss with momentum, halving an image's step where it stops helping.
-
-    Auto-PGD, Algorithm 1 of Croce and Hein, "Reliable evaluation of adversarial robustness with an
-    ensemble of diverse parameter-free attacks" (2020), with the paper's constants. As in `pgd` the
-    network sees 8-bit images, and those that fool it are left alone.
+    """Auto-PGD on any loss.
 
     Args:
         network: images in [0, 1] to logits.
-        images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
+        whole: N images and how far they may be moved.
         labels: true classes, int64 ``(N,)``.
-        loss: ``cross_entropy`` (APGD-CE) or ``logits_ratio`` (APGD-DLR).
-        norm: ``linf`` or ``l2``.
-        radius: the bound, in units of 1/255.
-        iterations: gradients an image.
-        surplus: see `pgd`.
+        loss: values ``(n,)`` for the numbers of some of the images, int64 ``(n,)``, their logits
+            ``(n, classes)`` and their labels.
+        iterations: gradients per image.
         generator: draws where in the ball to start.
+        surplus: see `Attack.__call__`.
 
     Returns:
-        Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, inside the ball: where none fooled
-        the network, those with the highest loss.
+        See `AutoPGD.__call__`.
     """
-    whole = Ball(images, norm, radius)
-    found = whole.stored(images)
-    start = whole.random(generator)
-    n, device = len(images), images.device
-    nothing, zeros = torch.full((n,), -torch.inf, device=device), torch.zeros(n, device=device)
-    step = torch.full((n, 1, 1, 1), 2.0 * radius, device=device)
-    state = Climb(
-        index=torch.arange(n, device=device),
-        moved=start,
-        previous=start,
-        step=step,
-        best=start,
-        best_gradient=torch.zeros_like(start),
-        best_value=nothing,
-        value=nothing,
-        rises=zeros,
-        checked_step=step,
-        checked_value=nothing,
-    )
-    window = max(int(0.22 * iterations), 1)
-    since = 0
+    found = whole.originals.clone()
+    state = Climb.begin(whole.random(generator), whole.radius)
+    state = state[holding(network, found, labels, surplus)]
+    window, since = max(int(0.22 * iterations), 1), 0
     for iteration in progress(range(iterations), "iterations, at most", iterations):
-        ball = whole[state.index]
-        seen = ball.stored(state.moved)
-        value, gradient, excess = gradient_of(network, seen, labels[state.index], LOSSES[loss])
-        state.rises = state.rises + (value > state.value)
-        state.value = value
-        better = value > state.best_value
-        found[state.index[better]] = seen[better]
-        state.best_value = torch.where(better, value, state.best_value)
-        wide = better[:, None, None, None]
-        state.best = torch.where(wide, state.moved, state.best)
-        state.best_gradient = torch.where(wide, gradient, state.best_gradient)
-        found[state.index[excess > surplus]] = seen[excess > surplus]
-        holding = excess <= surplus
-        if not holding.any():
+        if len(state.index) == 0:
             break
-        if not holding.all():
-            state, gradient, ball = state[holding], gradient[holding], ball[holding]
+        ball, rows = whole[state.index], state.index
+        seen = ball.stored(state.moved)
+        value, gradient, excess = gradient_of(network, seen, labels[rows], partial(loss, rows))
+        keep = state.record(value, gradient) | (excess > surplus)
+        found[rows[keep]] = seen[keep]
+        held = excess <= surplus
+        if not held.all():
+            state, gradient, ball = state[held], gradient[held], ball[held]
         since += 1
         if since == window:
-            # Conditions 1 and 2 of the paper's Section 3.
-            wavered = state.rises < RHO * window
-            stuck = (state.checked_step == state.step).flatten() & (
-                state.checked_value == state.best_value
-            )
-            halved = (wavered | stuck)[:, None, None, None]
-            state.checked_step, state.checked_value = state.step, state.best_value
-            state.step = torch.where(halved, state.step / 2, state.step)
-            state.previous = torch.where(halved, state.best, state.previous)
-            state.moved = torch.where(halved, state.best, state.moved)
-            gradient = torch.where(halved, state.best_gradient, gradient)
-            state.rises = torch.zeros_like(state.rises)
+            gradient = state.check(gradient, window)
             window = max(window - max(int(0.03 * iterations), 1), max(int(0.06 * iterations), 1))
             since = 0
-        straight = ball.project(state.moved + state.step * ball.steepest(gradient))
-        alpha = ALPHA if iteration else 1.0
-        momentum = (1 - alpha) * (state.moved - state.previous)
-        ahead = ball.project(state.moved + alpha * (straight - state.moved) + momentum)
-        state.previous, state.moved = state.moved, ahead
+        state.advance(ball, gradient, ALPHA if iteration else 1.0)
     return found

@@ -1,8 +1,11 @@
 """Projected gradient descent: the plain untargeted attack on one image at a time."""
 
+from typing import Annotated, Literal
+
 import torch
 from torch import Tensor, nn
 
+from advrob.attacks import Attack, holding
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import Loss, cross_entropy, margin
 from advrob.job.progress import progress
@@ -11,7 +14,7 @@ from advrob.job.progress import progress
 def gradient_of(
     network: nn.Module, images: Tensor, labels: Tensor, loss: Loss = cross_entropy
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One pass there and back.
+    """One forward and backward pass.
 
     Args:
         network: images in [0, 1] to logits.
@@ -31,50 +34,52 @@ def gradient_of(
     return values.detach(), gradient, margin(logits.detach(), labels)
 
 
-def pgd(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    norm: str,
-    radius: float,
-    step: float,
-    iterations: int,
-    surplus: float = 0.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Raise the cross-entropy of the true class by steps of one length inside a ball.
+class PGD(Attack):
+    """Projected gradient descent: raises the cross-entropy by steps of one length.
 
-    Projected gradient descent of Madry et al., "Towards Deep Learning Models Resistant to
-    Adversarial Attacks" (2018), Section 2.1. The network sees every iterate as it would be stored,
-    in 8 bits, so that what fools it there fools it afterwards; an image that does is left alone.
+    Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), Section
+    2.1, from a random start. The network sees every iterate as it would be stored, in 8 bits, so
+    that what fools it there fools it afterwards; an image that does is left alone.
 
     Args:
-        network: images in [0, 1] to logits.
-        images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
-        labels: true classes, int64 ``(N,)``.
-        norm: ``linf`` or ``l2``.
+        norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
-        step: length of a step in the same norm and unit.
-        iterations: number of steps.
-        surplus: by how much another class's logit must exceed the label's before an image counts as
-            fooled: what another precision or another draw may take back.
-        generator: draws where in the ball to start; without it the start is the image.
-
-    Returns:
-        Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, inside the ball.
+        step: the length of a step in the same norm and unit.
+        iterations: the number of steps.
     """
-    found = images.clone()
-    active = torch.arange(len(images), device=images.device)
-    ball = Ball(images, norm, radius)
-    moved = images if generator is None else ball.random(generator)
-    for _ in progress(range(iterations), "iterations, at most", iterations):
+
+    def __init__(
+        self,
+        *,
+        norm: Literal["linf", "l2"],
+        radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
+        step: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
+        iterations: Annotated[int, {"minimum": 1}],
+    ) -> None:
+        self.norm, self.radius, self.step, self.iterations = norm, radius, step, iterations
+
+    def __call__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        surplus: float = 0.0,
+    ) -> Tensor:
+        """See `Attack`."""
+        found = images.clone()
+        ball = Ball(images, self.norm, self.radius)
+        moved = ball.random(generator)
+        active = holding(network, images, labels, surplus)
+        ball, moved = ball[active], moved[active]
+        for _ in progress(range(self.iterations), "iterations, at most", self.iterations):
+            if len(active) == 0:
+                break
+            found[active] = ball.stored(moved)
+            _, gradient, excess = gradient_of(network, found[active], labels[active])
+            held = excess <= surplus
+            active, ball, moved = active[held], ball[held], moved[held]
+            moved = ball.project(moved + self.step * ball.steepest(gradient[held]))
         found[active] = ball.stored(moved)
-        _, gradient, excess = gradient_of(network, found[active], labels[active])
-        holding = excess <= surplus
-        active, ball, moved = active[holding], ball[holding], moved[holding]
-        if len(active) == 0:
-            break
-        moved = ball.project(moved + step * ball.steepest(gradient[holding]))
-    found[active] = ball.stored(moved)
-    return found
+        return found

@@ -4,7 +4,6 @@ To add one, write ``defences/<kind>.py`` with such a class and name it in the co
 keyword-only ``__init__`` parameters are its configuration keys.
 """
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.files.store import Array, Images
+from advrob.plug_ins import load
 
 
 class Defence(nn.Module):
@@ -91,19 +91,6 @@ class _StraightThrough(torch.autograd.Function):
         return None, gradients[0]
 
 
-def defence_class(kind: str) -> type[Defence]:
-    """The class in ``defences/<kind>.py``."""
-    module = importlib.import_module(f"advrob.defences.{kind}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Defence)
-        and value.__module__ == module.__name__
-    )
-    return found
-
-
 def build(
     kind: str,
     parameters: Mapping[str, Any],
@@ -113,7 +100,7 @@ def build(
     device: torch.device | str = "cpu",
 ) -> Defence:
     """A defence ready for use: constructed, its fitted state loaded, in evaluation mode."""
-    defence = defence_class(kind)(**parameters)
+    defence: Defence = load("defence", kind)(**parameters)
     defence.generator = generator
     if state is not None:
         defence.load(state)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advrob.attacks.apgd import apgd
+from advrob import attacks
 from advrob.attacks.expectation import Expectation
-from advrob.attacks.pgd import gradient_of, pgd
-from advrob.attacks.square import square
+from advrob.attacks.pgd import gradient_of
 from advrob.errors import UserError
 from advrob.files.checkpoints import keep, kept
 from advrob.files.store import Images
@@ -23,11 +21,6 @@ from advrob.job import compute
 from advrob.job.progress import progress
 from advrob.networks import Network
 
-ATTACKS: dict[str, Callable[..., Tensor]] = {
-    "pgd": pgd,
-    "apgd": apgd,
-    "square": square,
-}
 # By how much another class's logit must exceed the label's: bfloat16 or another draw may take less
 # back. The logits of networks that know their classes differ by five to fifteen.
 SURPLUS = 0.5
@@ -40,19 +33,19 @@ class Attacker:
 
     Args:
         network: a model behind a defence.
-        kind: a key of `ATTACKS`.
-        options: its keyword arguments.
+        kind: the attack's kind.
+        options: its hyperparameters.
         draws: over how many draws of a stochastic defence the prediction is averaged.
     """
 
     def __init__(self, network: Network, kind: str, options: Mapping[str, Any], draws: int) -> None:
-        self.attack = partial(ATTACKS[kind], surplus=SURPLUS, **options)
+        self.attack = attacks.build(kind, options)
         self.draws = draws if network.defence.stochastic else 1
         self.network = Expectation(network, draws) if network.defence.stochastic else network
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Attacked images in multiples of 1/255; shapes are those of the attack."""
-        return self.attack(self.network, images, labels, generator=generator)
+        return self.attack(self.network, images, labels, generator=generator, surplus=SURPLUS)
 
 
 def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np.ndarray:

@@ -83,7 +83,7 @@ class DataSet:
             return "-".join(parts)
         return TUNING if self.family == ORIGINAL else "-".join([TUNING, *parts])
 
-    __str__ = name.fget  # type: ignore[attr-defined,assignment]
+    __str__ = name.fget  # type: ignore[attr-defined]
 
     @classmethod
     def parse(cls, name: str) -> "DataSet":

@@ -15,10 +15,15 @@ from pathlib import Path
 from .kinds import LIBRARY, parsed
 
 SCRIPTS = LIBRARY.parent
-# How a job runs: it logs, locks, limits and says how far it is, and computes nothing.
-RUNNING = {
-    f"advrob/job/{name}.py" for name in ("script", "log", "limits", "locks", "progress", "record")
-}
+# What decides which jobs run, and how: it computes nothing that is not a parameter.
+RUNNING = (
+    "advrob/plan/",
+    *(
+        f"advrob/job/{name}.py"
+        for name in ("script", "log", "limits", "locks", "progress", "record")
+    ),
+)
+COMPUTING = ("advrob/plan/components.py",)
 # Statements that only tell a reader something.
 TELLING = {"print", "announce"}
 
@@ -48,7 +53,7 @@ def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
     digest = hashlib.sha256()
     for file in imported_modules(script, *modules, scripts=scripts):
         name = file.relative_to(scripts).as_posix()
-        if name not in RUNNING:
+        if name in COMPUTING or not name.startswith(RUNNING):
             digest.update(f"{name}\0{_essence(file, file.stat().st_mtime_ns)}\0".encode())
     return digest.hexdigest()[:16]
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advrob.attacks.pgd import pgd
+from advrob.attacks.pgd import PGD
 from advrob.training import Lesson, Pupil, right
 from advrob.training.climbing import MEASURES, grown
 
@@ -47,17 +47,13 @@ class Pgd(Lesson):
     ) -> tuple[Tensor, list[float]]:
         """See `Lesson.loss`."""
         size = grown(self.progress)
-        attacked = pgd(
-            network,
-            images,
-            labels,
+        attack = PGD(
             norm="linf",
             radius=self.radius * size,
             step=self.step * size,
             iterations=self.iterations,
-            # Images that are fooled are attacked on.
-            surplus=math.inf,
-            generator=self.generator,
         )
+        # Images that are fooled are attacked on.
+        attacked = attack(network, images, labels, generator=self.generator, surplus=math.inf)
         logits = network(attacked)
         return F.cross_entropy(logits, labels), [right(logits, labels)]

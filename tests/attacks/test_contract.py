@@ -1,0 +1,186 @@
+"""What holds for every kind of attack; kinds are found by listing their files."""
+
+import hashlib
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from advrob import attacks
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job.compute import generator
+from advrob.plug_ins import load
+
+FILES = sorted(Path(attacks.__file__).parent.glob("*.py"))
+KINDS = [
+    file.stem
+    for file in FILES
+    if re.search(r"^class \w+\(Attack\):", file.read_text(), re.MULTILINE)
+]
+CASES = [(kind, norm) for kind in KINDS for norm in load("attack", kind).norms]
+EFFORTS = {"iterations": 12, "queries": 60}
+CLASSES = 5
+SIZE = 8
+
+
+def build(kind: str, norm: str, radius: float, **others: object) -> attacks.Attack:
+    """An attack with as few hyperparameters as possible, and little effort."""
+    parameters = inspect.signature(load("attack", kind).__init__).parameters
+    wanted = {"norm": norm, "radius": radius, "step": radius / 4, **EFFORTS, **others}
+    return attacks.build(kind, {key: wanted[key] for key in wanted if key in parameters})
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    """A small network of random weights in evaluation mode, where it drops nothing out."""
+    draw = torch.Generator().manual_seed(2)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(288, CLASSES)
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            width = parameter[0].numel()
+            parameter.copy_(torch.randn(parameter.shape, generator=draw) / width**0.5)
+    return network.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    levels = np.random.default_rng(3).integers(-80, 336, (12, SIZE, SIZE, 3)).clip(0, 255)
+    return to_tensor(levels.astype(np.uint8))
+
+
+@pytest.fixture
+def labels(network: nn.Module, images: Tensor) -> Tensor:
+    """What the network answers, but for every third image something else."""
+    with torch.no_grad():
+        labels = network(images).argmax(dim=1)
+    labels[::3] = (labels[::3] + 1) % CLASSES
+    return labels
+
+
+def answers(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(images).argmax(dim=1)
+
+
+def lengths(found: Tensor, images: Tensor, norm: str) -> np.ndarray:
+    """How far 8-bit images are from each other, computed in whole numbers."""
+    moves = np.abs(to_uint8(found).astype(int) - to_uint8(images)).reshape(len(found), -1)
+    return moves.max(axis=1) if norm == "linf" else np.sqrt((moves**2).sum(axis=1))
+
+
+def test_there_are_kinds() -> None:
+    assert len(KINDS) >= 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hyperparameters_are_declared_in_full(kind: str) -> None:
+    """Keyword-only, with a type and a sentence; the traits fit them."""
+    found = load("attack", kind)
+    parameters = inspect.signature(found.__init__).parameters
+    keys = [key for key in parameters if key != "self"]
+    assert all(parameters[key].kind is inspect.Parameter.KEYWORD_ONLY for key in keys)
+    assert all(parameters[key].annotation is not inspect.Parameter.empty for key in keys)
+    assert re.findall(r"^ {4,8}(\w+): ", found.__doc__.partition("Args:")[2], re.MULTILINE) == keys
+    assert found.effort in keys
+    assert ("norm" in keys) == (len(found.norms) > 1)
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+@pytest.mark.parametrize("radius", [2.5, 8, 60])
+def test_what_is_stored_is_within_the_bounds(network, images, labels, kind, norm, radius) -> None:
+    found = build(kind, norm, radius)(network, images, labels, generator=generator(0))
+    assert found.shape == images.shape
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    assert torch.equal(found, to_tensor(to_uint8(found)))
+    assert lengths(found, images, norm).max() <= radius
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_right_images_alone_are_moved(network, images, labels, kind, norm) -> None:
+    radius = 60 if norm == "linf" else 600
+    found = build(kind, norm, radius)(network, images, labels, generator=generator(0))
+    wrong = answers(network, images) != labels
+    assert 0 < wrong.sum() < len(labels)
+    assert torch.equal(found[wrong], images[wrong])
+    fooled = answers(network, found) != labels
+    assert fooled[wrong].all()
+    assert fooled[~wrong].any()
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_a_batch_of_wrong_images_costs_one_pass(network, images, labels, kind, norm) -> None:
+    wrong = (answers(network, images) + 1) % CLASSES
+    seen = []
+    network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
+    build(kind, norm, 8)(network, images, wrong, generator=generator(0))
+    assert seen == [len(images)]
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_nothing_else_changes(network, images, labels, kind, norm) -> None:
+    """Not the images, the labels, the weights, their gradients, the mode or other generators."""
+    before = [images.clone(), labels.clone(), *(p.detach().clone() for p in network.parameters())]
+    state = torch.random.get_rng_state()
+    build(kind, norm, 8)(network, images, labels, generator=generator(0))
+    after = [images, labels, *network.parameters()]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not any(module.training for module in network.modules())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_the_seed_decides(network, images, labels, kind, norm) -> None:
+    found = [
+        build(kind, norm, 20)(network, images, labels, generator=generator(0)) for _ in range(2)
+    ]
+    assert torch.equal(*found)
+
+
+def linear(images: Tensor) -> Tensor:
+    """Four classes, each linear in the pixels with whole numbers as weights."""
+    weights = np.random.default_rng(1).integers(-9, 10, (4, 3 * SIZE * SIZE))
+    return images.flatten(1) @ torch.from_numpy(weights.astype(np.float32)).T / 16
+
+
+@pytest.mark.parametrize(("kind", "norm"), CASES)
+def test_radius_never_helps_a_linear_network(images, kind, norm) -> None:
+    labels = linear(images).argmax(dim=1)
+    radii = [1, 4, 12, 40, 120] if norm == "linf" else [20, 60, 150, 400, 1200]
+    right = []
+    for radius in radii:
+        found = build(kind, norm, radius)(linear, images, labels, generator=generator(0))
+        right.append((linear(found).argmax(dim=1) == labels).float().mean().item())
+    assert right == sorted(right, reverse=True)
+    assert right[0] > right[-1]
+
+
+# What these attacks made of `linear` when they were written; its weights are whole numbers so that
+# any processor finds the same.
+RECORDED = [
+    ("pgd", {"norm": "linf", "radius": 2.5, "step": 1, "iterations": 10}, "e61a779a57b63026"),
+    ("pgd", {"norm": "l2", "radius": 30, "step": 9, "iterations": 10}, "074cbe33de279ad3"),
+    ("apgd", {"norm": "linf", "radius": 2.5, "iterations": 20}, "fc700b900a787acd"),
+    (
+        "apgd",
+        {"loss": "logits_ratio", "norm": "l2", "radius": 30, "iterations": 20},
+        "b2fe01f432d173e6",
+    ),
+    ("square", {"radius": 4, "queries": 60}, "77d0f8fe23ab28ea"),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "expected"), RECORDED)
+def test_the_same_seed_gives_the_same_bytes(kind, options, expected) -> None:
+    levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
+    images = to_tensor(levels.astype(np.uint8))
+    labels = linear(images).argmax(dim=1)
+    found = attacks.build(kind, options)(linear, images, labels, generator=generator(0))
+    assert hashlib.sha256(to_uint8(found).tobytes()).hexdigest()[:16] == expected
