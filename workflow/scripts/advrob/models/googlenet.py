@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advrob.models import NORMALISATIONS, Model, ModelKind
+from advrob.models.checkpoints import Checkpoint
+
 # Output channels of each inception module's branches: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool.
 MODULES = {
     "3a": (64, 96, 128, 16, 32, 32),
@@ -124,3 +127,17 @@ class GoogLeNet(nn.Module):
 
 def _pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+
+
+class GoogLeNetModel(ModelKind):
+    """BVLC GoogLeNet, the paper's network, from the weights of its Caffe release."""
+
+    needs_weights = True
+
+    def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
+        """See `ModelKind.build`."""
+        assert checkpoint is not None  # needs_weights
+        network = GoogLeNet()
+        with checkpoint.architecture():
+            network.load_caffe(checkpoint.tensors)
+        return Model(network, NORMALISATIONS["caffe"], 224)

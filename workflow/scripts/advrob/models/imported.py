@@ -1,0 +1,58 @@
+"""Networks that a function of another package gives."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from torch import nn
+
+from advrob.errors import UserError
+from advrob.models import NORMALISATIONS, Model, ModelKind
+from advrob.models.checkpoints import Checkpoint
+
+
+class ImportedModel(ModelKind):
+    """A network from a function of another package, RobustBench or your own.
+
+    It takes images in [0, 1] as they are, its normalisation inside, unless the entry has a size or
+    a normalisation.
+
+    Args:
+        function: package.module:name of a function that gives a torch.nn.Module from RGB images in
+            [0, 1] to logits. Its code runs in every job.
+        arguments: keyword arguments of that function.
+    """
+
+    names = ("import",)
+
+    def __init__(
+        self,
+        *,
+        function: Annotated[str, {"pattern": "^[A-Za-z0-9_.]+:[A-Za-z0-9_]+$"}],
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.function = function
+        self.arguments = dict(arguments or {})
+
+    def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
+        """See `ModelKind.build`."""
+        module, _, function = self.function.partition(":")
+        key = f"models.{name}.function"
+        try:
+            make = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"{key}: '{self.function}' cannot be imported ({error}). Expected "
+                "package.module:name of a function; install the package, or name its folder in the "
+                "environment variable PYTHONPATH."
+            ) from error
+        network = make(**self.arguments)
+        if not isinstance(network, nn.Module):
+            raise UserError(
+                f"{key}: '{self.function}' gave an object of type {type(network).__name__}, "
+                "expected a torch.nn.Module that gives logits. Name another function, or correct "
+                "its arguments."
+            )
+        if checkpoint:
+            checkpoint.fill(network)
+        return Model(network, NORMALISATIONS["none"], None)
