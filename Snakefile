@@ -8,22 +8,13 @@ from platform import python_version
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import regex_from_filepattern
-from snakemake.utils import min_version, validate
+from snakemake.utils import min_version
 
-from workflow.scripts.advrob.plan import needs, schema
-from workflow.scripts.advrob.plan.configuration import (
-    ConfigurationError,
-    check,
-    code_version,
-    described,
-    described_model,
-    fit_defences,
-    is_fitted,
-    kind_of,
-    members,
-    parts,
-    parts_played,
-)
+from workflow.scripts.advrob.plan import experiments
+from workflow.scripts.advrob.plan.errors import ConfigurationError
+from workflow.scripts.advrob.plan.jobs import Jobs
+from workflow.scripts.advrob.plan.names import DataSet, Network, dataset_file
+from workflow.scripts.advrob.plan.plan import Plan
 
 min_version("9.0")
 
@@ -35,31 +26,26 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
-# Snakemake's own messages are long; its validation fills in what is not given.
-if mistake := schema.mistake(config):
-    raise WorkflowError(mistake)
-validate(config, str(schema.FILE))
 try:
-    # Not in place: a workflow that imports this one may have it read more than once.
-    config = {**config, "defences": {**config["defences"], **fit_defences(config)}}
-    check(config)
+    PLAN = Plan(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None
+# With defaults filled in, and not in place: a workflow that imports this one may read it again.
+config = PLAN.config
 
-EXPERIMENTS = config["experiments"]
-MODELS = EXPERIMENTS["models"]
+MODELS = PLAN.models
 
 
 # How many jobs share the images of a score or an attack.
 scattergather:
-    shards=config["shards"],
+    shards=PLAN["shards"],
 
 
 wildcard_constraints:
     model="[a-z0-9_]+",
     defence="[a-z0-9_]+",
     published="[a-z0-9_]+",
-    attack="|".join(config["perturbations"]["untargeted"]),
+    attack="|".join(PLAN["perturbations.untargeted"]),
     perturbation="(universal|published)-[a-z0-9_-]+",
     dataset="[a-z0-9_-]+",
 
@@ -90,8 +76,7 @@ rule all:
 
 
 onsuccess:
-    # Said where the run has made it, and not where, say, one figure was asked for.
+    # Printed where the run has made it, and not where, say, one figure was asked for.
     if any(job.rule.name == "report" for job in workflow.dag.jobs):
-        print(
-            f"Read {Path('results/report.html').resolve()} first: it has the answer and all else."
-        )
+        page = Path("results/report.html").resolve()
+        print(f"Read {page} first: it has the answer and everything else.")

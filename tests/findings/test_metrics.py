@@ -3,6 +3,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, multinomial
 
+from advrob.files import identities
 from advrob.findings import metrics
 
 
@@ -42,8 +43,8 @@ def test_crops_narrow_no_interval() -> None:
 
 
 def test_a_hash_in_a_file_name_is_no_crop() -> None:
-    assert metrics.photograph("a/take#2.jpg#3") == "a/take#2.jpg"
-    assert metrics.photograph("a/take#2.jpg") == "a/take#2.jpg"
+    assert identities.photograph("a/take#2.jpg#3") == "a/take#2.jpg"
+    assert identities.photograph("a/take#2.jpg") == "a/take#2.jpg"
 
 
 def test_accuracy_refuses_no_images_and_unequal_lengths() -> None:
@@ -60,9 +61,9 @@ def test_select_looks_at_file_names_only() -> None:
         "train/n02102040/ILSVRC2012_val_00000665.JPEG#1",
         "ILSVRC2012_val_/other.JPEG",
     ]
-    assert metrics.select(ids, "ILSVRC2012_val_*").tolist() == [True, False, True, False]
-    assert metrics.select(ids, "*.JPEG").all()
-    assert metrics.select(ids, None).all()
+    assert identities.select(ids, "ILSVRC2012_val_*").tolist() == [True, False, True, False]
+    assert identities.select(ids, "*.JPEG").all()
+    assert identities.select(ids, None).all()
 
 
 @pytest.mark.parametrize(

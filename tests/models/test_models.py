@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from advrob.plan.configuration import MODEL_KINDS
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -19,7 +20,6 @@ from advrob.images import extract, published
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.models.googlenet import GoogLeNet, LocalResponseNorm
-from advrob.plan.configuration import MODEL_KINDS
 
 CPU = torch.device("cpu")
 

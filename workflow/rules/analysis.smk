@@ -1,19 +1,33 @@
 # How attacked images lie in image space: the analysis that the paper's abstract promises.
 
 # The defences of table 1, and the principal components that images are measured along.
-ANALYSED = {
-    defence: described(config, defence)
-    for defence in dict.fromkeys([*EXPERIMENTS["defences"], "pca"])
-}
+ANALYSED = list(dict.fromkeys([*PLAN["experiments.defences"], "pca"]))
+
+
+def analysed(model, files):
+    """The descriptions of a model behind each of these defences, by the defence."""
+    return {
+        defence: PLAN.describe(Network(model, defence), files) for defence in ANALYSED
+    }
+
+
+def analysed_files(model):
+    """The files with what these networks learned, each once."""
+    return list(
+        dict.fromkeys(
+            file
+            for defence in ANALYSED
+            for file in PLAN.learned_files(Network(model, defence))
+        )
+    )
 
 
 rule vector_space:
     input:
         original="results/datasets/original.h5",
-        universal=universally_attacked,
+        universal=lambda wildcards: dataset_file(PLAN.universal(wildcards.model)),
         gradient="results/datasets/gradient-{model}-none.h5",
-        states=list(dict.fromkeys(file for name in ANALYSED for file in states(name))),
-        trained=trained_model,
+        learned=lambda wildcards: analysed_files(wildcards.model),
         weights=weights,
     output:
         space="results/analysis/vector_space/{model}.h5",
@@ -25,19 +39,17 @@ rule vector_space:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(vector_space_need),
+        **needed(JOBS.vector_space),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defences=ANALYSED,
-        parts=states_of(ANALYSED),
-        settings=EXPERIMENTS["vector_space"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code_version(
+        networks=lambda wildcards, input: analysed(wildcards.model, input.learned),
+        settings=PLAN["experiments.vector_space"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=lambda wildcards: PLAN.code(
             "vector_space",
-            *(module for name in ANALYSED for module in parts(config, name)),
+            *(Network(wildcards.model, defence) for defence in ANALYSED),
         ),
     script:
         "../scripts/vector_space.py"
@@ -62,8 +74,8 @@ rule table_vector_space:
     conda:
         "../../envs/tables.yaml"
     params:
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_vector_space"),
+        note=NOTE,
+        code=PLAN.code("table_vector_space"),
     script:
         "../scripts/table_vector_space.py"
 
@@ -88,6 +100,6 @@ rule figure_vector_space:
     conda:
         "../../envs/tables.yaml"
     params:
-        code=code_version("figure_vector_space"),
+        code=PLAN.code("figure_vector_space"),
     script:
         "../scripts/figure_vector_space.py"

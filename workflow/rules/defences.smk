@@ -14,12 +14,14 @@ rule defence:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(fitting_need),
+        **needed(JOBS.defence),
         gpu=GPUS,
     params:
-        settings=settings_of("defence"),
-        device=config["device"],
-        seed=config["seed"],
-        code=code("defence"),
+        settings=lambda wildcards: PLAN.defence_settings(wildcards.defence),
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=lambda wildcards: PLAN.code(
+            "defence", modules=[PLAN.defence_kind(wildcards.defence).module]
+        ),
     script:
         "../scripts/defence.py"

@@ -1,7 +1,8 @@
 # The paper's figures. Where one shows a single model, it is the first that is configured.
 
 SHOWN = MODELS[0]
-ATTACKED = universal(SHOWN)
+ATTACKED = PLAN.universal(SHOWN)
+BEHIND = [Network(SHOWN, defence) for defence in PLAN["experiments.defences"]]
 # The multi-task networks that figures 3 and 7 draw: their trunk and their auxiliary tasks.
 MULTITASK = "tf_efficientnet_lite0"
 TASKS = [["coarse"], ["rotation"], ["coarse", "rotation", "reconstruction"]]
@@ -22,9 +23,9 @@ rule figure_1:
     conda:
         "../../envs/networks.yaml"
     params:
-        settings=lookup(dpath="defences/conv_autoencoder", within=config),
-        size=config["images"]["size"],
-        code=code_version("figure_1", "defences.conv_autoencoder"),
+        settings=PLAN["defences.conv_autoencoder"],
+        size=PLAN["images.size"],
+        code=PLAN.code("figure_1", modules=["defences.conv_autoencoder"]),
     script:
         "../scripts/figure_1.py"
 
@@ -41,8 +42,8 @@ rule figure_2:
     conda:
         "../../envs/networks.yaml"
     params:
-        size=config["images"]["size"],
-        code=code_version("figure_2"),
+        size=PLAN["images.size"],
+        code=PLAN.code("figure_2"),
     script:
         "../scripts/figure_2.py"
 
@@ -61,16 +62,16 @@ rule figure_3:
     params:
         architecture=MULTITASK,
         examples=TASKS,
-        size=config["images"]["size"],
-        code=code_version("figure_3"),
+        size=PLAN["images.size"],
+        code=PLAN.code("figure_3"),
     script:
         "../scripts/figure_3.py"
 
 
 rule figure_7:
     input:
-        states=sorted(
-            {file for defence in EXPERIMENTS["defences"] for file in states(defence)}
+        learned=sorted(
+            {file for network in BEHIND for file in PLAN.learned_files(network)}
         ),
         weights=weights_of(SHOWN),
     output:
@@ -83,22 +84,18 @@ rule figure_7:
     conda:
         "../../envs/networks.yaml"
     resources:
-        **growing(figure_7_need),
+        **needed(JOBS.drawing),
     params:
-        model=SHOWN,
-        model_settings=described_model(config, SHOWN),
-        defences={
-            defence: described(config, defence)
-            for defence in EXPERIMENTS["defences"]
-            if defence != "none"
+        networks=lambda wildcards, input: {
+            network.defence: PLAN.describe(network, input.learned)
+            for network in BEHIND
         },
-        fitted=states_of(EXPERIMENTS["defences"]),
         architecture=MULTITASK,
         tasks=TASKS[-1],
-        size=config["images"]["size"],
+        size=PLAN["images.size"],
         # Shapes only: not worth waiting for a GPU.
         device="cpu",
-        code=code_version("figure_7"),
+        code=PLAN.code("figure_7", *BEHIND),
     script:
         "../scripts/figure_7.py"
 
@@ -109,7 +106,8 @@ rule figure_7:
 rule figure_4:
     input:
         perturbations=[
-            f"results/perturbations/{universal(model)}.h5" for model in MODELS
+            f"results/perturbations/{PLAN.universal(model).name}.h5"
+            for model in MODELS
         ],
     output:
         pdf="results/figures/figure_4.pdf",
@@ -122,7 +120,7 @@ rule figure_4:
     conda:
         "../../envs/tables.yaml"
     params:
-        code=code_version("figure_4"),
+        code=PLAN.code("figure_4"),
     script:
         "../scripts/figure_4.py"
 
@@ -130,9 +128,9 @@ rule figure_4:
 rule figure_5:
     input:
         original="results/datasets/original.h5",
-        attacked=f"results/datasets/{ATTACKED}.h5",
+        attacked=f"results/datasets/{ATTACKED.name}.h5",
         scores_original=f"results/scores/original/{SHOWN}/none.h5",
-        scores_attacked=f"results/scores/{ATTACKED}/{SHOWN}/none.h5",
+        scores_attacked=f"results/scores/{ATTACKED.name}/{SHOWN}/none.h5",
     output:
         pdf="results/figures/figure_5.pdf",
         png=figure_report(
@@ -147,7 +145,7 @@ rule figure_5:
         "../../envs/networks.yaml"
     params:
         photographs=3,
-        code=code_version("figure_attack"),
+        code=PLAN.code("figure_attack"),
     script:
         "../scripts/figure_attack.py"
 
@@ -169,11 +167,32 @@ use rule figure_5 as figure_6 with:
         "benchmarks/output/figures/figure_6.tsv"
 
 
+def scores_behind(defence):
+    """Scores of the model behind a defence, before and after the attack."""
+    return [
+        f"results/scores/{dataset.name}/{SHOWN}/{defence}.h5"
+        for dataset in (DataSet(), ATTACKED)
+    ]
+
+
+def panels_of(defence):
+    """Parameters of the figure that shows what a defence does to photographs."""
+    network = Network(SHOWN, defence)
+    return dict(
+        photographs=3,
+        network=lambda wildcards, input: PLAN.describe(network, input.learned),
+        # A few photographs: not worth waiting for a GPU.
+        device="cpu",
+        seed=PLAN["seed"],
+        code=PLAN.code("figure_panels", network),
+    )
+
+
 rule figure_8:
     input:
         **rules.figure_5.input,
         scores_defended=scores_behind("noise"),
-        state=states("noise") + trained(SHOWN),
+        learned=PLAN.learned_files(Network(SHOWN, "noise")),
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_8.pdf",
@@ -185,7 +204,7 @@ rule figure_8:
     conda:
         "../../envs/networks.yaml"
     resources:
-        **growing(panels_need),
+        **needed(JOBS.drawing),
     params:
         **panels_of("noise"),
     script:
@@ -196,7 +215,7 @@ use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
         scores_defended=scores_behind("pca"),
-        state=states("pca") + trained(SHOWN),
+        learned=PLAN.learned_files(Network(SHOWN, "pca")),
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_9.pdf",
@@ -213,7 +232,7 @@ use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
         scores_defended=scores_behind("downsample"),
-        state=states("downsample") + trained(SHOWN),
+        learned=PLAN.learned_files(Network(SHOWN, "downsample")),
         weights=weights_of(SHOWN),
     output:
         pdf="results/figures/figure_10.pdf",
@@ -232,7 +251,7 @@ use rule figure_8 as figure_10 with:
 rule figure_11:
     input:
         sweeps=[f"results/scores/original/{model}/sweep-noise.h5" for model in MODELS],
-        scores=[f"results/scores/original/{model}/none.h5" for model in MODELS],
+        scores=scores(experiments.figure_sweep(PLAN, attacked=False)),
     output:
         csv="results/figures/figure_11.csv",
         pdf="results/figures/figure_11.pdf",
@@ -246,7 +265,7 @@ rule figure_11:
         "../../envs/tables.yaml"
     params:
         pattern=None,
-        code=code_version("figure_sweep"),
+        code=PLAN.code("figure_sweep"),
     script:
         "../scripts/figure_sweep.py"
 
@@ -254,12 +273,10 @@ rule figure_11:
 use rule figure_11 as figure_12 with:
     input:
         sweeps=[
-            f"results/scores/{universal(model)}/{model}/sweep-noise.h5"
+            f"results/scores/{PLAN.universal(model).name}/{model}/sweep-noise.h5"
             for model in MODELS
         ],
-        scores=[
-            f"results/scores/{universal(model)}/{model}/none.h5" for model in MODELS
-        ],
+        scores=scores(experiments.figure_sweep(PLAN, attacked=True)),
     output:
         csv="results/figures/figure_12.csv",
         pdf="results/figures/figure_12.pdf",
@@ -275,8 +292,8 @@ use rule figure_11 as figure_12 with:
 
 rule figure_fit_images:
     input:
-        states=[f"results/defences/shared/{defence}.h5" for defence in GROWN],
-        scores=grown_scores(),
+        states=[f"results/defences/shared/{defence}.h5" for defence in PLAN.grown],
+        scores=scores(experiments.fit_images(PLAN)),
     output:
         csv="results/figures/figure_fit_images.csv",
         pdf="results/figures/figure_fit_images.pdf",
@@ -292,7 +309,7 @@ rule figure_fit_images:
         "../../envs/tables.yaml"
     params:
         pattern=None,
-        code=code_version("figure_fit_images"),
+        code=PLAN.code("figure_fit_images"),
     script:
         "../scripts/figure_fit_images.py"
 
@@ -302,12 +319,12 @@ rule figures:
         expand("results/figures/figure_{number}.pdf", number=range(1, 13)),
         "results/figures/vector_space.pdf",
         branch(
-            EXPERIMENTS["fit_images"],
+            PLAN["experiments.fit_images"],
             then="results/figures/figure_fit_images.pdf",
             otherwise=[],
         ),
         branch(
-            PREVENTIVE,
+            PLAN["experiments.preventive"],
             then=expand(
                 "results/figures/{name}.pdf", name=("figure_gan", "figure_training")
             ),

@@ -1,36 +1,36 @@
 # Photographs to 8-bit tensors: the test images, and the images that defences and attacks learn from.
 
-ARCHIVE = config["images"].get("archive")
+ARCHIVE = PLAN["images.archive"]
 
 
 rule images:
     input:
         archive=branch(
-            ARCHIVE and not config["images_root"],
+            ARCHIVE and not PLAN["images_root"],
             then="resources/images.tgz",
             otherwise=[],
         ),
     output:
-        test=shard("results/images/test.h5"),
-        fit=shard("results/images/fit.h5"),
+        test=sharded("results/images/test.h5"),
+        fit=sharded("results/images/fit.h5"),
     log:
-        piece("logs/images.log"),
+        part_of("logs/images.log"),
     benchmark:
-        piece("benchmarks/output/images.tsv")
+        part_of("benchmarks/output/images.tsv")
     conda:
         "../../envs/images.yaml"
     threads: 4
     resources:
-        **growing(photographs_need),
+        **needed(JOBS.images),
     params:
-        root=lookup(dpath="images_root", within=config),
+        root=PLAN["images_root"],
         settings={
             key: value
-            for key, value in config["images"].items()
+            for key, value in PLAN["images"].items()
             if key not in ("archive", "unseen", "note")
         },
-        seed=config["seed"],
-        code=code_version("images"),
+        seed=PLAN["seed"],
+        code=PLAN.code("images"),
     script:
         "../scripts/images.py"
 
@@ -46,7 +46,7 @@ rule download:
     conda:
         "../../envs/images.yaml"
     params:
-        url=lookup(dpath="images/archive/url", within=config, default=None),
-        sha256=lookup(dpath="images/archive/sha256", within=config, default=None),
+        url=PLAN["images.archive.url"],
+        sha256=PLAN["images.archive.sha256"],
     script:
         "../scripts/download.py"

@@ -16,14 +16,18 @@ rule train:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(train_need),
+        **needed(JOBS.train),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code_version("train"),
+        model_settings=lambda wildcards: PLAN.model_settings(wildcards.model),
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=lambda wildcards: PLAN.code(
+            "train",
+            network_of(wildcards),
+            modules=[PLAN.lesson_kind(wildcards.model).module],
+        ),
     script:
         "../scripts/train.py"
 
@@ -52,16 +56,19 @@ rule figure_gan:
         "../../envs/tables.yaml"
     params:
         photographs=4,
-        code=code_version("figure_gan"),
+        code=PLAN.code("figure_gan"),
     script:
         "../scripts/figure_gan.py"
 
 
-if PREVENTIVE:
+if PREVENTIVE := PLAN["experiments.preventive"]:
 
     rule figure_training:
         input:
-            states=[f"results/models/{model}.h5" for model in COMPARED],
+            states=[
+                f"results/models/{model}.h5"
+                for model in experiments.compared_models(PLAN)
+            ],
         output:
             csv="results/figures/figure_training.csv",
             pdf="results/figures/figure_training.pdf",
@@ -79,18 +86,13 @@ if PREVENTIVE:
         conda:
             "../../envs/tables.yaml"
         params:
-            code=code_version("figure_training"),
+            code=PLAN.code("figure_training"),
         script:
             "../scripts/figure_training.py"
 
     rule table_preventive:
         input:
-            scores=scores(
-                (dataset, model, defence)
-                for model in COMPARED
-                for defence in PREVENTIVE["defences"]
-                for dataset in shown_to(model, defence)
-            ),
+            scores=scores(experiments.preventive(PLAN)),
         output:
             csv="results/tables/table_preventive.csv",
             markdown=report(
@@ -107,9 +109,12 @@ if PREVENTIVE:
         conda:
             "../../envs/tables.yaml"
         params:
+            **table(
+                "preventive.table_preventive",
+                experiments.preventive(PLAN),
+                control=PREVENTIVE["control"],
+            ),
             control=PREVENTIVE["control"],
-            base=BASE,
-            note=lookup(dpath="images/note", within=config, default=None),
-            code=code_version("table_preventive"),
+            base=experiments.preventive_base(PLAN),
         script:
-            "../scripts/table_preventive.py"
+            "../scripts/table.py"

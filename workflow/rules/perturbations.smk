@@ -6,7 +6,7 @@ rule universal:
     input:
         images="results/images/fit.h5",
         held_out="results/images/test.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
         perturbation="results/perturbations/universal-{model}-{defence}.h5",
@@ -18,23 +18,24 @@ rule universal:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(universal_need),
+        **needed(JOBS.universal),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        settings=config["perturbations"]["universal"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code("universal"),
+        network=described,
+        settings=PLAN["perturbations.universal"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=code("universal", PLAN.universal_kind.module),
     script:
         "../scripts/universal.py"
 
 
 rule published:
     input:
-        file=published_file,
+        file=lambda wildcards: local(
+            PLAN["perturbations.published"][wildcards.published]["file"]
+        ),
     output:
         perturbation="results/perturbations/published-{published}.h5",
     log:
@@ -45,10 +46,10 @@ rule published:
     conda:
         "../../envs/images.yaml"
     params:
-        settings=lookup(dpath="perturbations/published/{published}", within=config),
-        size=config["images"]["size"],
-        seed=config["seed"],
-        code=code_version("published"),
+        settings=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
+        size=PLAN["images.size"],
+        seed=PLAN["seed"],
+        code=PLAN.code("published"),
     script:
         "../scripts/published.py"
 
@@ -82,8 +83,8 @@ rule perturbed:
     conda:
         "../../envs/networks.yaml"
     params:
-        seed=config["seed"],
-        code=code_version("perturbed"),
+        seed=PLAN["seed"],
+        code=PLAN.code("perturbed"),
     script:
         "../scripts/perturbed.py"
 
@@ -92,7 +93,7 @@ rule perturbed:
 rule gan:
     input:
         images="results/images/fit.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
         generator="results/generators/gan-{model}-{defence}.h5",
@@ -104,15 +105,14 @@ rule gan:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(gan_need),
+        **needed(JOBS.gan),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        settings=config["perturbations"]["gan"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
+        network=described,
+        settings=PLAN["perturbations.gan"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
         code=code("gan"),
     script:
         "../scripts/gan.py"
@@ -131,8 +131,8 @@ rule generated:
     conda:
         "../../envs/networks.yaml"
     params:
-        seed=config["seed"],
-        code=code_version("generated"),
+        seed=PLAN["seed"],
+        code=PLAN.code("generated"),
     script:
         "../scripts/generated.py"
 
@@ -140,27 +140,26 @@ rule generated:
 rule gradient:
     input:
         images="results/images/test.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
-        dataset=shard("results/datasets/gradient-{model}-{defence}.h5"),
+        dataset=sharded("results/datasets/gradient-{model}-{defence}.h5"),
     log:
-        piece("logs/datasets/gradient-{model}-{defence}.log"),
+        part_of("logs/datasets/gradient-{model}-{defence}.log"),
     benchmark:
-        piece("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
+        part_of("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(gradient_need),
+        **needed(JOBS.gradient),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        settings=config["perturbations"]["gradient"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
+        network=described,
+        settings=PLAN["perturbations.gradient"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
         code=code("gradient"),
     script:
         "../scripts/gradient.py"

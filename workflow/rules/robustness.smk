@@ -1,11 +1,17 @@
 # Attacks that know the defence, what is left under the worst of them, and checks that the attacks are
 # as strong as they should be.
 
+ROBUST_NETWORKS = experiments.robust_networks(PLAN)
+# The test images that are attacked.
+ROBUST_SAMPLE = {"count": PLAN["experiments.robustness.images"], "pattern": UNSEEN}
+# Family of settings -> the defences among which one is chosen.
+CANDIDATES = PLAN["experiments.settings.candidates"] or {}
+
 
 rule attack:
     input:
         images="results/images/test.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
         dataset="results/datasets/{attack}-{model}-{defence}.h5",
@@ -17,19 +23,21 @@ rule attack:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(attack_need),
+        **needed(JOBS.attack),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        settings=lookup(dpath="perturbations/untargeted/{attack}", within=config),
-        limit=ROBUSTNESS["images"],
-        pattern=UNSEEN,
-        draws=ROBUSTNESS["draws"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code("attack"),
+        network=described,
+        settings=lambda wildcards: PLAN.attack(wildcards.attack).settings,
+        sample=ROBUST_SAMPLE,
+        draws=PLAN["experiments.robustness.draws"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=lambda wildcards: PLAN.code(
+            "attack",
+            network_of(wildcards),
+            modules=[PLAN.attack(wildcards.attack).kind.module],
+        ),
     script:
         "../scripts/attack.py"
 
@@ -37,8 +45,11 @@ rule attack:
 rule controls:
     input:
         images="results/images/test.h5",
-        attacked=adaptive,
-        state=state,
+        attacked=lambda wildcards: [
+            dataset_file(dataset)
+            for dataset in experiments.attacked(PLAN, network_of(wildcards))
+        ],
+        learned=learned,
         weights=weights,
     output:
         controls="results/controls/{model}/{defence}.h5",
@@ -50,17 +61,15 @@ rule controls:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        **growing(controls_need),
+        **needed(JOBS.controls),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        norms=[attack.get("norm", "linf") for attack in ATTACKS.values()],
-        limit=ROBUSTNESS["images"],
-        pattern=UNSEEN,
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
+        network=described,
+        norms=[attack.norm for attack in PLAN.attacks.values()],
+        sample=ROBUST_SAMPLE,
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
         code=code("controls"),
     script:
         "../scripts/controls.py"
@@ -69,7 +78,7 @@ rule controls:
 rule budget:
     input:
         images="results/images/test.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
         budget="results/budgets/{model}/{defence}.h5",
@@ -81,36 +90,25 @@ rule budget:
         "../../envs/networks.yaml"
     threads: 8
     resources:
-        **growing(budget_need),
+        **needed(JOBS.budget),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        settings=ROBUSTNESS,
-        pattern=UNSEEN,
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code("budget"),
+        network=described,
+        settings=PLAN["experiments.robustness"],
+        sample=ROBUST_SAMPLE,
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=code("budget", "attacks.apgd"),
     script:
         "../scripts/budget.py"
 
 
 rule table_robustness:
     input:
-        scores=scores(
-            (dataset, model, defence)
-            for model, defence in ROBUST_NETWORKS
-            for dataset in ("original", *static(model), *against(model, defence))
-        ),
-        budgets=[
-            f"results/budgets/{model}/{defence}.h5"
-            for model, defence in ROBUST_NETWORKS
-        ],
-        controls=[
-            f"results/controls/{model}/{defence}.h5"
-            for model, defence in ROBUST_NETWORKS
-        ],
+        scores=scores(experiments.robustness(PLAN)),
+        budgets=[f"results/budgets/{network}.h5" for network in ROBUST_NETWORKS],
+        controls=[f"results/controls/{network}.h5" for network in ROBUST_NETWORKS],
     output:
         csv="results/tables/table_robustness.csv",
         markdown=report(
@@ -134,24 +132,22 @@ rule table_robustness:
     conda:
         "../../envs/tables.yaml"
     params:
-        bounds={name: attack["radius"] for name, attack in ATTACKS.items()},
-        black_box=[
-            name
-            for name, attack in config["perturbations"]["untargeted"].items()
-            if kind_of(name, attack) == "square"
+        cells=cells_of(experiments.robustness(PLAN)),
+        bounds={
+            name: (attack.norm, attack.radius) for name, attack in PLAN.attacks.items()
+        },
+        gradient_free=[
+            name for name, attack in PLAN.attacks.items() if not attack.needs_gradient
         ],
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_robustness"),
+        note=NOTE,
+        code=PLAN.code("table_robustness"),
     script:
         "../scripts/table_robustness.py"
 
 
 rule figure_budget:
     input:
-        budgets=[
-            f"results/budgets/{model}/{defence}.h5"
-            for model, defence in ROBUST_NETWORKS
-        ],
+        budgets=[f"results/budgets/{network}.h5" for network in ROBUST_NETWORKS],
     output:
         csv="results/figures/figure_budget.csv",
         pdf="results/figures/figure_budget.pdf",
@@ -164,7 +160,7 @@ rule figure_budget:
     conda:
         "../../envs/tables.yaml"
     params:
-        code=code_version("figure_budget"),
+        code=PLAN.code("figure_budget"),
     script:
         "../scripts/figure_budget.py"
 
@@ -183,9 +179,9 @@ rule tuning:
     conda:
         "../../envs/networks.yaml"
     params:
-        limit=lookup(dpath="experiments/settings/images", within=config, default=None),
-        seed=config["seed"],
-        code=code_version("tuning"),
+        limit=PLAN["experiments.settings.images"],
+        seed=PLAN["seed"],
+        code=PLAN.code("tuning"),
     script:
         "../scripts/tuning.py"
 
@@ -204,13 +200,7 @@ use rule perturbed as tuning_perturbed with:
 
 rule table_settings:
     input:
-        scores=scores(
-            (dataset, model, defence)
-            for model in MODELS
-            for names in CANDIDATES.values()
-            for defence in names
-            for dataset in ("tuning", f"tuning-{universal(model)}")
-        ),
+        scores=scores(experiments.settings(PLAN)),
     output:
         csv="results/tables/table_settings.csv",
         markdown=report(
@@ -227,11 +217,13 @@ rule table_settings:
     conda:
         "../../envs/tables.yaml"
     params:
-        candidates=CANDIDATES,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_settings"),
+        **table(
+            "tables.table_settings",
+            experiments.settings(PLAN),
+            candidates=CANDIDATES,
+        ),
     script:
-        "../scripts/table_settings.py"
+        "../scripts/table.py"
 
 
 rule robustness:

@@ -4,27 +4,26 @@
 rule score:
     input:
         images="results/datasets/{dataset}.h5",
-        state=state,
+        learned=learned,
         weights=weights,
     output:
-        scores=shard("results/scores/{dataset}/{model}/{defence}.h5"),
+        scores=sharded("results/scores/{dataset}/{model}/{defence}.h5"),
     log:
-        piece("logs/scores/{dataset}/{model}/{defence}.log"),
+        part_of("logs/scores/{dataset}/{model}/{defence}.log"),
     benchmark:
-        piece("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
+        part_of("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        **growing(score_need),
+        **needed(JOBS.score),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        defence_settings=settings_of("defence"),
-        draws=EXPERIMENTS["draws"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
+        network=described,
+        draws=PLAN["experiments.draws"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
         code=code("score"),
     script:
         "../scripts/score.py"
@@ -33,26 +32,26 @@ rule score:
 rule sweep:
     input:
         images="results/datasets/{dataset}.h5",
-        trained=trained_model,
+        learned=learned,
         weights=weights,
     output:
-        sweep=shard("results/scores/{dataset}/{model}/sweep-noise.h5"),
+        sweep=sharded("results/scores/{dataset}/{model}/sweep-noise.h5"),
     log:
-        piece("logs/scores/{dataset}/{model}/sweep-noise.log"),
+        part_of("logs/scores/{dataset}/{model}/sweep-noise.log"),
     benchmark:
-        piece("benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv")
+        part_of("benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv")
     conda:
         "../../envs/networks.yaml"
     threads: 2
     resources:
-        **growing(sweep_need),
+        **needed(JOBS.sweep),
         gpu=GPUS,
     params:
-        model_settings=settings_of("model"),
-        magnitudes=EXPERIMENTS["noise_magnitudes"],
-        batch_size=config["batch_size"],
-        device=config["device"],
-        seed=config["seed"],
-        code=code_version("sweep", "defences.noise"),
+        network=described,
+        magnitudes=PLAN["experiments.noise_magnitudes"],
+        batch_size=PLAN["batch_size"],
+        device=PLAN["device"],
+        seed=PLAN["seed"],
+        code=code("sweep", "defences.noise"),
     script:
         "../scripts/sweep.py"

@@ -21,7 +21,7 @@ if SHARDS > 1:
             mem_mb=2000,
             runtime=60,
         params:
-            code=code_version("gather"),
+            code=PLAN.code("gather"),
         script:
             "../scripts/gather.py"
 

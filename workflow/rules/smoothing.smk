@@ -1,11 +1,11 @@
 # Randomised smoothing: what Gaussian noise before a model certifies, where it is configured.
 
-if SMOOTHING:
+if SMOOTHING := PLAN["experiments.smoothing"]:
 
     rule certify:
         input:
             images="results/datasets/{dataset}.h5",
-            trained=trained_model,
+            learned=learned,
             weights=weights,
         output:
             certified="results/certified/{dataset}/{model}.h5",
@@ -17,24 +17,23 @@ if SMOOTHING:
             "../../envs/networks.yaml"
         threads: 8
         resources:
-            **growing(certify_need),
+            **needed(JOBS.certify),
             gpu=GPUS,
         params:
-            model_settings=settings_of("model"),
+            network=described,
             sigmas=SMOOTHING["sigmas"],
             draws=SMOOTHING["draws"],
-            limit=SMOOTHING["images"],
-            pattern=UNSEEN,
-            batch_size=config["batch_size"],
-            device=config["device"],
-            seed=config["seed"],
-            code=code_version("certify"),
+            sample={"count": SMOOTHING["images"], "pattern": UNSEEN},
+            batch_size=PLAN["batch_size"],
+            device=PLAN["device"],
+            seed=PLAN["seed"],
+            code=code("certify"),
         script:
             "../scripts/certify.py"
 
     rule table_certified:
         input:
-            certified=[f"results/certified/original/{model}.h5" for model in MODELS],
+            files=[f"results/certified/original/{model}.h5" for model in MODELS],
         output:
             csv="results/tables/table_certified.csv",
             markdown=report(
@@ -51,8 +50,6 @@ if SMOOTHING:
         conda:
             "../../envs/tables.yaml"
         params:
-            radii=SMOOTHING["radii"],
-            note=lookup(dpath="images/note", within=config, default=None),
-            code=code_version("table_certified"),
+            **table("tables.table_certified", radii=SMOOTHING["radii"]),
         script:
-            "../scripts/table_certified.py"
+            "../scripts/table.py"

@@ -1,14 +1,22 @@
 # The paper's tables, and what they leave out: scores joined.
 
+PAIRS = {"pairs": PLAN["experiments.cross_tests"]}
+RATIOS = {
+    "ratios": {
+        defence: PLAN["defences"][defence]["ratio"]
+        for defence in PLAN["experiments.downsampling"]
+    }
+}
+# Who plays which part in the paper's claims.
+CAST = {
+    "universal": {model: PLAN.universal(model).name for model in MODELS},
+    "parts": PLAN.parts,
+}
+
 
 rule table_1:
     input:
-        scores=scores(
-            (dataset, model, defence)
-            for model in MODELS
-            for dataset in ("original", universal(model))
-            for defence in EXPERIMENTS["defences"]
-        ),
+        scores=scores(experiments.table_1(PLAN)),
     output:
         csv="results/tables/table_1.csv",
         markdown=report(
@@ -25,21 +33,14 @@ rule table_1:
     conda:
         "../../envs/tables.yaml"
     params:
-        pattern=None,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_1"),
+        **table("tables.table_1", experiments.table_1(PLAN)),
     script:
-        "../scripts/table_1.py"
+        "../scripts/table.py"
 
 
 rule table_2:
     input:
-        scores=scores(
-            (f"gradient-{model}-{against}", model, defence)
-            for model in MODELS
-            for pair in EXPERIMENTS["cross_tests"]
-            for against, defence in (pair, pair[::-1])
-        ),
+        scores=scores(experiments.table_2(PLAN)),
     output:
         csv="results/tables/table_2.csv",
         markdown=report(
@@ -56,22 +57,14 @@ rule table_2:
     conda:
         "../../envs/tables.yaml"
     params:
-        pairs=EXPERIMENTS["cross_tests"],
-        pattern=None,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_2"),
+        **table("tables.table_2", experiments.table_2(PLAN), **PAIRS),
     script:
-        "../scripts/table_2.py"
+        "../scripts/table.py"
 
 
 rule table_3:
     input:
-        scores=scores(
-            (dataset, model, defence)
-            for model in MODELS
-            for defence in EXPERIMENTS["downsampling"]
-            for dataset in ("original", universal(model))
-        ),
+        scores=scores(experiments.table_3(PLAN)),
     output:
         csv="results/tables/table_3.csv",
         markdown=report(
@@ -88,32 +81,14 @@ rule table_3:
     conda:
         "../../envs/tables.yaml"
     params:
-        ratios={
-            defence: config["defences"][defence]["ratio"]
-            for defence in EXPERIMENTS["downsampling"]
-        },
-        pattern=None,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_3"),
+        **table("tables.table_3", experiments.table_3(PLAN), **RATIOS),
     script:
-        "../scripts/table_3.py"
+        "../scripts/table.py"
 
 
 rule table_comparisons:
     input:
-        scores=scores(
-            (dataset, model, defence)
-            for model in MODELS
-            for dataset in ("original", universal(model))
-            for defence in ("none", *EXPERIMENTS["defences"])
-        )
-        + scores(
-            (f"gradient-{model}-{against}", model, defence)
-            for model in MODELS
-            for pair in EXPERIMENTS["cross_tests"]
-            for against, other in (pair, pair[::-1])
-            for defence in ("none", other)
-        ),
+        scores=scores(experiments.comparisons(PLAN)),
     output:
         csv="results/tables/table_comparisons.csv",
         markdown=report(
@@ -130,26 +105,14 @@ rule table_comparisons:
     conda:
         "../../envs/tables.yaml"
     params:
-        pairs=EXPERIMENTS["cross_tests"],
-        pattern=None,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("table_comparisons"),
+        **table("tables.comparisons", experiments.comparisons(PLAN), **PAIRS),
     script:
-        "../scripts/table_comparisons.py"
+        "../scripts/table.py"
 
 
 rule replication:
     input:
-        scores=list(
-            dict.fromkeys(
-                [
-                    *rules.table_1.input.scores,
-                    *rules.table_2.input.scores,
-                    *rules.table_3.input.scores,
-                    *(grown_scores() if EXPERIMENTS["fit_images"] else []),
-                ]
-            )
-        ),
+        scores=scores(experiments.replication(PLAN)),
     output:
         csv="results/tables/replication.csv",
         markdown=report(
@@ -166,16 +129,14 @@ rule replication:
     conda:
         "../../envs/tables.yaml"
     params:
-        universal={model: universal(model) for model in MODELS},
-        parts=parts_played(config),
-        pattern=None,
-        note=lookup(dpath="images/note", within=config, default=None),
-        code=code_version("replication"),
+        **table("replication.replication", experiments.replication(PLAN), **CAST),
     script:
-        "../scripts/replication.py"
+        "../scripts/table.py"
 
 
 # The same tables from those images alone that pretrained networks have not seen.
+
+
 use rule table_1 as table_1_unseen with:
     output:
         csv="results/tables/unseen/table_1.csv",
@@ -185,8 +146,7 @@ use rule table_1 as table_1_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/table_1.tsv"
     params:
-        pattern=UNSEEN,
-        note=None,
+        **table("tables.table_1", experiments.table_1(PLAN), pattern=UNSEEN, note=None),
 
 
 use rule table_2 as table_2_unseen with:
@@ -198,9 +158,13 @@ use rule table_2 as table_2_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/table_2.tsv"
     params:
-        pairs=EXPERIMENTS["cross_tests"],
-        pattern=UNSEEN,
-        note=None,
+        **table(
+            "tables.table_2",
+            experiments.table_2(PLAN),
+            pattern=UNSEEN,
+            note=None,
+            **PAIRS,
+        ),
 
 
 use rule table_3 as table_3_unseen with:
@@ -212,9 +176,13 @@ use rule table_3 as table_3_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/table_3.tsv"
     params:
-        ratios=rules.table_3.params.ratios,
-        pattern=UNSEEN,
-        note=None,
+        **table(
+            "tables.table_3",
+            experiments.table_3(PLAN),
+            pattern=UNSEEN,
+            note=None,
+            **RATIOS,
+        ),
 
 
 use rule table_comparisons as table_comparisons_unseen with:
@@ -226,9 +194,13 @@ use rule table_comparisons as table_comparisons_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/table_comparisons.tsv"
     params:
-        pairs=EXPERIMENTS["cross_tests"],
-        pattern=UNSEEN,
-        note=None,
+        **table(
+            "tables.comparisons",
+            experiments.comparisons(PLAN),
+            pattern=UNSEEN,
+            note=None,
+            **PAIRS,
+        ),
 
 
 use rule replication as replication_unseen with:
@@ -240,10 +212,13 @@ use rule replication as replication_unseen with:
     benchmark:
         "benchmarks/output/tables/unseen/replication.tsv"
     params:
-        universal=rules.replication.params.universal,
-        parts=rules.replication.params.parts,
-        pattern=UNSEEN,
-        note=None,
+        **table(
+            "replication.replication",
+            experiments.replication(PLAN),
+            pattern=UNSEEN,
+            note=None,
+            **CAST,
+        ),
 
 
 # What is made of all images, and of the unseen ones.
@@ -257,8 +232,16 @@ rule tables:
     input:
         expand("results/tables/{table}.csv", table=TABLES),
         "results/tables/vector_space.csv",
-        branch(SMOOTHING, then="results/tables/table_certified.csv", otherwise=[]),
-        branch(PREVENTIVE, then="results/tables/table_preventive.csv", otherwise=[]),
+        branch(
+            PLAN["experiments.smoothing"],
+            then="results/tables/table_certified.csv",
+            otherwise=[],
+        ),
+        branch(
+            PLAN["experiments.preventive"],
+            then="results/tables/table_preventive.csv",
+            otherwise=[],
+        ),
         branch(
             UNSEEN,
             then=expand("results/tables/unseen/{table}.csv", table=TABLES),

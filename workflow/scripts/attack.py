@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from advrob import networks
-from advrob.evaluation import adaptive
+from advrob.evaluation.adaptive import attacked_images
+from advrob.evaluation.samples import read_sample
 from advrob.files import store
-from advrob.files.checkpoints import resumed
-from advrob.images.pixels import to_tensor, to_uint8
-from advrob.job import compute
+from advrob.job.compute import Job
 from advrob.job.script import run
-from advrob.plan.configuration import kind_of, parameters_of
+from advrob.plan.plan import NetworkDescription
 
 
 def main(
@@ -20,60 +16,24 @@ def main(
     images: str,
     dataset: str,
     attack: str,
-    model: str,
-    defence: str,
-    model_settings: dict,
-    defence_settings: dict,
-    state: list[str],
+    network: NetworkDescription,
     settings: dict,
-    limit: int,
-    pattern: str | None,
+    sample: dict,
     draws: int,
-    batch_size: int,
-    device: str,
-    seed: int,
+    job: Job,
     checkpoint: Path,
 ) -> str:
-    """Attack ``{model}/{defence}`` with up to ``limit`` of the images of the file ``images``."""
-    place = compute.device(device)
-    network = networks.build(
-        model,
-        model_settings,
-        defence,
-        defence_settings,
-        state=state,
-        device=place,
-        mixed=True,
-    )
-    attacker = adaptive.Attacker(network, kind_of(attack, settings), parameters_of(settings), draws)
+    """Attack a network with a ``sample`` of the file ``images``."""
+    identity = (attack, network["model"], network["defence"])
+    built = networks.build(network, device=job.device, mixed=True)
+    options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with store.read(images, "images/1") as source:
-        ids = store.strings(source["ids"])
-        chosen = adaptive.sample(ids, limit, pattern, seed)
-        originals = store.Rows(source["images"], chosen)
-        labels = torch.from_numpy(source["labels"][:][chosen])
-        compute.announce(f"{attack} against {model}/{defence}", len(chosen), place, mixed=True)
-
-        def work(rows: slice) -> np.ndarray:
-            draw = compute.generator(seed, attack, model, defence, rows.start, device=place)
-            network.defence.generator = draw
-            batch = to_tensor(originals[rows], place)
-            return to_uint8(attacker(batch, labels[rows].to(place), draw))
-
-        size = max(1, batch_size // attacker.draws)
-        attacked = resumed(work, originals.shape, batch_size=size, checkpoint=checkpoint)
-        arrays = {
-            "images": attacked,
-            "labels": labels.numpy(),
-            "ids": np.array(ids, dtype=object)[chosen],
-            "classes": store.strings(source["classes"]),
-            "distances": adaptive.distances(originals, attacked, settings.get("norm", "linf")),
-        }
-        params = networks.params(model, model_settings, defence, defence_settings)
-        params["attack"] = settings
-        with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
-            store.put(file, arrays)
-    farthest = arrays["distances"].max()
-    return f"{attack} against {model}/{defence}: at most {farthest:g}/255 from the originals"
+        chosen = read_sample(source, job.seed, **sample)
+        job.announce(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
+        arrays = attacked_images(built, chosen, attack, settings, **options)
+        params = networks.params(network) | {"attack": settings}
+        store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
+    return f"{'-'.join(identity)}: at most {arrays['distances'].max():g}/255 from the originals"
 
 
 if __name__ == "__main__":

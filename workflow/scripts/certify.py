@@ -1,15 +1,16 @@
-"""Certify a model's predictions under Gaussian noise."""
+"""Certify a network's predictions under Gaussian noise."""
 
 from pathlib import Path
 
 import numpy as np
 
 from advrob import networks
-from advrob.evaluation.adaptive import sample
+from advrob.evaluation.samples import read_sample
 from advrob.evaluation.smoothing import certificates
 from advrob.files import store
-from advrob.job import compute
+from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.plan.plan import NetworkDescription
 
 
 def main(
@@ -17,36 +18,28 @@ def main(
     images: str,
     certified: str,
     dataset: str,
-    model: str,
-    model_settings: dict,
-    trained: list[str],
+    network: NetworkDescription,
     sigmas: list[float],
     draws: int,
-    limit: int,
-    pattern: str | None,
-    batch_size: int,
-    device: str,
-    seed: int,
+    sample: dict,
+    job: Job,
     checkpoint: Path,
 ) -> str:
-    """Certify ``limit`` images of the file ``images`` for each sigma, in units of 1/255."""
-    place = compute.device(device)
+    """Certify a ``sample`` of the file ``images`` for each sigma, in units of 1/255."""
+    model = network["model"]
     with store.read(images, "images/1") as source:
-        ids = store.strings(source["ids"])
-        chosen = sample(ids, limit, pattern, seed)
-        pixels = store.Rows(source["images"], chosen)[:]
-        labels = source["labels"][:][chosen]
-    task = f"certify {model} on {dataset}, {len(sigmas)} strengths of noise, {draws} draws"
-    compute.announce(task, len(chosen), place)
+        chosen = read_sample(source, job.seed, **sample)
+        pixels = chosen.images[:]
+    job.announce(f"certify {model} on {dataset}, {draws} draws of {len(sigmas)}", len(chosen))
     found = certificates(
-        networks.build_model(model, model_settings, state=trained, device=place),
+        networks.build_model(network, device=job.device),
         pixels,
         sigmas=sigmas,
         draws=draws,
-        batch_size=batch_size,
-        device=place,
-        generator=lambda row, number: compute.generator(
-            seed, "certify", dataset, model, sigmas[row], ids[chosen[number]], device=place
+        batch_size=job.batch_size,
+        device=job.device,
+        generator=lambda row, number: job.generator(
+            "certify", dataset, model, sigmas[row], chosen.ids[number]
         ),
         checkpoint=checkpoint,
     )
@@ -55,15 +48,13 @@ def main(
         "predicted": np.array([[each.predicted for each in row] for row in found], np.int64),
         "radius": np.array([[each.radius for each in row] for row in found], np.float64),
         "counts": np.array([[each.count for each in row] for row in found], np.int64),
-        "labels": labels,
-        "ids": np.array(ids, dtype=object)[chosen],
+        **chosen.arrays,
     }
-    params = {"dataset": dataset, "model": model, "model_settings": model_settings, "draws": draws}
-    with store.write(certified, "certified/1", seed=seed, params=params, source=images) as file:
-        store.put(file, arrays)
-    shares = (arrays["predicted"] == labels).mean(axis=1)
-    rights = (f"{share:.1%} at {sigma:g}" for share, sigma in zip(shares, sigmas, strict=True))
-    return f"{dataset} through {model}: certified and right {', '.join(rights)}"
+    params = {key: network[key] for key in ("model", "model_settings")}
+    params |= {"dataset": dataset, "draws": draws}
+    store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
+    right = (arrays["predicted"] == chosen.labels).mean()
+    return f"{dataset} through {model}: certified and right {right:.1%}"
 
 
 if __name__ == "__main__":

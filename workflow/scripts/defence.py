@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from advrob import defences
-from advrob.errors import UserError
 from advrob.files import store
 from advrob.job import compute
+from advrob.job.compute import Job
 from advrob.job.script import run
-from advrob.plan.configuration import kind_of, parameters_of
+from advrob.learning.defences import check_memory
+from advrob.plug_ins import load
 
 
 def main(
@@ -16,41 +16,23 @@ def main(
     state: str,
     defence: str,
     settings: dict,
-    device: str,
-    seed: int,
+    job: Job,
     checkpoint: Path,
     memory: int,
 ) -> str:
-    """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``.
-
-    Raises:
-        UserError: that needs more than the bytes of ``memory`` that are given.
-    """
-    place = compute.device(device)
-    kind = kind_of(defence, settings)
-    fitted = defences.defence_class(kind)(**parameters_of(settings))
-    params = {"defence": defence, **settings}
+    """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
+    kind = settings.get("kind", defence)
+    parameters = {key: value for key, value in settings.items() if key != "kind"}
+    fitted = load("defence", kind)(**parameters)
     with store.read(images, "images/1") as source:
         pixels = source["images"]
-        needed = fitted.memory(pixels.shape)
-        more = f"--set-resources defence:mem_mb={2 * needed // 10**6}"
-        if place.type == "cpu" and needed > memory:
-            raise UserError(
-                f"defences.{defence}: fitting it to {len(pixels)} images needs "
-                f"{store.readable(needed)} of memory at least, and the job may use "
-                f"{store.readable(memory)}. Fit on fewer images (images.fit), make the defence "
-                f"smaller, or give the job more: {more}"
-            )
-        compute.announce(f"fit {defence}", len(pixels), place, mixed=fitted.fits_mixed)
-        arrays = fitted.fit(
-            pixels,
-            device=place,
-            # Entries of one kind draw alike, so that they differ by their parameters alone.
-            generator=compute.generator(seed, "defence", kind),
-            checkpoint=checkpoint,
-        )
-        with store.write(state, "state/1", seed=seed, params=params, source=images) as file:
-            store.put(file, arrays)
+        check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
+        job.announce(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
+        # Entries of one kind draw alike, so that they differ by their parameters alone.
+        draws = compute.generator(job.seed, "defence", kind)
+        arrays = fitted.fit(pixels, device=job.device, generator=draws, checkpoint=checkpoint)
+        about = {"params": {"defence": defence, **settings}, "source": images}
+        store.save(state, "state/1", arrays, seed=job.seed, **about)
     return f"{defence}: fitted"
 
 

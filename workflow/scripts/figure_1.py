@@ -1,11 +1,11 @@
 """Figure 1: the convolutional autoencoder."""
 
 import torch
+from advrob.plan.configuration import kind_of, parameters_of
 
-from advrob.plug_ins import load
 from advrob.figures import diagrams, plotting
 from advrob.job.script import run
-from advrob.plan.configuration import kind_of, parameters_of
+from advrob.plug_ins import load
 
 
 def main(*, settings: dict, size: int, pdf: str, png: str) -> str:

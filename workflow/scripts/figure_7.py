@@ -1,14 +1,13 @@
 """Figure 7: the paper's models, as the configuration has them."""
 
-from typing import Any
-
 import torch
 
-from advrob import models, networks
 from advrob.figures import diagrams, plotting
 from advrob.figures.diagrams import Layer
 from advrob.job import compute
 from advrob.job.script import run
+from advrob.networks import build_defence, build_model
+from advrob.plan.plan import NetworkDescription
 from advrob.training import multitask
 from advrob.training.gan import Generator
 
@@ -18,10 +17,7 @@ BATCH = 5
 
 def main(
     *,
-    fitted: dict[str, list[str]],
-    model: str,
-    model_settings: dict,
-    defences: dict[str, dict[str, Any]],
+    networks: dict[str, NetworkDescription],
     architecture: str,
     tasks: list[str],
     size: int,
@@ -32,10 +28,7 @@ def main(
     """Draw a model behind each defence, and those that are to be robust by their training.
 
     Args:
-        fitted: name of a defence -> the files of its fitted parts.
-        model: the model's name in the configuration.
-        model_settings: its entry there.
-        defences: name -> entry in the configuration.
+        networks: defence -> the model behind it; one of them is without a defence.
         architecture: the multi-task network's trunk, in timm.
         tasks: its auxiliary tasks.
         size: side of the images in pixels.
@@ -46,19 +39,21 @@ def main(
     place = compute.device(device)
     images = torch.zeros(BATCH, 3, size, size, device=place)
     codes = {}
-    for name, settings in defences.items():
+    undefended = networks.pop("none")
+    model = undefended["model"]
+    defences = {name: network["defence_settings"] for name, network in networks.items()}
+    for name, network in networks.items():
         generator = compute.generator(0, "figure", name, device=place)
-        defence = networks.build_defence(
-            name, settings, state=fitted[name], generator=generator, device=place
-        )
+        defence = build_defence(network, generator=generator, device=place)
         codes[name] = diagrams.narrowest(defence, images)
-    (classifier,) = diagrams.trace(models.build(model, model_settings, place), images, depth=0)
+    classifier_model = build_model(undefended, device=place)
+    (classifier,) = diagrams.trace(classifier_model, images, depth=0)
 
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        source, network = Generator(size=size), multitask.build(architecture, tasks).eval()
+        source, multitasked = Generator(size=size), multitask.build(architecture, tasks).eval()
         vectors, pictures = torch.empty(2, source.latent), torch.empty(2, 3, size, size)
-    trunk, heads = diagrams.trace_tasks(network, pictures)
+    trunk, heads = diagrams.trace_tasks(multitasked, pictures)
 
     # Inches: the rows of the lower half, from below.
     multitask_row = 0.1 + 0.27 * len(heads)

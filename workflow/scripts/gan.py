@@ -8,7 +8,9 @@ from advrob import networks
 from advrob.evaluation.scoring import predict
 from advrob.files import store
 from advrob.job import compute
+from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.plan.plan import NetworkDescription
 from advrob.training.gan import train_generator
 
 
@@ -16,52 +18,26 @@ def main(
     *,
     images: str,
     generator: str,
-    model: str,
-    defence: str,
-    model_settings: dict,
-    defence_settings: dict,
-    state: list[str],
+    network: NetworkDescription,
     settings: dict,
-    batch_size: int,
-    device: str,
-    seed: int,
+    job: Job,
     checkpoint: Path,
 ) -> str:
-    """Find what draws perturbations that fool ``{model}/{defence}`` on the file ``images``."""
-    place = compute.device(device)
-    # The defence draws from it, too, so that training which was cut goes on where it was.
-    draws = compute.generator(seed, "gan", model, defence)
-    network = networks.build(
-        model,
-        model_settings,
-        defence,
-        defence_settings,
-        state=state,
-        generator=draws,
-        device=place,
-        mixed=True,
-    )
-    params = networks.params(model, model_settings, defence, defence_settings) | settings
+    """Find what draws perturbations that fool a network on the file ``images``."""
+    name = (network["model"], network["defence"])
+    # The defence draws from it, too, so that interrupted training resumes where it was.
+    draws = compute.generator(job.seed, "gan", *name)
+    built = networks.build(network, generator=draws, device=job.device, mixed=True)
     options = {key: value for key, value in settings.items() if key != "images"}
+    options |= {"device": job.device, "generator": draws, "checkpoint": checkpoint}
     with store.read(images, "images/1") as source:
-        pixels = source["images"]
-        rows = store.Rows(pixels, np.arange(len(pixels))[: settings["images"]])
-        task = f"train a generator against {model}/{defence}"
-        compute.announce(task, len(rows), place, mixed=True)
-        predicted, _ = predict([network], rows, batch_size=batch_size, device=place)
-        arrays = train_generator(
-            network,
-            rows,
-            predicted[0],
-            device=place,
-            generator=draws,
-            checkpoint=checkpoint,
-            **options,
-        )
-        with store.write(generator, "state/1", seed=seed, params=params, source=images) as file:
-            store.put(file, arrays)
-    loss = arrays["training_curve"][-1, -1]
-    return f"{model}/{defence}: cross-entropy of its own predictions {loss:.2f} under perturbations"
+        rows = store.Rows(source["images"], np.arange(len(source["images"]))[: settings["images"]])
+        job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
+        (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
+        arrays = train_generator(built, rows, own, **options)
+    params = networks.params(network) | settings
+    store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
+    return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"
 
 
 if __name__ == "__main__":

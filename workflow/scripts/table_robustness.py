@@ -7,10 +7,11 @@ from advrob.job.script import run
 def main(
     *,
     scores: list[str],
+    cells: list[tuple[str, str, str, str]],
     budgets: list[str],
     controls: list[str],
-    bounds: dict[str, float],
-    black_box: list[str],
+    bounds: dict[str, tuple[str, float]],
+    gradient_free: list[str],
     note: str | None,
     csv: str,
     markdown: str,
@@ -18,25 +19,14 @@ def main(
     checks_markdown: str,
 ) -> str:
     """Join the scores of networks under attacks; test what a sound evaluation would show."""
-    networks = robustness.read_outcomes(scores)
-    robustness.add_checks(networks, budgets, controls, bounds, black_box)
-    table, worst_cases = robustness.table_robustness(networks)
-    tables.write(table, worst_cases, csv_path=csv, markdown_path=markdown, pattern=None, note=note)
-    tables.write(
-        robustness.table_checks(networks),
-        worst_cases,
-        csv_path=checks_csv,
-        markdown_path=checks_markdown,
-        pattern=None,
-        note=None,
-    )
-    checks = [check for network in networks for check in network.checks]
-    passed = sum(check.passed for check in checks)
-    best = max(worst_cases, key=lambda cell: cell.result.accuracy)
-    return (
-        f"worst case: at best {best.result.accuracy:.1%} ({best.model}/{best.defence}); "
-        f"{passed} of {len(checks)} checks passed"
-    )
+    threats = {family: robustness.ThreatModel(*bound) for family, bound in bounds.items()}
+    evaluations = robustness.read_outcomes(scores, cells)
+    robustness.add_checks(evaluations, budgets, controls, threats, gradient_free)
+    table = robustness.table_robustness(evaluations, threats)
+    checks = robustness.table_checks(evaluations)
+    tables.write(table, csv_path=csv, markdown_path=markdown, note=note)
+    tables.write(checks, csv_path=checks_csv, markdown_path=checks_markdown)
+    return f"{table.answer}; {checks.answer}"
 
 
 if __name__ == "__main__":

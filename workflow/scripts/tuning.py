@@ -28,8 +28,7 @@ def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
             "classes": np.array(store.strings(source["classes"]), dtype=object),
         }
     params = {"limit": limit}
-    with store.write(dataset, "images/1", seed=seed, params=params, source=images) as file:
-        store.put(file, arrays)
+    store.save(dataset, "images/1", arrays, seed=seed, params=params, source=images)
     return f"{len(rows)} of {len(labelled)} labelled images"
 
 

@@ -1,6 +1,6 @@
 """Attacks on a network as a whole: what knows the model and the defence before it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,11 @@ from torch import Tensor
 from advrob import attacks
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.pgd import gradient_of
-from advrob.errors import UserError
-from advrob.files.checkpoints import keep, kept
+from advrob.evaluation.samples import Sample
+from advrob.files.checkpoints import keep, kept, resumed
 from advrob.files.store import Images
-from advrob.findings import metrics
-from advrob.images.pixels import to_tensor
-from advrob.job import compute
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.job.compute import Job
 from advrob.job.progress import progress
 from advrob.networks import Network
 
@@ -48,26 +47,49 @@ class Attacker:
         return self.attack(self.network, images, labels, generator=generator, surplus=SURPLUS)
 
 
-def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np.ndarray:
-    """The numbers of the images that are attacked, the same for every network, ascending.
+def attacked_images(
+    network: Network,
+    sample: Sample,
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    draws: int,
+    job: Job,
+    identity: Sequence[str],
+    checkpoint: Path,
+) -> dict[str, np.ndarray]:
+    """Make images that a network gets wrong, batch by batch.
 
     Args:
-        ids: of all test images.
-        count: how many are wanted; all if there are fewer.
-        pattern: take only images whose file name matches it.
-        seed: the configured seed.
+        network: a model behind a defence, in mixed precision.
+        sample: the images.
+        name: the attack's name in the configuration.
+        settings: its entry.
+        draws: see `Attacker`.
+        job: seed, device and batch size, all draws of an image counted.
+        identity: of the random numbers, beside the number of a batch's first image.
+        checkpoint: a file to resume from, and to keep up to date.
 
-    Raises:
-        UserError: no image matches.
+    Returns:
+        The arrays of an images file, and ``distances`` (N,), in units of 1/255.
     """
-    candidates = np.flatnonzero(metrics.select(ids, pattern))
-    if not len(candidates):
-        raise UserError(
-            f"images.unseen: '{pattern}' matches none of the {len(ids)} test images. Correct it, "
-            "or set it to null to attack any of them."
-        )
-    order = torch.randperm(len(candidates), generator=compute.generator(seed, "robustness"))
-    return np.sort(candidates[order[:count].numpy()])
+    options = {key: value for key, value in settings.items() if key != "kind"}
+    attacker = Attacker(network, settings.get("kind", name), options, draws)
+    labels = sample.targets
+
+    def work(rows: slice) -> np.ndarray:
+        draw = network.defence.generator = job.generator(*identity, rows.start)
+        batch = to_tensor(sample.images[rows], job.device)
+        return to_uint8(attacker(batch, labels[rows].to(job.device), draw))
+
+    size = max(1, job.batch_size // attacker.draws)
+    attacked = resumed(work, sample.images.shape, batch_size=size, checkpoint=checkpoint)
+    return {
+        **sample.arrays,
+        "images": attacked,
+        "classes": np.array(sample.classes, dtype=object),
+        "distances": distances(sample.images, attacked, settings.get("norm", "linf")),
+    }
 
 
 def distances(originals: Images, attacked: Images, norm: str) -> np.ndarray:
@@ -95,16 +117,20 @@ class Trial:
     iterations: int
 
 
+def trials(settings: Mapping[str, Any]) -> list[Trial]:
+    """The trials of the configuration's ``experiments.robustness``: all radii, then all efforts."""
+    by_radius = [Trial(radius, settings["iterations"]) for radius in settings["radii"]]
+    return by_radius + [Trial(settings["radius"], effort) for effort in settings["efforts"]]
+
+
 def budgets(
     network: Network,
-    pixels: np.ndarray,
-    labels: Tensor,
+    sample: Sample,
     trials: Sequence[Trial],
     *,
     draws: int,
-    batch_size: int,
-    device: torch.device,
-    generator: Callable[[int, int], torch.Generator],
+    job: Job,
+    identity: Sequence[str],
     checkpoint: Path,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which images hold in each of several trials, and how strong the network's gradients are.
@@ -113,28 +139,27 @@ def budgets(
 
     Args:
         network: a model behind a defence, in mixed precision; what holds is decided in float32.
-        pixels: 8-bit images ``(N, H, W, 3)``.
-        labels: int64 ``(N,)``.
+        sample: N images.
         trials: T of them; with radius or iterations 0 the images stay as they are.
         draws: see `Attacker`; an image holds if more than half of so many predictions are right.
-        batch_size: images at a time, all their draws counted.
-        device: where the network is.
-        generator: makes the random numbers of a trial and a first image.
-        checkpoint: a file to go on from, and to keep.
+        job: seed, device and batch size, all draws of an image counted.
+        identity: of the random numbers, beside those of a trial and of a batch's first image.
+        checkpoint: a file to resume from, and to keep up to date.
 
     Returns:
         bool ``(T, N)``; and the Euclidean lengths ``(N,)`` of the gradients of the cross-entropy at
         the images themselves.
     """
     exact = Network(network.defence, network.model, mixed=False)
-    found = kept(checkpoint).get("found", {})
-    starts = range(0, len(pixels), max(1, batch_size // draws))
+    pixels, labels = sample.images[:], sample.targets
+    finished = kept(checkpoint).get("found", {})
+    starts = range(0, len(pixels), max(1, job.batch_size // draws))
     tasks = [(number, start) for number in range(len(trials)) for start in starts]
-    for number, start in progress(tasks[len(found) :], "batches", len(tasks) - len(found)):
+    for number, start in progress(tasks[len(finished) :], "batches", len(tasks) - len(finished)):
         rows = slice(start, start + starts.step)
-        draw = network.defence.generator = generator(number, start)
-        images, own = to_tensor(pixels[rows], device), labels[rows].to(device)
-        batch = found[number, start] = {}
+        draw = network.defence.generator = job.generator(*identity, number, start)
+        images, own = to_tensor(pixels[rows], job.device), labels[rows].to(job.device)
+        batch = finished[number, start] = {}
         if number == 0:
             _, gradient, _ = gradient_of(network, images, own)
             batch["lengths"] = gradient.flatten(1).norm(dim=1).cpu()
@@ -143,13 +168,13 @@ def budgets(
             options = {"loss": "cross_entropy", "norm": "linf", **vars(trial)}
             images = Attacker(network, "apgd", options, draws)(images, own, draw)
         batch["right"] = _votes(exact, images, own, draws).cpu()
-        keep(checkpoint, {"found": found})
+        keep(checkpoint, {"found": finished})
 
     def gathered(number: int, what: str) -> Tensor:
-        return torch.cat([found[number, start][what] for start in starts])
+        return torch.cat([finished[number, start][what] for start in starts])
 
-    right = torch.stack([gathered(number, "right") for number in range(len(trials))])
-    return right.numpy(), gathered(0, "lengths").numpy()
+    correct = torch.stack([gathered(number, "right") for number in range(len(trials))])
+    return correct.numpy(), gathered(0, "lengths").numpy()
 
 
 @torch.inference_mode()

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+import h5py
 import numpy as np
 import torch
 from torch import nn
 
+from advrob.files import store
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
@@ -50,3 +52,25 @@ def predict(
             predicted[row, done] = highest.indices.cpu().numpy()
             confidence[row, done] = highest.values.cpu().numpy()
     return predicted, confidence
+
+
+def score_arrays(
+    source: h5py.File, part: slice, predicted: np.ndarray, confidence: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The arrays of a score file.
+
+    Args:
+        source: the open file of the images.
+        part: the N of them that were predicted.
+        predicted: classes, int64 ``(draws, N)``.
+        confidence: their probabilities, ``(draws, N)``.
+    """
+    correct = predicted == source["labels"][part]
+    # The first draw is the prediction; the others show how much chance there is in it.
+    return {
+        "predicted": predicted[0],
+        "correct": correct[0],
+        "confidence": confidence[0],
+        "draws": correct,
+        "ids": np.array(store.strings(source["ids"])[part], dtype=object),
+    }

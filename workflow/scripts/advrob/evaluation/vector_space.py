@@ -5,19 +5,25 @@ difference of an attacked image, in 8 bits, and its original.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from advrob import models
+from advrob.attacks.control import controlled, signs
 from advrob.attacks.deepfool import deepfool
 from advrob.defences import Defence
 from advrob.files import store
-from advrob.findings import metrics
+from advrob.files.identities import photograph
 from advrob.images.pixels import to_tensor
+from advrob.job import compute
+from advrob.job.compute import Job
 from advrob.job.progress import progress
 from advrob.linear import linalg
+from advrob.networks import build_defence, build_model
+from advrob.plan.plan import NetworkDescription
 
 # Pixels in units of 1/255, from the images' mean; their coordinates along the principal components,
 # in the same units; what the last layer of the network sees, in units of its own.
@@ -28,7 +34,7 @@ def draw(ids: Sequence[str], count: int, generator: torch.Generator) -> np.ndarr
     """Row numbers of up to ``count`` images in random order, the first view of each photograph."""
     first: dict[str, int] = {}
     for row, identity in enumerate(ids):
-        first.setdefault(metrics.photograph(identity), row)
+        first.setdefault(photograph(identity), row)
     rows = np.array(list(first.values()))
     return rows[torch.randperm(len(rows), generator=generator)[:count].numpy()]
 
@@ -62,6 +68,59 @@ def read(
 
 
 @torch.inference_mode()
+def analyse(
+    networks: Mapping[str, NetworkDescription],
+    ids: Sequence[str],
+    images: np.ndarray,
+    attacked: dict[str, np.ndarray],
+    settings: Mapping[str, Any],
+    job: Job,
+) -> dict[str, Any]:
+    """All that is measured of one model's image space.
+
+    Args:
+        networks: defence -> the description of the model behind it; ``pca`` is one of them.
+        ids: of the n images.
+        images: 8-bit originals ``(n, H, W, 3)``.
+        attacked: attack -> the same images after it; random changes are added.
+        settings: the configuration's ``experiments.vector_space``.
+        job: seed, device and batch size.
+
+    Returns:
+        The arrays of a file of image space.
+    """
+    common: dict[str, Any] = {"batch_size": job.batch_size, "device": job.device}
+
+    def build(name: str) -> Defence:
+        generator = torch.Generator(job.device)
+        return build_defence(networks[name], generator=generator, device=job.device)
+
+    draw = np.random.default_rng(compute.number(job.seed, "vector_space", "signs"))
+    attacked = attacked | {"random": controlled(images, attacked["universal"], signs, draw)}
+    model: Any = build_model(networks["pca"], device=job.device)
+    pca: Any = build("pca")
+    arrays: dict[str, Any] = displacements(
+        images, attacked, model=model, centre=pca.mean, basis=pca.components(), **common
+    )
+    del pca
+    left = []
+    for name in networks:
+        print(f"what {name} leaves of them", flush=True)
+
+        def generator(start: int, name: str = name) -> torch.Generator:
+            return job.generator("vector_space", name, start)
+
+        left.append(retained(build(name), images, attacked, generator=generator, **common))
+    arrays |= {measure: np.stack([values[measure] for values in left]) for measure in left[0]}
+    directions = normals(model, images[: settings["normals"]], **common)
+    units = compute.generator(job.seed, "vector_space", "units")
+    arrays["singular_normals"] = singular_values(directions)
+    count, dimension = directions.shape
+    arrays["singular_random"] = singular_values(random_units(count, dimension, units))
+    names = {"attacks": list(attacked), "spaces": SPACES, "defences": list(networks), "ids": ids}
+    return arrays | names
+
+
 def displacements(
     original: np.ndarray,
     attacked: Mapping[str, np.ndarray],

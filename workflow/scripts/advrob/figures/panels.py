@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from advrob.figures.plotting import GREY, RIGHT, WRONG
-from advrob.files import store
-from advrob.findings import metrics, paper
-from advrob.findings.tables import Cell
+from advrob.files import identities, store
+from advrob.findings import paper
+from advrob.findings.tables import Result
 
 # Pictures are shown at one image pixel a printed pixel: nothing is resampled.
 DPI = 150
@@ -142,7 +142,7 @@ def choose(preferred: np.ndarray, labels: np.ndarray, ids: Sequence[str], count:
     drawn: dict[tuple[bool, int], int] = {}
     ranks = []
     for index in np.argsort(~preferred, kind="stable"):
-        photograph = metrics.photograph(ids[index])
+        photograph = identities.photograph(ids[index])
         if photograph not in seen:
             seen.add(photograph)
             group = bool(preferred[index]), int(labels[index])
@@ -204,14 +204,14 @@ def show(axes: Axes, picture: Picture) -> None:
     axes.set_xlabel(_label(picture), labelpad=3, **_look(picture))
 
 
-def heading(cell: Cell) -> str:
+def heading(result: Result) -> str:
     """A column's heading: what it shows, and the accuracy on all images beside the paper's."""
-    kind = "original" if cell.dataset == "original" else "attacked"
-    behind = "" if cell.defence == "none" else f", {cell.defence}"
-    images = "original" if cell.dataset == "original" else "universal"
-    theirs = paper.TABLE_1.get((images, cell.defence))
+    kind = "original" if result.dataset == "original" else "attacked"
+    behind = "" if result.defence == "none" else f", {result.defence}"
+    images = "original" if result.dataset == "original" else "universal"
+    theirs = paper.TABLE_1.get((images, result.defence))
     beside = "" if theirs is None else f" (paper {100 * theirs:.2f} %)"
-    return f"{kind}{behind}\n{100 * cell.result.accuracy:.1f} %{beside}"
+    return f"{kind}{behind}\n{100 * result.accuracy.accuracy:.1f} %{beside}"
 
 
 def _label(picture: Picture) -> str:

@@ -109,7 +109,7 @@ def read_sweep(path: str, pattern: str | None = None) -> Sweep:
     )
 
 
-def sweep_chart(sweeps: Sequence[Sweep], undefended: Sequence[tables.Cell], title: str) -> Figure:
+def sweep_chart(sweeps: Sequence[Sweep], undefended: Sequence[tables.Result], title: str) -> Figure:
     """Accuracy against the magnitude of the noise (the paper's Figures 11 and 12).
 
     A band is the 95 % Wilson interval, a dashed line the same model without a defence, grey lines
@@ -123,7 +123,7 @@ def sweep_chart(sweeps: Sequence[Sweep], undefended: Sequence[tables.Cell], titl
     figure = Figure(figsize=(5.6, 4), layout="constrained")
     axes = figure.add_subplot()
     handles: list[Line2D] = []
-    plain = {(cell.model, cell.dataset): cell.result.accuracy for cell in undefended}
+    plain = {(result.model, result.dataset): result.accuracy.accuracy for result in undefended}
     for sweep, colour in zip(sweeps, COLOURS, strict=False):
         x = sweep.magnitudes
         handles += _curve(axes, x, sweep.results, "o-", colour, f"{sweep.model}, noise")
@@ -254,14 +254,14 @@ def read_fit_images(path: str) -> tuple[str, int]:
         return store.params(file)["defence"], int(file["images"][()])
 
 
-def growths(cells: Sequence[tables.Cell], images: Mapping[str, int]) -> list[Growth]:
+def growths(cells: Sequence[tables.Result], images: Mapping[str, int]) -> list[Growth]:
     """Curves from cells.
 
     Args:
         cells: the accuracies behind each defence, of one or more models and data sets.
         images: defence -> how many images it was fitted to.
     """
-    curves: dict[tuple[str, str], list[tables.Cell]] = {}
+    curves: dict[tuple[str, str], list[tables.Result]] = {}
     for cell in sorted(cells, key=lambda cell: images[cell.defence]):
         curves.setdefault((cell.model, cell.dataset), []).append(cell)
     return [
@@ -269,7 +269,7 @@ def growths(cells: Sequence[tables.Cell], images: Mapping[str, int]) -> list[Gro
             *key,
             [cell.defence for cell in curve],
             [images[cell.defence] for cell in curve],
-            [cell.result for cell in curve],
+            [result.accuracy for result in curve],
         )
         for key, curve in curves.items()
     ]

@@ -296,6 +296,32 @@ def write(
             raise
 
 
+def save(
+    path: str | Path,
+    schema: str,
+    arrays: Mapping[str, Array],
+    *,
+    seed: int,
+    params: Mapping[str, Any],
+    source: str,
+    **attributes: float,
+) -> None:
+    """Write a file of named arrays; see `write`.
+
+    Args:
+        path: the file to make or replace.
+        schema: a key of `SCHEMAS`.
+        arrays: by name.
+        seed: the configured seed.
+        params: what the content was computed with.
+        source: what it was computed from.
+        attributes: further attributes of the file.
+    """
+    with write(path, schema, seed=seed, params=params, source=source) as file:
+        put(file, arrays)
+        file.attrs.update(attributes)
+
+
 def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
     """Write named arrays into ``group``, those given as `Blocks` one block at a time.
 

@@ -5,15 +5,14 @@ independent, so intervals count photographs.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
 from statistics import NormalDist
 
 import numpy as np
+
+from advrob.files.identities import photograph
 
 CONFIDENCE = 0.95
 
@@ -177,11 +176,6 @@ def tango(
             inside, outside = (inside, middle) if rejected(middle) else (middle, outside)
         ends.append(outside)
     return ends[0], ends[1]
-
-
-def photograph(identity: str) -> str:
-    """The photograph that an image is of: its id without the crop."""
-    return re.sub(r"#\d+$", "", identity)
 
 
 def accuracy(correct: np.ndarray, ids: Sequence[str]) -> Accuracy:
@@ -355,9 +349,3 @@ def images_needed(
         else:
             high = middle
     return high
-
-
-def select(ids: Sequence[str], pattern: str | None) -> np.ndarray:
-    """Which images' file names match a shell pattern (all, without one): bool ``(N,)``."""
-    names = (PurePosixPath(photograph(identity)).name for identity in ids)
-    return np.array([pattern is None or fnmatchcase(name, pattern) for name in names], dtype=bool)

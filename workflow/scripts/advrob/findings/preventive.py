@@ -10,9 +10,9 @@ from advrob.figures.panels import Picture
 from advrob.figures.plotting import COLOURS, WIDTH
 from advrob.files import store
 from advrob.findings import metrics
-from advrob.findings.tables import NONE, Result, Table, Value, cells_of, paired
+from advrob.findings.tables import NONE, Result, Table, Value, paired
 
-# What a trained model is shown, in the table's order; `role` gives one of these.
+# What a trained model is compared on, in the table's order; see `advrob.plan.experiments`.
 ROLES = {
     "original": "original images",
     "static universal": "universal perturbation made against the pretrained network",
@@ -24,37 +24,17 @@ ROLES = {
 BOTH = ("original", "own universal")
 
 
-def role(dataset: str, model: str, defence: str, base: str) -> str:
-    """What a data set is to a network: a key of `ROLES`.
-
-    Args:
-        dataset: its name.
-        model: the trained model's.
-        defence: its defence's.
-        base: that of the model which it was before its training.
-    """
-    family = dataset.split("-")[0]
-    if family == "original":
-        return "original"
-    if dataset == f"{family}-{model}-{defence}":
-        return f"own {family}"
-    if dataset == f"{family}-{base}-none":
-        return f"static {family}"
-    raise ValueError(f"{dataset} is no data set to compare {model}/{defence} on")
-
-
-def table_preventive(results: Sequence[Result], control: str, base: str) -> Table:
+def table_preventive(results: Sequence[Result], control: str) -> Table:
     """Trained models and their control, each behind each defence, under each attack.
 
     A model is compared with the control behind the same defence, on the images of the same role:
     its own where the control has its own.
 
     Args:
-        results: scores of every model and defence in every role.
+        results: scores of every model and defence in every role, a key of `ROLES`.
         control: the name of the model that the others are compared with.
-        base: that of the model which all were before their training.
     """
-    known = {(r.model, r.defence, role(r.dataset, r.model, r.defence, base)): r for r in results}
+    known = {(r.model, r.defence, r.role): r for r in results}
     networks = list(dict.fromkeys((r.model, r.defence) for r in results))
     compared = {
         (model, defence, part): paired(found, known[control, defence, part])
@@ -70,9 +50,8 @@ def table_preventive(results: Sequence[Result], control: str, base: str) -> Tabl
         shown = []
         for part in ROLES:
             key = (model, defence, part)
-            (cell,) = cells_of([known[key]])
-            accuracy = cell.result
-            row = (model, defence, cell.dataset, part, accuracy.n)
+            accuracy = known[key].accuracy
+            row = (model, defence, known[key].dataset, part, accuracy.n)
             numbers = (accuracy.accuracy, accuracy.low, accuracy.high)
             text = (
                 f"{100 * accuracy.accuracy:.1f} "
@@ -93,6 +72,7 @@ def table_preventive(results: Sequence[Result], control: str, base: str) -> Tabl
             shown.append(text)
         verdict = NONE if model == control else _verdict(model, defence, compared, corrected)
         lines.append((model, defence, *shown, verdict))
+    verdicts = (f"{line[0]} behind {line[1]} {line[-1]}" for line in lines)
     return Table(
         columns=(
             *("model", "defence", "dataset", "role", "n", "accuracy", "ci_low", "ci_high"),
@@ -113,6 +93,8 @@ def table_preventive(results: Sequence[Result], control: str, base: str) -> Tabl
         + " *Both higher?* asks whether the paper's expectation holds, that accuracy on original "
         f"and on perturbed images ({' and '.join(BOTH)}) rises: yes if both differences are found "
         "and above zero, no if one is found below zero, otherwise undecided.",
+        accuracies=[result.accuracy for result in results],
+        answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
     )
 
 

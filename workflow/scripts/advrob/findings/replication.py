@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from advrob.findings import claims, metrics, paper
+from advrob.files import identities
+from advrob.findings import claims, paper
 from advrob.findings.claims import Claim, Finding
-from advrob.findings.tables import NONE, Result, Table, Value, relation
+from advrob.findings.tables import NONE, Result, Table, Value
 
 COLUMNS = (
     *("id", "section", "claim", "model", "datasets", "attack", "photographs"),
@@ -62,10 +63,10 @@ def replication(
             verdicts[found.verdict] += 1
             of = [cells[cell] for cell in found.cells]
             where = dict.fromkeys(result.dataset for result in of)
-            attacks = dict.fromkeys(relation(r.dataset, model, r.defence) for r in of)
+            attacks: dict[str, None] = dict.fromkeys(result.knowledge for result in of)
             if len(attacks) > 1:
                 attacks.pop("none", None)
-            photographs = len(set(map(metrics.photograph, of[0].ids))) if of else ""
+            photographs = len(set(map(identities.photograph, of[0].ids))) if of else ""
             numbers = (found.paper, found.ours, found.low, found.high)
             rows.append(
                 (
@@ -102,6 +103,7 @@ def replication(
         "photographs, not crops: Wilson's for an accuracy, Tango's for a difference on the same "
         "photographs. Verdicts are not corrected for the number of claims. Paper: "
         f"{paper.CITATION}, {paper.IMAGES:,} images.",
+        accuracies=[result.accuracy for result in results],
     )
 
 

@@ -1,22 +1,30 @@
 """From per-image scores to the paper's three tables and to comparisons, as CSV and as Markdown.
 
-A score file is one cell: a network (a model behind a defence) on a data set. The name of the data
-set says whom its attack was made against: ``original``, ``universal-{model}-{defence}``,
-``gradient-{model}-{defence}`` or ``published-{name}``.
+A score file is one cell: a network (a model behind a defence) on a data set.
 """
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files import identities, store
 from advrob.findings import metrics, paper
 from advrob.findings.metrics import Accuracy
+from advrob.plan.names import (
+    PUBLISHED,
+    TUNING,
+    UNDEFENDED,
+    UNIVERSAL,
+    DataSet,
+    Knowledge,
+    Network,
+)
 
 Value = str | int | float
 # What a Markdown table shows where the paper has no such number.
@@ -38,6 +46,7 @@ class Result:
         defence: the defence's name.
         ids: of the images, in the data set's order.
         correct: bool ``(N,)``, by image.
+        role: what a table needs it for, where its place there does not follow from its name.
     """
 
     dataset: str
@@ -45,16 +54,17 @@ class Result:
     defence: str
     ids: Sequence[str]
     correct: np.ndarray
+    role: str = ""
 
+    @cached_property
+    def accuracy(self) -> Accuracy:
+        """The fraction that is right, with its interval."""
+        return metrics.accuracy(self.correct, self.ids)
 
-@dataclass(frozen=True)
-class Cell:
-    """The accuracy of one network on one data set."""
-
-    dataset: str
-    model: str
-    defence: str
-    result: Accuracy
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the maker of the data set knew of the network."""
+        return DataSet.parse(self.dataset).knowledge_of(Network(self.model, self.defence))
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ class Table:
         header: the Markdown's header.
         lines: the Markdown's rows, for readers: percentages, and the paper's value beside ours.
         remark: what is to be known of its numbers; printed below the Markdown.
+        accuracies: of whose images the Markdown says how many there are; none for other tables.
+        answer: what it shows, in one sentence.
     """
 
     columns: Sequence[str]
@@ -76,38 +88,46 @@ class Table:
     header: Sequence[str]
     lines: Sequence[Sequence[str]]
     remark: str = INTERVALS
+    accuracies: Sequence[Accuracy] = ()
+    answer: str = ""
 
 
-def read_results(scores: Iterable[str], pattern: str | None = None) -> list[Result]:
+def read_results(
+    scores: Iterable[str],
+    cells: Iterable[tuple[str, str, str, str]] | None = None,
+    pattern: str | None = None,
+) -> list[Result]:
     """What is in score files, of the images whose file name matches ``pattern``.
 
+    Args:
+        scores: the files.
+        cells: what each is of: data set, model, defence and role; None to believe the files.
+        pattern: of the names of the files that count.
+
     Raises:
-        UserError: no image matches.
+        UserError: a file is of something else, or no image matches.
     """
+    paths = list(scores)
     results = []
-    for path in scores:
+    for path, cell in zip(paths, _expected(cells, len(paths)), strict=True):
         with store.read(path, "scores/1") as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
             made = store.params(file)
+        about = made["dataset"], made["model"], made["defence"]
+        if cell is not None and about != tuple(cell[:3]):
+            raise UserError(
+                f"{path}: holds the scores of {about[1]}/{about[2]} on {about[0]}, expected those "
+                f"of {cell[1]}/{cell[2]} on {cell[0]}. Delete the file and run Snakemake again."
+            )
         keep, kept = matching(path, ids, pattern)
-        results.append(Result(made["dataset"], made["model"], made["defence"], kept, correct[keep]))
+        results.append(Result(*about, kept, correct[keep], cell[3] if cell else ""))
     return results
 
 
-def cells_of(results: Iterable[Result]) -> list[Cell]:
-    """The accuracies of results."""
-    return [
-        Cell(r.dataset, r.model, r.defence, metrics.accuracy(r.correct, r.ids)) for r in results
-    ]
-
-
-def read_cells(scores: Iterable[str], pattern: str | None = None) -> list[Cell]:
-    """The accuracies in score files, over the images whose file name matches ``pattern``.
-
-    Raises:
-        UserError: no image matches.
-    """
-    return cells_of(read_results(scores, pattern))
+def _expected(
+    cells: Iterable[tuple[str, str, str, str]] | None, count: int
+) -> list[tuple[str, str, str, str] | None]:
+    return [None] * count if cells is None else [*cells]
 
 
 def paired(
@@ -133,7 +153,7 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
     Raises:
         UserError: none does.
     """
-    keep = metrics.select(ids, pattern)
+    keep = identities.select(ids, pattern)
     if not keep.any():
         raise UserError(
             f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
@@ -143,37 +163,18 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
     return keep, [identity for identity, kept in zip(ids, keep, strict=True) if kept]
 
 
-def relation(dataset: str, model: str, defence: str) -> str:
-    """What the maker of a data set knew of the network that is scored on it.
-
-    ``matched``: the model, but not its defence. ``adaptive``: model and defence, both. Otherwise
-    ``transferred``: it was made against another network. ``published``: against one that the data
-    set's name tells. ``none``: the images are not attacked.
-    """
-    kind, *target = dataset.split("-")
-    if kind == "original":
-        return "none"
-    if kind == "published":
-        return "published"
-    if target == [model, "none"]:
-        return "matched"
-    return "adaptive" if target == [model, defence] else "transferred"
-
-
-def table_1(cells: Sequence[Cell]) -> Table:
+def table_1(results: Sequence[Result]) -> Table:
     """Accuracy of every network on every data set (the paper's Table 1)."""
     rows, lines = [], []
-    for cell in cells:
-        result, attack = cell.result, relation(cell.dataset, cell.model, cell.defence)
-        rows.append(
-            (cell.dataset, cell.model, cell.defence, result.n, result.correct, *_interval(result))
-        )
+    for result in results:
+        name, ours = (result.dataset, result.model, result.defence), result.accuracy
+        rows.append((*name, ours.n, ours.correct, *_interval(ours)))
         # The paper's perturbations are universal and made without the defence.
-        kind = cell.dataset.split("-")[0].replace("published", "universal")
-        theirs = None if attack == "adaptive" else paper.TABLE_1.get((kind, cell.defence))
-        lines.append(
-            (cell.dataset, attack, cell.model, cell.defence, str(result.n), *_ours(result, theirs))
-        )
+        kind = DataSet.parse(result.dataset).family.replace(PUBLISHED, UNIVERSAL)
+        knew_defence = result.knowledge == Knowledge.ADAPTIVE and result.defence != UNDEFENDED
+        theirs = None if knew_defence else paper.TABLE_1.get((kind, result.defence))
+        shown = (result.dataset, result.knowledge, result.model, result.defence, str(ours.n))
+        lines.append((*shown, *_ours(ours, theirs)))
     return Table(
         columns=("dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"),
         rows=rows,
@@ -183,25 +184,26 @@ def table_1(cells: Sequence[Cell]) -> Table:
             *("Accuracy, %", "95 % interval", "Paper, %"),
         ),
         lines=lines,
+        accuracies=[result.accuracy for result in results],
     )
 
 
-def table_2(cells: Sequence[Cell], pairs: Sequence[Sequence[str]]) -> Table:
+def table_2(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
     """Cross-testing of networks A and B under gradient attacks (the paper's Table 2).
 
     A is scored on the images made against B, and B on those made against A: a network is almost
     always wrong on the images made against itself.
 
     Args:
-        cells: the scores, of one or more models.
+        results: the scores, of one or more models.
         pairs: defences ``(A, B)``.
 
     Raises:
         UserError: a pair lacks one of its two scores.
     """
-    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    known = _by_cell(results)
     rows, lines = [], []
-    for model in dict.fromkeys(cell.model for cell in cells):
+    for model in dict.fromkeys(result.model for result in results):
         for a, b in pairs:
             first = _find(known, f"gradient-{model}-{b}", model, a)
             second = _find(known, f"gradient-{model}-{a}", model, b)
@@ -229,22 +231,23 @@ def table_2(cells: Sequence[Cell], pairs: Sequence[Sequence[str]]) -> Table:
             *("B on images against A, %", "95 % interval", "Paper, %"),
         ),
         lines=lines,
+        accuracies=[result.accuracy for result in results],
     )
 
 
-def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
+def table_3(results: Sequence[Result], ratios: Mapping[str, float]) -> Table:
     """Downsampling by several ratios (the paper's Table 3).
 
     Args:
-        cells: each network's score on the original images and on one attacked data set.
+        results: each network's score on the original images and on one attacked data set.
         ratios: defence -> the fraction of the width and height that it keeps.
 
     Raises:
         UserError: a network lacks one of its two scores.
     """
-    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
+    known = _by_cell(results)
     rows, lines = [], []
-    for model in dict.fromkeys(cell.model for cell in cells):
+    for model in dict.fromkeys(result.model for result in results):
         for defence, ratio in ratios.items():
             attacked = [
                 dataset
@@ -263,7 +266,7 @@ def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
             lines.append(
                 (
                     *(model, f"{100 * ratio:g} %", str(original.n), *_ours(original, theirs[0])),
-                    *(attacked[0], relation(attacked[0], model, defence)),
+                    *(attacked[0], _knowledge(attacked[0], model, defence)),
                     *_ours(universal, theirs[1]),
                 )
             )
@@ -279,6 +282,7 @@ def table_3(cells: Sequence[Cell], ratios: Mapping[str, float]) -> Table:
             *("Attacked data set", "Attack", "Attacked images, %", "95 % interval", "Paper, %"),
         ),
         lines=lines,
+        accuracies=[result.accuracy for result in results],
     )
 
 
@@ -317,7 +321,7 @@ def compared(
     return found
 
 
-def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Table:
+def comparisons(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
     """Differences between networks, tested photograph by photograph; see `compared`."""
     found = [(*pair, paired(*pair)) for pair in compared(results, pairs)]
     corrected = metrics.holm([result.p for *_, result in found])
@@ -335,7 +339,7 @@ def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Ta
             other += f" on {second.dataset}"
         lines.append(
             (
-                *(first.dataset, relation(first.dataset, first.model, first.defence)),
+                *(first.dataset, first.knowledge),
                 *(first.model, first.defence, other, f"{100 * result.difference:+.2f}"),
                 f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
                 *(str(result.wins), str(result.losses), f"{result.p:.2g}", f"{p_holm:.2g}"),
@@ -358,21 +362,19 @@ def comparisons(results: Iterable[Result], pairs: Sequence[Sequence[str]]) -> Ta
         remark="Intervals are Tango's score intervals for paired proportions, p-values those of "
         "exact two-sided McNemar tests; both count photographs, not crops. The last column is "
         f"corrected for the {len(found)} comparisons of this table after Holm.",
+        accuracies=[result.accuracy for result in results],
     )
 
 
-def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[Table, list[Cell]]:
+def table_certified(files: Iterable[str], radii: Sequence[float]) -> Table:
     """Certified accuracy: right, and certified at least up to a radius (Cohen et al. 2019).
 
     Args:
-        certified: files of certificates.
+        files: files of certificates.
         radii: l_2 distances in units of 1/255.
-
-    Returns:
-        The table, and what `write` needs to know of the images.
     """
-    rows, lines, cells = [], [], []
-    for path in certified:
+    rows, lines, accuracies = [], [], []
+    for path in files:
         with store.read(path, "certified/1") as file:
             sigmas, ids = file["sigmas"][:].tolist(), store.strings(file["ids"])
             predicted, reached, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
@@ -389,8 +391,8 @@ def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[T
             abstained = f"{100 * (classes < 0).mean():.2f}"
             shares = (f"{100 * result.accuracy:.2f}" for result in results)
             lines.append((*names, f"{sigma:g}", *shares, abstained, str(made["draws"])))
-            cells.append(Cell(*names, f"noise of {sigma:g}", results[0]))
-    table = Table(
+            accuracies.append(results[0])
+    return Table(
         columns=(
             *("dataset", "model", "sigma", "radius", "n"),
             *("accuracy", "ci_low", "ci_high"),
@@ -405,11 +407,11 @@ def table_certified(certified: Iterable[str], radii: Sequence[float]) -> tuple[T
         lines=lines,
         remark="An image counts at a radius if its class is right and, with 99.9 % confidence, the "
         "same everywhere within that l_2 distance. Sigma and radii are in units of 1/255.",
+        accuracies=accuracies,
     )
-    return table, cells
 
 
-def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]]) -> Table:
+def table_settings(results: Sequence[Result], candidates: Mapping[str, Sequence[str]]) -> Table:
     """Which setting of a defence does best on images that are not tested.
 
     The best is the one with the highest mean of the accuracies on original and attacked images; of
@@ -417,19 +419,19 @@ def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]
     luck.
 
     Args:
-        cells: each candidate's score on the images ``tuning`` and on these under one attack.
+        results: each candidate's score on the images ``tuning`` and on these under one attack.
         candidates: family -> names of configured defences.
 
     Raises:
         UserError: a candidate lacks one of its two scores.
     """
-    known = {(cell.dataset, cell.model, cell.defence): cell.result for cell in cells}
-    attacked = {cell.model: cell.dataset for cell in cells if cell.dataset != "tuning"}
+    known = _by_cell(results)
+    attacked = {result.model: result.dataset for result in results if result.dataset != TUNING}
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
-    for model, family in product(dict.fromkeys(cell.model for cell in cells), candidates):
+    for model, family in product(dict.fromkeys(result.model for result in results), candidates):
         names = candidates[family]
-        clean = {name: _find(known, "tuning", model, name) for name in names}
+        clean = {name: _find(known, TUNING, model, name) for name in names}
         harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
         means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
         best = max(names, key=means.__getitem__)
@@ -454,23 +456,22 @@ def table_settings(cells: Sequence[Cell], candidates: Mapping[str, Sequence[str]
             *("Attacked images, %", "95 % interval", "Mean, %", "Choice"),
         ),
         lines=lines,
+        accuracies=[result.accuracy for result in results],
     )
 
 
 def write(
     table: Table,
-    cells: Sequence[Cell],
     *,
     csv_path: str,
     markdown_path: str,
-    pattern: str | None,
-    note: str | None,
-) -> str:
-    """Write a table in both forms and return the sentence that describes it.
+    pattern: str | None = None,
+    note: str | None = None,
+) -> None:
+    """Write a table in both forms.
 
     Args:
         table: what to write.
-        cells: the scores that it was made from.
         csv_path: where its CSV goes.
         markdown_path: where its Markdown goes.
         pattern: the file names that were counted; the Markdown says so.
@@ -478,24 +479,15 @@ def write(
     """
     with store.replacing(csv_path) as temporary:
         write_csv(temporary, table.columns, table.rows)
-    results = [cell.result for cell in cells]
-    remarks = [
-        f"Images: {_range(result.n for result in results)}, from "
-        f"{_range(result.photographs for result in results)} photographs"
-        + (f" whose file name matches `{pattern}`" if pattern else "")
-        + f". {table.remark}",
-        note,
-    ]
-    text = "\n\n".join(
-        (
-            f"# {table.title}",
-            markdown(table.header, table.lines),
-            *(remark for remark in remarks if remark),
-        )
-    )
+    remark = table.remark
+    if table.accuracies:
+        images = f"Images: {_range(result.n for result in table.accuracies)}, from "
+        images += f"{_range(result.photographs for result in table.accuracies)} photographs"
+        images += f" whose file name matches `{pattern}`" if pattern else ""
+        remark = f"{images}. {remark}"
+    shown = (f"# {table.title}", markdown(table.header, table.lines), remark, note)
     with store.replacing(markdown_path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return f"{table.title}: {len(table.rows)} rows"
+        temporary.write_text("\n\n".join(filter(None, shown)) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
@@ -511,6 +503,14 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     rule = ["---"] * len(header)
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
+
+
+def _by_cell(results: Iterable[Result]) -> dict[tuple[str, str, str], Accuracy]:
+    return {(r.dataset, r.model, r.defence): r.accuracy for r in results}
+
+
+def _knowledge(dataset: str, model: str, defence: str) -> Knowledge:
+    return DataSet.parse(dataset).knowledge_of(Network(model, defence))
 
 
 def _find(

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from advrob.figures import plotting
 from advrob.figures.plotting import COLOURS, GREY, LIGHT
-from advrob.files import store
-from advrob.findings import metrics, tables
+from advrob.files import identities, store
+from advrob.findings import tables
 
 # Numbers of components for which the table gives the share of the energy.
 FIRST = (10, 100, 1000)
@@ -77,7 +77,7 @@ def read(path: str) -> Analysis:
             attacks=texts["attacks"],
             spaces=texts["spaces"],
             defences=texts["defences"],
-            photographs=len(set(map(metrics.photograph, texts["ids"]))),
+            photographs=len(set(map(identities.photograph, texts["ids"]))),
             numbers=made["numbers"],
             values={name: item[:] for name, item in file.items() if name not in texts},
         )

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -97,3 +98,31 @@ def generator(
 ) -> torch.Generator:
     """A random generator for one job: the same seed and identity always draw the same numbers."""
     return torch.Generator(device).manual_seed(number(seed, *identity))
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every job that computes is given.
+
+    Attributes:
+        seed: the configured seed.
+        device: where to compute.
+        batch_size: images in a network at a time.
+    """
+
+    seed: int
+    device: torch.device
+    batch_size: int
+
+    @classmethod
+    def of(cls, *, seed: int, device_name: str = "cpu", batch_size: int = 1) -> "Job":
+        """A job on a configured device; see `device` for what is raised."""
+        return cls(seed, device(device_name), batch_size)
+
+    def generator(self, *identity: str | float) -> torch.Generator:
+        """A random generator on the job's device; see `generator`."""
+        return generator(self.seed, *identity, device=self.device)
+
+    def announce(self, task: str, images: int, *, mixed: bool = False) -> None:
+        """Say in the log what will be done; see `announce`."""
+        announce(task, images, self.device, mixed=mixed)

@@ -27,8 +27,10 @@ def run(main: Callable[..., str | None]) -> None:
     """Call a script's ``main`` with the rule's named inputs, outputs, parameters and wildcards.
 
     Names in the rule are names of ``main``'s keywords; what ``main`` does not name (the code's
-    version, say) is left out. A ``main`` that names ``checkpoint`` is given one that belongs to all
-    of the rule's parameters and inputs, and one that names ``memory`` the bytes that it may use.
+    version, say) is left out. A ``main`` that names ``job`` is given the rule's seed, device and
+    batch size as one, of the type that it is annotated with. A ``main`` that names ``checkpoint``
+    is given one that belongs to all of the rule's parameters and inputs, and one that names
+    ``memory`` the bytes that it may use.
     Everything printed goes to the rule's log, between the machine and the number of threads in the
     first line and the sentence that ``main`` returns in the last; `progress` is on a terminal, too.
     What is not the code's mistake ends the job with a sentence alone: a `UserError`, too little
@@ -41,12 +43,19 @@ def run(main: Callable[..., str | None]) -> None:
     given: dict[str, Any] = {"memory": memory}
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
         given.update(dict(part.items()))
-    keywords = {name: given[name] for name in inspect.signature(main).parameters if name in given}
+    wanted = inspect.signature(main, eval_str=True).parameters
+    keywords = {name: given[name] for name in wanted if name in given}
     started = time.monotonic()
     with _logging(snakemake.log[0] if snakemake.log else None, snakemake.rule), _stopping():
         print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
         try:
-            if "checkpoint" in inspect.signature(main).parameters:
+            if "job" in wanted:
+                keywords["job"] = wanted["job"].annotation.of(
+                    seed=given["seed"],
+                    device_name=given.get("device", "cpu"),
+                    batch_size=given.get("batch_size", 1),
+                )
+            if "checkpoint" in wanted:
                 parameters = dict(snakemake.params.items())
                 with checkpoint(snakemake.output[0], parameters, *snakemake.input) as file:
                     found = main(**keywords, checkpoint=file)

@@ -7,8 +7,6 @@ One file a kind of model, named after it, holding one subclass of `ModelKind`. T
 of its ``__init__`` are its configuration keys, beside those that all kinds have (`COMMON`).
 """
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from torch.nn import functional as F
 from advrob.errors import UserError
 from advrob.learning.weights import load_weights, weight_arrays
 from advrob.models.checkpoints import Checkpoint
-from advrob.plan.configuration import MODEL_KINDS, kind_of
+from advrob.plug_ins import load
 
 # Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...], bool]
@@ -37,8 +35,6 @@ NORMALISATIONS: dict[str, Normalisation] = {
 UNKNOWN = -1e4
 # Keys of an entry that `build` reads, whatever the kind.
 COMMON = frozenset({"kind", "weights", "sha256", "normalisation", "size"})
-# The modules of kinds whose own name is a word of Python's.
-MODULES = {"import": "imported"}
 
 
 class Model(nn.Module):
@@ -134,19 +130,6 @@ class ModelKind:
         raise NotImplementedError
 
 
-def kind_class(kind: str) -> type[ModelKind]:
-    """The class in the file of a kind."""
-    module = importlib.import_module(f"advrob.models.{MODULES.get(kind, kind)}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, ModelKind)
-        and value.__module__ == module.__name__
-    )
-    return found
-
-
 def build(
     name: str,
     settings: Mapping[str, Any],
@@ -182,20 +165,9 @@ def build(
 
 
 def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
-    kind = kind_of(name, settings)
-    if kind not in MODEL_KINDS:
-        raise UserError(
-            f"models.{name}.kind: found '{kind}', expected one of {', '.join(MODEL_KINDS)}."
-        )
-    cls = kind_class(kind)
     own = {key: value for key, value in settings.items() if key not in COMMON}
-    declared = inspect.signature(cls).parameters
-    if unknown := sorted(own.keys() - declared.keys()):
-        raise UserError(
-            f"models.{name}: '{unknown[0]}' is not a key of {kind}. Expected of its own: "
-            f"{', '.join(declared) or 'none'}; of all kinds: {', '.join(sorted(COMMON))}."
-        )
-    return cls(**own)
+    kind: ModelKind = load("model", settings.get("kind", name))(**own)
+    return kind
 
 
 def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
@@ -203,7 +175,7 @@ def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Chec
         return Checkpoint(name, Path(weights), sha256=settings.get("sha256"))
     if needed:
         raise UserError(
-            f"models.{name}.weights: is missing. {kind_of(name, settings)} comes without weights "
+            f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without weights "
             "of its own; name the file that has them."
         )
     return None

@@ -154,7 +154,7 @@ class Jobs:
         return needs.gradient(
             images=self.plan["experiments.vector_space.normals"],
             iterations=500,
-            state=2 * megabytes(input.states),
+            state=2 * megabytes(input.learned),
             **self.network,
         )
 

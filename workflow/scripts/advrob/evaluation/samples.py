@@ -1,0 +1,97 @@
+"""The test images that attacks and certificates are made for, the same for every network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from advrob.errors import UserError
+from advrob.files import identities, store
+from advrob.job import compute
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some of the test images.
+
+    Attributes:
+        numbers: their numbers among the test images, ascending, ``(N,)``.
+        ids: their ids.
+        images: 8-bit images ``(N, H, W, 3)``, read from their file when they are asked for.
+        labels: int64 ``(N,)``.
+        classes: the names of all classes.
+    """
+
+    numbers: np.ndarray
+    ids: Sequence[str]
+    images: store.Rows
+    labels: np.ndarray
+    classes: Sequence[str]
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.ids)
+
+    @property
+    def targets(self) -> Tensor:
+        """The labels as a tensor."""
+        return torch.from_numpy(self.labels)
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file about these images says of them, besides the images."""
+        return {"labels": self.labels, "ids": np.array(self.ids, dtype=object)}
+
+
+def read_sample(file: h5py.File, seed: int, *, count: int, pattern: str | None) -> Sample:
+    """Draw images from an open file of images.
+
+    Args:
+        file: of schema ``images/1``.
+        seed: the configured seed.
+        count: how many are wanted; all if there are fewer.
+        pattern: take only images whose file name matches it.
+
+    Raises:
+        UserError: no image matches.
+    """
+    ids = store.strings(file["ids"])
+    chosen = sample(ids, count, pattern, seed)
+    return Sample(
+        numbers=chosen,
+        ids=[ids[number] for number in chosen],
+        images=store.Rows(file["images"], chosen),
+        labels=file["labels"][:][chosen],
+        classes=store.strings(file["classes"]),
+    )
+
+
+def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np.ndarray:
+    """The numbers of the images that are attacked, the same for every network, ascending.
+
+    Args:
+        ids: of all test images.
+        count: how many are wanted; all if there are fewer.
+        pattern: take only images whose file name matches it.
+        seed: the configured seed.
+
+    Raises:
+        UserError: no image matches.
+    """
+    candidates = np.flatnonzero(identities.select(ids, pattern))
+    if not len(candidates):
+        raise UserError(
+            f"images.unseen: '{pattern}' matches none of the {len(ids)} test images. Correct it, "
+            "or set it to null to attack any of them."
+        )
+    order = torch.randperm(len(candidates), generator=compute.generator(seed, "robustness"))
+    return np.sort(candidates[order[:count].numpy()])
+
+
+def rows_of(ids: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """The numbers that images have among others, ``(N,)``."""
+    row_of = {name: row for row, name in enumerate(ids)}
+    return np.array([row_of[name] for name in wanted])

@@ -1,0 +1,72 @@
+"""A universal perturbation of a configured network."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from advrob import networks
+from advrob.attacks.universal.search import Universal, UniversalMethod, search
+from advrob.files import store
+from advrob.job import compute
+from advrob.job.compute import Job
+from advrob.plan.plan import NetworkDescription
+from advrob.plug_ins import load
+
+# Keys of the configuration that are the search's and not the method's.
+SEARCH = ("norm", "radius", "fooling_rate", "passes")
+
+
+def universal_perturbation(
+    network: NetworkDescription,
+    own: h5py.Dataset,
+    held_out: h5py.Dataset,
+    settings: Mapping[str, Any],
+    *,
+    job: Job,
+    checkpoint: Path,
+) -> tuple[Universal, dict[str, Any]]:
+    """Search for a perturbation as it is configured.
+
+    Args:
+        network: the description of the network to fool.
+        own: 8-bit images ``(N, H, W, 3)`` to make it from.
+        held_out: others, to measure it on.
+        settings: the configuration's ``perturbations.universal``.
+        job: seed, device and batch size.
+        checkpoint: a file to resume from, and to keep up to date.
+
+    Returns:
+        The perturbation, and the attributes of its file.
+    """
+    options = {key: value for key, value in settings.items() if key not in ("method", "images")}
+    searching = {key: options.pop(key) for key in SEARCH if key in options}
+    method: UniversalMethod = load("universal", settings["method"])(**options)
+    identity = ("universal", network["model"], network["defence"])
+    noise = job.generator(*identity, "defence")
+    built = networks.build(network, generator=noise, device=job.device, mixed=method.mixed)
+    # Not read here: their number is the user's, the memory is not.
+    pixels = store.Rows(own, np.arange(len(own))[: settings.get("images")])
+    task = f"universal perturbation by {settings['method']} against {'/'.join(identity[1:])}"
+    job.announce(task, len(pixels), mixed=method.mixed)
+    found = search(
+        method,
+        built,
+        pixels,
+        held_out,
+        device=job.device,
+        generator=compute.generator(job.seed, *identity),
+        batch_size=min(job.batch_size, method.largest_batch or job.batch_size),
+        noise=noise,
+        checkpoint=checkpoint,
+        **searching,
+    )
+    return found, {
+        "params": networks.params(network) | dict(settings),
+        "norm": settings["norm"],
+        "radius": settings["radius"],
+        "fooling_rate": found.fooling_rate,
+        "fooling_rate_held_out": found.fooling_rate_held_out,
+    }

@@ -1,0 +1,30 @@
+"""What a defence does to photographs, and what the model makes of them then."""
+
+import numpy as np
+import torch
+
+from advrob.evaluation.scoring import predict
+from advrob.figures.panels import Pairs, Picture
+from advrob.images.pixels import to_tensor, to_uint8
+from advrob.networks import Network
+
+
+def defended(
+    pairs: Pairs, network: Network, device: torch.device
+) -> tuple[list[Picture], list[Picture]]:
+    """The originals and the attacked images behind a defence, as pictures.
+
+    Args:
+        pairs: the photographs.
+        network: the model behind the defence.
+        device: where it is.
+    """
+    images = to_tensor(np.concatenate((pairs.original, pairs.attacked)), device)
+    pixels = to_uint8(network.defence(images))
+    predictions = predict([network.model], pixels, batch_size=len(images), device=device)
+    middle = len(images) // 2
+    before, after = (
+        pairs.pictures(pixels[half], *(values[0, half] for values in predictions))
+        for half in (slice(middle), slice(middle, None))
+    )
+    return before, after
