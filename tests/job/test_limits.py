@@ -24,10 +24,11 @@ from types import SimpleNamespace
 import numpy as np, torch
 from advrob.files import checkpoints as resuming, store
 from advrob.errors import UserError
+from advrob.job import disk
 
 folder, blind = Path(sys.argv[1]), sys.argv[2] == "blind"
 if blind:
-    store.shutil = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=10**12))
+    disk.shutil = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=10**12))
 
 def write(arrays):
     with store.write(folder / "a.h5", "state/1", seed=1, params={}, source="") as file:
