@@ -1,4 +1,4 @@
-"""HDF5 in and out: whole or not at all, schema-checked, self-described.
+"""HDF5 in and out: atomic, schema-checked, self-described, and with checksums.
 
 Every file carries the attributes ``schema``, ``seed``, ``params`` (JSON) and ``source``. Nothing in
 a file depends on the clock, so equal content is equal bytes.
@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from advrob.errors import UserError
+from advrob.files import seal
 from advrob.files.atomic import replacing
 from advrob.files.rows import Images, Rows
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
@@ -29,6 +30,7 @@ __all__ = [
     "Images",
     "Rows",
     "check_ids",
+    "create",
     "growing",
     "join",
     "params",
@@ -43,6 +45,14 @@ __all__ = [
 
 # Rows of images that are copied at a time.
 ROWS = 256
+
+# How files are opened. Nobody reads a file before it is whole, so that locks, which some file
+# systems lack, have nothing to guard.
+_FORMAT: dict[str, Any] = {"libver": "v110", "locking": False}
+
+# Bytes from which a dataset has checksums of its own, and of a chunk that has one: one image of
+# usual size, for more would be read in vain where single images are read.
+_LARGE, _CHUNK = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,8 @@ def write(
         params: what the content was computed with; stored as JSON with sorted keys.
         source: what the content was computed from, for a human reader.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
-        try:
+    with replacing(path) as temporary:
+        with _created(temporary) as file:
             file.attrs["schema"] = schema
             file.attrs["seed"] = seed
             file.attrs["params"] = json.dumps(params, sort_keys=True)
@@ -85,10 +95,20 @@ def write(
             yield file
             check(file, schema, str(path))
             file.flush()
+            stretch = seal.longest_stretch(file)
+        seal.seal(temporary, stretch)
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[h5py.File]:
+    # No cache of chunks: they lie in the file in the order of their rows, however these come.
+    with h5py.File(path, "w", userblock_size=seal.SIZE, rdcc_nbytes=0, **_FORMAT) as file:
+        try:
+            yield file
         except BaseException:
             # On a full disk HDF5 could not close it, and would crash. What it takes up suffices.
             with contextlib.suppress(OSError):
-                os.truncate(temporary, 0)
+                os.truncate(path, 0)
             raise
 
 
@@ -111,7 +131,7 @@ def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
 def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
     for name, array in sorted(arrays.items()):
         if isinstance(array, Blocks):
-            dataset = group.create_dataset(name, shape=array.shape, dtype=array.dtype)
+            dataset = create(group, name, array.shape, array.dtype)
             row = 0
             for block in array.rows:
                 dataset[row : row + len(block)] = block
@@ -122,31 +142,81 @@ def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
             text = np.asarray(array, dtype=object)
             dataset = group.create_dataset(name, data=text, dtype=h5py.string_dtype())
         else:
-            dataset = group.create_dataset(name, data=array)
+            values = np.asarray(array)
+            dataset = create(group, name, values.shape, values.dtype)
+            dataset[...] = values
         # What HDF5 cannot write should fail here, and not when it closes the dataset.
         dataset.flush()
+
+
+def create(
+    group: h5py.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str | np.dtype,
+    *,
+    resizable: bool = False,
+) -> h5py.Dataset:
+    """An empty dataset of numbers, in chunks of rows that carry checksums if it is large.
+
+    HDF5 verifies these (Fletcher-32) in each chunk that it reads. Smaller datasets belong to the
+    digest of the whole file.
+
+    Args:
+        group: to create it in.
+        name: of the dataset.
+        shape: of the whole array.
+        dtype: its NumPy type.
+        resizable: whether it may be made smaller later.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    options: dict[str, Any] = {"maxshape": shape} if resizable else {}
+    if size >= _LARGE or resizable:
+        rows = max(1, _CHUNK * shape[0] // max(size, 1))
+        chunk = (min(rows, shape[0]), *shape[1:])
+        options |= {"chunks": chunk, "fletcher32": size >= _LARGE}
+    return group.create_dataset(name, shape=shape, dtype=dtype, **options)
 
 
 @contextmanager
 def read(path: str | Path, schema: str | None) -> Iterator[h5py.File]:
     """Open a file of the given schema, or of any, for reading.
 
+    Whatever of it is damaged ends the block with a `UserError`: most when the file is opened, a
+    large array when it is read.
+
     Raises:
-        UserError: the file is missing, not HDF5, truncated, or of another schema.
+        UserError: the file is missing, unreadable, not HDF5, damaged, or of another schema.
     """
-    if not Path(path).exists():
-        raise UserError(f"{path}: no such file. Make it with: snakemake --cores 1 {path}")
-    try:
-        # No cache of chunks: an image is one, and without the copy is read in a third of the time.
-        file = h5py.File(path, "r", rdcc_nbytes=0)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened as HDF5 ({error}). It is truncated, of another format, or "
-            "being written by somebody else. Delete it and run Snakemake again."
-        ) from error
-    with file:
+    seal.verify(path)
+    # No cache of chunks: an image is one, and without the copy is read in a third of the time.
+    with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
         check(file, schema or str(file.attrs.get("schema")), str(path))
-        yield file
+        try:
+            yield file
+        except OSError as error:
+            if (name := _unreadable(file)) is None:
+                raise
+            raise UserError(
+                f"{path}: is damaged: dataset '{name}' is not what its checksums say ({error}). "
+                "It went bad on the disk, or another program changed it. Delete it and run "
+                "Snakemake again."
+            ) from error
+
+
+def _unreadable(file: h5py.File) -> str | None:
+    """The name of a dataset with checksums that HDF5 cannot read."""
+
+    def fails(name: str, item: h5py.Dataset | h5py.Group) -> str | None:
+        if isinstance(item, h5py.Dataset) and item.fletcher32:
+            try:
+                for chunk in item.iter_chunks():
+                    item[chunk]
+            except OSError:
+                return name
+        return None
+
+    return file.visititems(fails)
 
 
 @contextmanager
