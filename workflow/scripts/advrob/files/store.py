@@ -19,6 +19,7 @@ import numpy as np
 from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
+from advrob.files.provenance import check_params, params
 from advrob.files.rows import Images, Rows
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
 from advrob.job.disk import growing, readable, room
@@ -30,6 +31,7 @@ __all__ = [
     "Images",
     "Rows",
     "check_ids",
+    "check_params",
     "create",
     "growing",
     "join",
@@ -179,19 +181,29 @@ def create(
 
 
 @contextmanager
-def read(path: str | Path, schema: str | None) -> Iterator[h5py.File]:
-    """Open a file of the given schema, or of any, for reading.
+def read(
+    path: str | Path, schema: str | None, *, about: Mapping[str, Any] | None = None
+) -> Iterator[h5py.File]:
+    """Open a file for reading.
 
     Whatever of it is damaged ends the block with a `UserError`: most when the file is opened, a
     large array when it is read.
 
+    Args:
+        path: the file.
+        schema: that it must have; any if it is None.
+        about: what its name says that it is about, as ``model`` and ``defence``: parameters that
+            it must have been made with.
+
     Raises:
-        UserError: the file is missing, unreadable, not HDF5, damaged, or of another schema.
+        UserError: the file is missing, unreadable, not HDF5, damaged, of another schema, or about
+            something else.
     """
     seal.verify(path)
     # No cache of chunks: an image is one, and without the copy is read in a third of the time.
     with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
         check(file, schema or str(file.attrs.get("schema")), str(path))
+        check_params(file, about or {})
         try:
             yield file
         except OSError as error:
@@ -262,11 +274,6 @@ def _joined(name: str, schema: str, files: Sequence[h5py.File]) -> Array:
     is_text = h5py.check_string_dtype(datasets[0].dtype)
     arrays = [part.asstr()[:] if is_text else part[:] for part in datasets]
     return np.concatenate(arrays, axis=axes.index("n") if "n" in axes else 0)
-
-
-def params(file: h5py.File) -> dict[str, Any]:
-    """The parameters that a file was computed with."""
-    return dict(json.loads(file.attrs["params"]))
 
 
 def strings(dataset: h5py.Dataset) -> list[str]:
