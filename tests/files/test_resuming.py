@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.files.checkpoints import resumed
+from advrob.files.checkpoints import keep, kept, resumed
 from advrob.job import locks
 
 SHAPE = (23, 4, 4, 3)
@@ -84,6 +85,27 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path):
     with locks.checkpoint(output, {"a": 1}, str(data)):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_not_gone_on_from(tmp_path, capsys):
+    path = tmp_path / "checkpoint"
+    assert kept(path) == {}
+    content = {"a": torch.arange(500.0), "n": 3, "nested": {"text": "ü", "more": [torch.ones(2)]}}
+    keep(path, content)
+    found = kept(path)
+    assert torch.equal(found["a"], content["a"])
+    assert (found["n"], found["nested"]["text"]) == (3, "ü")
+    good = path.read_bytes()
+    assert capsys.readouterr().out == ""
+    for position in range(0, len(good), 31):
+        damaged = bytearray(good)
+        damaged[position] ^= 4
+        path.write_bytes(damaged)
+        assert kept(path) == {}
+    for length in (0, 1, 32, 33, len(good) - 1):
+        path.write_bytes(good[:length])
+        assert kept(path) == {}
+    assert "checkpoint: is damaged. Beginning anew.\n" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")

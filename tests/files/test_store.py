@@ -93,7 +93,7 @@ def test_a_truncated_file_is_named(tmp_path):
     whole = (tmp_path / "s.h5").read_bytes()
     (tmp_path / "s.h5").write_bytes(whole[: len(whole) // 2])
     with (
-        pytest.raises(UserError, match=r"s\.h5: cannot be opened as HDF5"),
+        pytest.raises(UserError, match=r"s\.h5: is damaged: its content is not what"),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass
@@ -112,7 +112,7 @@ def test_a_foreign_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["predicted"] = np.arange(3)
     with (
-        pytest.raises(UserError, match="has no attribute 'schema'"),
+        pytest.raises(UserError, match=r"has no digest of its content .*made by another program"),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass

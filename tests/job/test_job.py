@@ -20,7 +20,7 @@ from advrob.attacks.pgd import PGD
 from advrob.attacks.square import Square
 from advrob.errors import UserError
 from advrob.images.pixels import to_tensor
-from advrob.job import compute
+from advrob.job import compute, machine
 from advrob.job import script as job
 from advrob.job.progress import progress
 from advrob.linear import linalg
@@ -71,8 +71,10 @@ def test_a_users_mistake_is_one_sentence(rule, capfd):
     with pytest.raises(SystemExit) as exit_:
         job.run(main)
     assert exit_.value.code == 1
-    lines = Path(rule.log[0]).read_text().splitlines()
-    assert lines[1:] == ["error: config: found 1, expected 2."]
+    _, taken, *lines = Path(rule.log[0]).read_text().splitlines()
+    assert '"succeeded": false' in taken
+    assert lines == ["error: config: found 1, expected 2."]
+    assert capfd.readouterr().err == "error: config: found 1, expected 2.\n"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, place):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(job, "machine", lambda: "a processor")
+    monkeypatch.setattr(machine, "machine", lambda: "a processor")
     job.run(lambda: None)
     node, _, gpu = place.partition(", ")
     expected = f"on {node} (a processor){gpu and ', ' + gpu}, threads: 1"
@@ -97,7 +99,7 @@ def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, place):
 
 
 def test_a_machine_is_described_as_it_is():
-    processor, cores, memory = job.machine().rsplit(", ", 2)
+    processor, cores, memory = machine.machine().rsplit(", ", 2)
     assert processor
     assert cores == f"{os.cpu_count()} cores"
     total = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[1])
@@ -178,7 +180,7 @@ def test_memory_of_tensors_is_used_again():
     """Pages that the system has to provide while tensors as large as activations come and go."""
     code = """
 import resource, torch
-from advrob.job import compute
+from advrob.job import compute, machine
 place = compute.device("cpu")
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

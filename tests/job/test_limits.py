@@ -24,10 +24,12 @@ from types import SimpleNamespace
 import numpy as np, torch
 from advrob.files import checkpoints as resuming, store
 from advrob.errors import UserError
+from advrob.job import disk, locks
+from advrob.job import script as job
 
 folder, blind = Path(sys.argv[1]), sys.argv[2] == "blind"
 if blind:
-    store.shutil = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=10**12))
+    disk.shutil = SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=10**12))
 
 def write(arrays):
     with store.write(folder / "a.h5", "state/1", seed=1, params={}, source="") as file:
@@ -39,7 +41,23 @@ def images():
     work = lambda part: np.ones((part.stop - part.start, *shape[1:]), np.uint8)
     resuming.resumed(work, shape, batch_size=8, checkpoint=folder / "c")
 
+def fill():
+    with (folder / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+def lock():
+    fill()
+    try:
+        locks.checkpoint(str(folder / "a.h5"), {}).__enter__()
+    finally:
+        (folder / "filler").unlink()
+
 jobs = {
+    "lock": lock,
     "large": lambda: write({"x": np.ones(4_000_000, np.uint8)}),
     "small": lambda: write({f"x{i}": np.ones(5000, np.uint8) for i in range(400)}),
     "checkpoint": lambda: resuming.keep(folder / "b", {"x": torch.ones(1_000_000)}),
@@ -98,6 +116,86 @@ def test_a_disk_that_fills_up_is_said_and_leaves_no_half_file(small_disk):
         message, files, left = said[name]
         assert f"/{file}: the disk is full." in message, name
         assert left == 0, files
+
+
+def test_a_lock_on_a_full_disk_is_said_and_leaves_nothing(small_disk):
+    message, files, left = small_disk("seeing")["lock"]
+    assert "/a.h5: the disk is full. 0 bytes are free in" in message
+    assert left == 0, files
+
+
+A_LOG_ON_A_FULL_DISK = """
+import sys
+from pathlib import Path
+sys.path.append(sys.argv[2])
+from types import SimpleNamespace
+from conftest import Named, NamedList
+from advrob.job import script as job
+
+folder = Path(sys.argv[1])
+def main():
+    for _ in range(1000):
+        print("x" * 10_000)
+snakemake = SimpleNamespace(
+    wildcards=Named(), params=Named(), input=NamedList(), output=NamedList(), rule="score",
+    resources=Named(mem_mb=1000), log=[str(folder / "log")], threads=1,
+)
+job.run(main)
+"""
+
+
+def test_a_log_on_a_full_disk_ends_its_job_with_a_sentence(tmp_path):
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = f"mount -t tmpfs -o size=1m none {folder} && exec '{sys.executable}' - {folder} "
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command + str(ROOT / "tests")],
+        input=A_LOG_ON_A_FULL_DISK,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")},
+    )
+    if "mount" in done.stderr or "unshare" in done.stderr:
+        pytest.skip("this machine lets nobody mount a small disk")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {folder}/log: the disk is full. 0 bytes are free in")
+
+
+def test_a_full_disk_of_somebody_elses_is_said(rule):
+    def main():
+        raise OSError(28, "No space left on device", "/tmp/torch")
+
+    with pytest.raises(SystemExit):
+        job.run(main)
+    said = Path(rule.log[0]).read_text()
+    assert "error: rule score: the disk is full ([Errno 28]" in said
+    assert "/tmp/torch" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("said", ["", "on a machine\nworking\n", '{"machine": "a'])
+def test_an_attempt_that_was_killed_is_told_by_the_next(rule, said, capfd):
+    Path(rule.log[0]).write_text(said)
+    job.run(lambda: "fine")
+    log = Path(rule.log[0]).read_text()
+    expected = "the system killed it (SIGKILL), as it does when memory runs out"
+    for text in (log, capfd.readouterr().err):
+        assert (expected in text) == bool(said)
+        assert ("--set-resources score:mem_mb=2000" in text) == bool(said)
+    # That one ended well.
+    job.run(lambda: "fine")
+    assert "killed" not in Path(rule.log[0]).read_text()
+
+
+def test_an_attempt_that_failed_by_itself_was_not_killed(rule):
+    def main():
+        raise UserError("a: sentence.")
+
+    with pytest.raises(SystemExit):
+        job.run(main)
+    job.run(lambda: "fine")
+    assert "killed" not in Path(rule.log[0]).read_text()
 
 
 def test_a_limit_on_the_size_of_files_is_said(tmp_path):

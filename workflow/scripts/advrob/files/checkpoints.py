@@ -4,10 +4,12 @@ A checkpoint is a file that `advrob.job.locks.checkpoint` names, gives to one jo
 removes.
 """
 
+import hashlib
+import mmap
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -19,15 +21,31 @@ from advrob.job.progress import progress
 def keep(checkpoint: Path, content: Mapping[str, Any]) -> None:
     """Replace a checkpoint by tensors, numbers, text, and containers of them."""
     # Through a Python file: PyTorch's own does not say why it cannot write.
-    with store.replacing(checkpoint) as temporary, temporary.open("wb") as file:
+    with store.replacing(checkpoint) as temporary, temporary.open("w+b") as file:
         torch.save(dict(content), file)
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0, os.SEEK_END)
+        file.write(digest)
 
 
 def kept(checkpoint: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `keep` put into a checkpoint; empty where there is none."""
+    """What `keep` put into a checkpoint; empty where there is none, or a damaged one."""
     if not checkpoint.exists():
         return {}
-    return dict(torch.load(checkpoint, map_location=device, weights_only=True))
+    size = checkpoint.stat().st_size - hashlib.sha256().digest_size
+    if size > 0:
+        with (
+            checkpoint.open("rb") as file,
+            mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as content,
+        ):
+            file.seek(size)
+            # PyTorch would take damaged numbers for good ones.
+            if hashlib.sha256(content).digest() == file.read():
+                stored = cast(IO[bytes], content)
+                return dict(torch.load(stored, map_location=device, weights_only=True))
+    print(f"{checkpoint}: is damaged. Beginning anew.", flush=True)
+    return {}
 
 
 def resumed(

@@ -1,103 +1,60 @@
-"""HDF5 in and out: whole or not at all, schema-checked, self-described.
+"""HDF5 in and out: atomic, schema-checked, self-described, and with checksums.
 
 Every file carries the attributes ``schema``, ``seed``, ``params`` (JSON) and ``source``. Nothing in
 a file depends on the clock, so equal content is equal bytes.
 """
 
 import contextlib
-import errno
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import h5py
 import numpy as np
 
 from advrob.errors import UserError
+from advrob.files import seal
+from advrob.files.atomic import replacing
+from advrob.files.provenance import check_params, params
+from advrob.files.rows import Images, Rows
+from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
+from advrob.job.disk import growing, readable, room
 
-ATTRIBUTES = ("schema", "seed", "params", "source")
+__all__ = [
+    "SCHEMAS",
+    "Array",
+    "Blocks",
+    "Images",
+    "Rows",
+    "check_ids",
+    "check_params",
+    "create",
+    "growing",
+    "join",
+    "params",
+    "put",
+    "read",
+    "readable",
+    "replacing",
+    "room",
+    "strings",
+    "write",
+]
 
-# What an operating system says when a file cannot grow, and what that is to its user.
-NO_ROOM = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a limit on the size of files is reached",
-}
 # Rows of images that are copied at a time.
 ROWS = 256
 
-# Datasets that a schema requires: kind of number and shape. A letter stands for a length that is
-# free but the same wherever the letter appears in one file; "str" is variable-length UTF-8.
-SCHEMAS: dict[str, dict[str, tuple[str, tuple[str | int, ...]]]] = {
-    "images/1": {
-        "images": ("uint8", ("n", "h", "w", 3)),
-        "labels": ("int64", ("n",)),
-        "ids": ("str", ("n",)),
-        "classes": ("str", ("c",)),
-    },
-    "state/1": {},
-    "perturbation/1": {"perturbation": ("float32", ("h", "w", 3))},
-    "scores/1": {
-        "predicted": ("int64", ("n",)),
-        "correct": ("bool", ("n",)),
-        "confidence": ("float32", ("n",)),
-        "draws": ("bool", ("d", "n")),
-        "ids": ("str", ("n",)),
-    },
-    "controls/1": {
-        "datasets": ("str", ("k",)),
-        "controls": ("str", ("c",)),
-        "correct": ("bool", ("k", "c", "n")),
-        "farthest": ("float64", ("k",)),
-        "ids": ("str", ("n",)),
-    },
-    "budget/1": {
-        "radii": ("float64", ("r",)),
-        "correct": ("bool", ("r", "n")),
-        "efforts": ("int64", ("e",)),
-        "correct_effort": ("bool", ("e", "n")),
-        "gradients": ("float32", ("n",)),
-        "ids": ("str", ("n",)),
-    },
-    "certified/1": {
-        "sigmas": ("float64", ("s",)),
-        "predicted": ("int64", ("s", "n")),
-        "radius": ("float64", ("s", "n")),
-        "counts": ("int64", ("s", "n")),
-        "labels": ("int64", ("n",)),
-        "ids": ("str", ("n",)),
-    },
-    "sweep/1": {
-        "magnitudes": ("float64", ("m",)),
-        "predicted": ("int64", ("m", "n")),
-        "correct": ("bool", ("m", "n")),
-        "confidence": ("float32", ("m", "n")),
-        "ids": ("str", ("n",)),
-    },
-    "vector_space/1": {
-        "attacks": ("str", ("a",)),
-        "spaces": ("str", ("s",)),
-        "defences": ("str", ("f",)),
-        "ids": ("str", ("n",)),
-        "energy_original": ("float64", ("k",)),
-        "energy": ("float64", ("a", "k")),
-        "l2": ("float64", ("a", "s", "n")),
-        "linf": ("float64", ("a", "s", "n")),
-        "relative": ("float64", ("a", "s", "n")),
-        "angle": ("float64", ("a", "s", "n")),
-        "similarity": ("float64", ("a", "s")),
-        "changed": ("bool", ("a", "n")),
-        "retained": ("float64", ("f", "a", "n")),
-        "cosine": ("float64", ("f", "a", "n")),
-        "singular_normals": ("float64", ("m",)),
-        "singular_random": ("float64", ("m",)),
-    },
-}
+# How files are opened. Nobody reads a file before it is whole, so that locks, which some file
+# systems lack, have nothing to guard.
+_FORMAT: dict[str, Any] = {"libver": "v110", "locking": False}
+
+# Bytes from which a dataset has checksums of its own, and of a chunk that has one: one image of
+# usual size, for more would be read in vain where single images are read.
+_LARGE, _CHUNK = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -118,155 +75,6 @@ class Blocks:
 Array = np.ndarray | Blocks
 
 
-class Rows:
-    """Rows of stored images, read when they are asked for: memory does not bound their number.
-
-    Args:
-        images: 8-bit images ``(n, H, W, 3)``, in memory or in a file.
-        numbers: which of them, in which order.
-    """
-
-    def __init__(self, images: "np.ndarray | h5py.Dataset | Rows", numbers: np.ndarray) -> None:
-        self.images, self.numbers = images, numbers
-        self.shape: tuple[int, ...] = (len(numbers), *images.shape[1:])
-        self.size = int(np.prod(self.shape))
-
-    def __len__(self) -> int:
-        """How many rows there are."""
-        return len(self.numbers)
-
-    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        """The chosen of these rows, in memory."""
-        wanted = self.numbers[chosen]
-        order = np.argsort(wanted, kind="stable")
-        result = np.empty((len(wanted), *self.shape[1:]), np.uint8)
-        # A read for each run of neighbours: given a list of rows, HDF5 takes a hundred times as
-        # long.
-        for run in np.split(order, np.flatnonzero(np.diff(wanted[order]) != 1) + 1):
-            if len(run):
-                first = wanted[run[0]]
-                result[run] = self.images[first : first + len(run)]
-        return result
-
-
-# Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
-# Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path`` and rename it onto ``path`` on success.
-
-    A reader therefore finds the old file, or the new one, or none, also after the machine stopped.
-    Two writers of one file do not disturb each other: each has a name of its own.
-
-    Raises:
-        UserError: the folder cannot be written, or the disk is full.
-    """
-    path = Path(path)
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
-    with growing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_orphans(path)
-            yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _prefix(path: Path) -> str:
-    return f".{path.name}.{os.uname().nodename}."
-
-
-def _remove_orphans(path: Path) -> None:
-    """Remove what writers of ``path`` on this machine left when they were killed."""
-    for file in path.parent.iterdir():
-        if file.name.startswith(_prefix(path)) and file.suffix == ".tmp":
-            process = int(file.stem.rpartition(".")[2])
-            try:
-                os.kill(process, 0)  # does nothing but ask for it
-            except ProcessLookupError:
-                file.unlink(missing_ok=True)
-            except PermissionError:
-                continue
-
-
-@contextmanager
-def growing(path: Path) -> Iterator[None]:
-    """Say in a sentence why a file cannot be made.
-
-    Raises:
-        UserError: the folder cannot be written, or the disk is full; notes that were added to the
-            error on its way are part of the sentence.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        code = _code(error)
-        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        if code in NO_ROOM:
-            folder = path.parent.resolve()
-            raise UserError(
-                f"{path}: {NO_ROOM[code]}.{notes} {readable(shutil.disk_usage(folder).free)} are "
-                f"free in {folder}. Free some space, or choose another folder with --directory, "
-                "and run the same command again."
-            ) from error
-        if code in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(
-                f"{path}: cannot be written ({os.strerror(code)}). Expected a folder with write "
-                "permission. Change its permissions or choose another one with --directory."
-            ) from error
-        raise
-
-
-def _code(error: BaseException) -> int | None:
-    """The operating system's error behind one: libraries in between wrap it or only quote it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.errno is not None:
-            return found.errno
-        for code in NO_ROOM:
-            if f"errno = {code}," in str(found):
-                return code
-        found = found.__cause__ or found.__context__
-    return None
-
-
-@contextmanager
-def room(folder: Path, needed: int, what: str) -> Iterator[None]:
-    """Refuse to begin to write what will not fit on the disk, and name its size if it does not.
-
-    Args:
-        folder: on the disk.
-        needed: how many bytes will be written.
-        what: they are.
-
-    Raises:
-        OSError: for `growing` to put in words.
-    """
-    try:
-        if needed > shutil.disk_usage(folder).free:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        yield
-    except (OSError, RuntimeError) as error:
-        if _code(error) in NO_ROOM:
-            error.add_note(f"{what} needs {readable(needed)}.")
-        raise
-
-
-def readable(size: float) -> str:
-    """A number of bytes for a message."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
-
-
 @contextmanager
 def write(
     path: str | Path, schema: str, *, seed: int, params: Mapping[str, Any], source: str
@@ -280,19 +88,29 @@ def write(
         params: what the content was computed with; stored as JSON with sorted keys.
         source: what the content was computed from, for a human reader.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
-        try:
+    with replacing(path) as temporary:
+        with _created(temporary) as file:
             file.attrs["schema"] = schema
             file.attrs["seed"] = seed
             file.attrs["params"] = json.dumps(params, sort_keys=True)
             file.attrs["source"] = source
             yield file
-            _check(file, schema, str(path))
+            check(file, schema, str(path))
             file.flush()
+            stretch = seal.longest_stretch(file)
+        seal.seal(temporary, stretch)
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[h5py.File]:
+    # No cache of chunks: they lie in the file in the order of their rows, however these come.
+    with h5py.File(path, "w", userblock_size=seal.SIZE, rdcc_nbytes=0, **_FORMAT) as file:
+        try:
+            yield file
         except BaseException:
             # On a full disk HDF5 could not close it, and would crash. What it takes up suffices.
             with contextlib.suppress(OSError):
-                os.truncate(temporary, 0)
+                os.truncate(path, 0)
             raise
 
 
@@ -341,7 +159,7 @@ def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
 def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
     for name, array in sorted(arrays.items()):
         if isinstance(array, Blocks):
-            dataset = group.create_dataset(name, shape=array.shape, dtype=array.dtype)
+            dataset = create(group, name, array.shape, array.dtype)
             row = 0
             for block in array.rows:
                 dataset[row : row + len(block)] = block
@@ -352,31 +170,91 @@ def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
             text = np.asarray(array, dtype=object)
             dataset = group.create_dataset(name, data=text, dtype=h5py.string_dtype())
         else:
-            dataset = group.create_dataset(name, data=array)
+            values = np.asarray(array)
+            dataset = create(group, name, values.shape, values.dtype)
+            dataset[...] = values
         # What HDF5 cannot write should fail here, and not when it closes the dataset.
         dataset.flush()
 
 
+def create(
+    group: h5py.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str | np.dtype,
+    *,
+    resizable: bool = False,
+) -> h5py.Dataset:
+    """An empty dataset of numbers, in chunks of rows that carry checksums if it is large.
+
+    HDF5 verifies these (Fletcher-32) in each chunk that it reads. Smaller datasets belong to the
+    digest of the whole file.
+
+    Args:
+        group: to create it in.
+        name: of the dataset.
+        shape: of the whole array.
+        dtype: its NumPy type.
+        resizable: whether it may be made smaller later.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    options: dict[str, Any] = {"maxshape": shape} if resizable else {}
+    if size >= _LARGE or resizable:
+        rows = max(1, _CHUNK * shape[0] // max(size, 1))
+        chunk = (min(rows, shape[0]), *shape[1:])
+        options |= {"chunks": chunk, "fletcher32": size >= _LARGE}
+    return group.create_dataset(name, shape=shape, dtype=dtype, **options)
+
+
 @contextmanager
-def read(path: str | Path, schema: str | None) -> Iterator[h5py.File]:
-    """Open a file of the given schema, or of any, for reading.
+def read(
+    path: str | Path, schema: str | None, *, about: Mapping[str, Any] | None = None
+) -> Iterator[h5py.File]:
+    """Open a file for reading.
+
+    Whatever of it is damaged ends the block with a `UserError`: most when the file is opened, a
+    large array when it is read.
+
+    Args:
+        path: the file.
+        schema: that it must have; any if it is None.
+        about: what its name says that it is about, as ``model`` and ``defence``: parameters that
+            it must have been made with.
 
     Raises:
-        UserError: the file is missing, not HDF5, truncated, or of another schema.
+        UserError: the file is missing, unreadable, not HDF5, damaged, of another schema, or about
+            something else.
     """
-    if not Path(path).exists():
-        raise UserError(f"{path}: no such file. Make it with: snakemake --cores 1 {path}")
-    try:
-        # No cache of chunks: an image is one, and without the copy is read in a third of the time.
-        file = h5py.File(path, "r", rdcc_nbytes=0)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be opened as HDF5 ({error}). It is truncated, of another format, or "
-            "being written by somebody else. Delete it and run Snakemake again."
-        ) from error
-    with file:
-        _check(file, schema or str(file.attrs.get("schema")), str(path))
-        yield file
+    seal.verify(path)
+    # No cache of chunks: an image is one, and without the copy is read in a third of the time.
+    with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
+        check(file, schema or str(file.attrs.get("schema")), str(path))
+        check_params(file, about or {})
+        try:
+            yield file
+        except OSError as error:
+            if (name := _unreadable(file)) is None:
+                raise
+            raise UserError(
+                f"{path}: is damaged: dataset '{name}' is not what its checksums say ({error}). "
+                "It went bad on the disk, or another program changed it. Delete it and run "
+                "Snakemake again."
+            ) from error
+
+
+def _unreadable(file: h5py.File) -> str | None:
+    """The name of a dataset with checksums that HDF5 cannot read."""
+
+    def fails(name: str, item: h5py.Dataset | h5py.Group) -> str | None:
+        if isinstance(item, h5py.Dataset) and item.fletcher32:
+            try:
+                for chunk in item.iter_chunks():
+                    item[chunk]
+            except OSError:
+                return name
+        return None
+
+    return file.visititems(fails)
 
 
 @contextmanager
@@ -424,11 +302,6 @@ def _joined(name: str, schema: str, files: Sequence[h5py.File]) -> Array:
     return np.concatenate(arrays, axis=axes.index("n") if "n" in axes else 0)
 
 
-def params(file: h5py.File) -> dict[str, Any]:
-    """The parameters that a file was computed with."""
-    return dict(json.loads(file.attrs["params"]))
-
-
 def strings(dataset: h5py.Dataset) -> list[str]:
     """A dataset of text as a list of ``str``."""
     return [str(text) for text in dataset.asstr()[:]]
@@ -446,36 +319,3 @@ def check_ids(path: str, found: Sequence[str], original: str, expected: Sequence
             f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
             "two and run Snakemake again."
         )
-
-
-def _check(file: h5py.File, schema: str, name: str) -> None:
-    for attribute in ATTRIBUTES:
-        if attribute not in file.attrs:
-            raise UserError(
-                f"{name}: has no attribute '{attribute}'. Expected a file of schema {schema} made "
-                "by this workflow. Delete it and run Snakemake again."
-            )
-    found = file.attrs["schema"]
-    if found != schema or schema not in SCHEMAS:
-        raise UserError(
-            f"{name}: is of schema {found}, expected {schema}. Give a file of the right kind, or "
-            "delete this one and run Snakemake again."
-        )
-    lengths: dict[str, int] = {}
-    for dataset, (kind, shape) in SCHEMAS[schema].items():
-        if not isinstance(file.get(dataset), h5py.Dataset):
-            raise UserError(f"{name}: has no dataset '{dataset}', which schema {schema} requires.")
-        item = file[dataset]
-        found_kind = "str" if h5py.check_string_dtype(item.dtype) else str(item.dtype)
-        matches = len(item.shape) == len(shape) and all(
-            length == (lengths.setdefault(want, length) if isinstance(want, str) else want)
-            for length, want in zip(item.shape, shape, strict=True)
-        )
-        if found_kind != kind or not matches:
-            expected = ", ".join(
-                f"{want}={lengths[want]}" if want in lengths else str(want) for want in shape
-            )
-            raise UserError(
-                f"{name}: dataset '{dataset}' is {found_kind} {item.shape}, but schema {schema} "
-                f"expects {kind} ({expected})."
-            )

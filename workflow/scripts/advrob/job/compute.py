@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from advrob.errors import UserError
+from advrob.job import record
 
 # Names of two settings in glibc's malloc.h, and the largest block that is kept, in bytes: one of a
 # network's activations. Larger ones are linear algebra's, few, and would leave gaps of gigabytes.
@@ -75,6 +76,8 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
 def announce(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
     """Say in a job's log what will be done, with what, where and how precisely, before it begins.
 
+    Its record says so, too.
+
     Args:
         task: what, naming network and data set.
         images: how many.
@@ -85,6 +88,7 @@ def announce(task: str, images: int, device: torch.device, *, mixed: bool = Fals
     place = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
     precision = "bfloat16" if mixed and bfloat16(device) else "float32"
     print(f"{task}: {images:,} images on {device.type} ({place}) in {precision}", flush=True)
+    record.note(device=f"{device.type} ({place})", precision=precision)
 
 
 def number(seed: int, *identity: str | float) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from advrob.errors import UserError
+from advrob.job.disk import growing
 
 # Seconds to wait for another job with the same output: one that was cancelled needs some to end,
 # and a network file system some to notice that a job's machine is gone.
@@ -32,7 +33,6 @@ def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
     states = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in inputs]
     identity = json.dumps([params, states], sort_keys=True).encode()
     target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
     name = f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint"
     with _alone(target):
         yield target.with_name(name)
@@ -58,6 +58,20 @@ def _alone(output: Path) -> Iterator[None]:
     ends with the process, however that ends.
     """
     path = output.with_name(f".{output.name}.lock")
+    with growing(output):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = _waited_for(path, output)
+    with lock:
+        try:
+            with growing(output):
+                lock.truncate(0)
+                lock.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _waited_for(path: Path, output: Path) -> IO[bytes]:
     started = time.monotonic()
     while (lock := _lock(path)) is None:
         if time.monotonic() - started >= PATIENCE:
@@ -67,19 +81,13 @@ def _alone(output: Path) -> Iterator[None]:
                 "it (scancel, kill), and run the same command again."
             )
         time.sleep(1)
-    with lock:
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        lock.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    return lock
 
 
-def _lock(path: Path) -> IO[str] | None:
+def _lock(path: Path) -> IO[bytes] | None:
     """The file, locked until it is closed; None if another process has it."""
-    file = path.open("a", encoding="utf-8")
+    # No buffer, which a full disk would leave filled when the file is closed.
+    file = path.open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

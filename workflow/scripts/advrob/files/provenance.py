@@ -1,0 +1,78 @@
+"""What a file says that it was made with, and whether that is what a job expects."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+
+from advrob.errors import UserError
+
+# How many differences a message names.
+_NAMED = 3
+
+
+def params(file: h5py.File) -> dict[str, Any]:
+    """The parameters that a file was computed with."""
+    return dict(json.loads(file.attrs["params"]))
+
+
+def check_params(
+    file: h5py.File,
+    expected: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    source: str | None = None,
+) -> None:
+    """Refuse a file that was made with something else than what a job expects.
+
+    Snakemake knows what a file was made with, but only while its folder ``.snakemake`` is there,
+    and not whether somebody put another file in its place. The file itself knows.
+
+    Args:
+        file: open for reading.
+        expected: some of its parameters. Of a mapping within them all keys count.
+        seed: expected, if it matters.
+        source: expected, if it matters.
+
+    Raises:
+        UserError: a parameter, the seed or the source is another one.
+    """
+    made = params(file)
+    found = {name: made[name] for name in expected if name in made}
+    wanted = dict(expected)
+    for name, value in (("seed", seed), ("source", source)):
+        if value is not None:
+            found[name] = file.attrs[name].item() if name == "seed" else file.attrs[name]
+            wanted[name] = value
+    # As they are stored: tuples are lists there, and keys are text.
+    differences = list(_differences(found, json.loads(json.dumps(wanted))))
+    if differences:
+        more = len(differences) - _NAMED
+        raise UserError(
+            f"{file.filename}: was made with {_listed([(n, a) for n, a, _ in differences])}, "
+            f"expected {_listed([(n, b) for n, _, b in differences])}"
+            f"{f', and {more} more' if more > 0 else ''}. It is in another file's place, or from "
+            "before the configuration changed. Delete it and run Snakemake again."
+        )
+
+
+# Where the one mapping lacks a key of the other.
+_NOTHING = object()
+
+
+def _differences(found: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name, value found and value expected, wherever two trees differ; names as in YAML paths."""
+    if isinstance(found, Mapping) and isinstance(expected, Mapping):
+        for key in dict.fromkeys([*expected, *found]):
+            below = f"{name}.{key}" if name else str(key)
+            yield from _differences(found.get(key, _NOTHING), expected.get(key, _NOTHING), below)
+    elif found != expected or isinstance(found, bool) != isinstance(expected, bool):
+        yield name, found, expected
+
+
+def _listed(values: list[tuple[str, Any]]) -> str:
+    return ", ".join(
+        f"no {name}" if value is _NOTHING else f"{name} {json.dumps(value, ensure_ascii=False)}"
+        for name, value in values[:_NAMED]
+    )
