@@ -41,7 +41,8 @@ def fingerprint(
     Returns:
         32 hexadecimal digits.
     """
-    files = {name: (path, _status(path)) for name, path in _files(root, settings)}
+    paths = dict(_files(root, settings))
+    files = {name: (path, _status(path)) for name, path in paths.items()}
     listed = sorted(files.items())
     # No edit leaves the time of a file's last change, whatever it makes of the others.
     state = _digest((name, str(status)) for name, (_, status) in listed)
