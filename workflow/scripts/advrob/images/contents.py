@@ -72,7 +72,7 @@ def _files(root: str | None, settings: Mapping[str, Any]) -> Iterator[tuple[str,
             for entry in draw.packages or samples:
                 with suppress(UserError):
                     yield from ((name, path) for path, name in packaged(entry))
-        if not root:
+        if not root or "\0" in root:
             continue
         path = Path(root)
         if draw.folder:
@@ -128,7 +128,7 @@ def _content(path: Path) -> str:
         with open_regular(path) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
-    except (OSError, ValueError):
+    except OSError:
         return "cannot be read"
     return digest.hexdigest()
 

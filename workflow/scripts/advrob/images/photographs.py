@@ -200,6 +200,8 @@ def open_regular(path: str | Path) -> IO[bytes]:
     Raises:
         OSError: there is no such file, it is no regular one, or it cannot be read.
     """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no name of a file has a NUL", str(path))
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -222,7 +224,7 @@ def required(path: Path, expected: str) -> Path:
     """
     try:
         open_regular(path).close()
-    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{path}: no such file. {expected}") from error
     except OSError as error:
         advice = expected if error.errno in _MISSING else remedy(error)
