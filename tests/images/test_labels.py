@@ -31,7 +31,7 @@ def test_parse(text: str, label: int) -> None:
     assert labels.parse(text) == label
 
 
-@pytest.mark.parametrize("text", ["1000", "-1", "", "tench", "n01440765"])
+@pytest.mark.parametrize("text", ["1000", "-1", "", "tenches", "n01440765", "9" * 5000, "0.0"])
 def test_parse_refuses(text: str) -> None:
     with pytest.raises(UserError, match=r"ImageNet-1k\. Expected"):
         labels.parse(text)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from advrob.files import sharding
-from advrob.images import extract
+from advrob.images.archives import verify
+from advrob.images.subset import extract
 from advrob.job.script import run
 
 
@@ -15,13 +16,18 @@ def main(
     settings: dict[str, Any],
     seed: int,
     archive: str | list[str] = "",
+    sha256: str | None = None,
     scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Make both files of images, or a shard of each; see `advrob.images.extract`.
+    """Make both files of images, or a shard of each; see `advrob.images.subset.extract`.
 
-    ``archive`` is the downloaded one that takes the place of a root that is not set, if any is.
+    ``archive`` is the downloaded one that takes the place of a root that is not set, if any is, and
+    ``sha256`` its checksum: it may have been placed by hand.
     """
-    root = root or str(archive or "")
+    if archive and not root:
+        root = str(archive)
+        if sha256:
+            verify(root, sha256)
     return extract(test=test, fit=fit, root=root, settings=settings, seed=seed, shard=scatteritem)
 
 

@@ -1,5 +1,16 @@
 """Photographs on disk, in archives and in packages, drawn and decoded into image files."""
 
-from advrob.images.subset import extract, load
+import importlib
+from typing import Any
 
-__all__ = ["extract", "load"]
+# What users of the library need, and where it is. Imported when it is asked for: a plan takes the
+# fingerprint of photographs, and has no second to wait for PyTorch.
+_PLACES = {"extract": "subset", "load": "subset", "verify": "archives", "fingerprint": "contents"}
+
+__all__ = ["extract", "fingerprint", "load", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

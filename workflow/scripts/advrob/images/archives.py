@@ -5,29 +5,32 @@ what is wanted of it is first copied, in one pass, into an unnamed temporary fil
 """
 
 import contextlib
-import lzma
-import shutil
+import hashlib
 import stat
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from advrob.errors import UserError
+from advrob.images.photographs import LARGEST, open_regular
 
-_DAMAGES = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    NotImplementedError,  # a compression that Python does not know
+# Bytes of a tar's header that follows its first block: long names and such. Python reads them into
+# memory whatever length the first block claims.
+_LONGEST_HEADER = 2**20
+
+_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
 )
+
+_BLOCK = 2**20
 
 # The bit of a zip's flags that says so of a member.
 _ENCRYPTED = 1
@@ -45,6 +48,49 @@ class Member:
     size: int
 
 
+class _Header(tarfile.TarInfo):
+    """A tar's header that is whole or an error.
+
+    Python takes a damaged header, but for the first, for the archive's end.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Parse the first block of a member."""
+        try:
+            header = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise tarfile.ReadError(f"a damaged header: {error}") from error
+            raise  # nothing or zeros: the end
+        if header.type in _HEADERS and header.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {header.size:,} bytes")
+        return header
+
+
+def verify(path: str | Path, sha256: str) -> None:
+    """Compare an archive with its checksum: it may have been placed by hand.
+
+    Args:
+        path: the archive.
+        sha256: the configured checksum, in hexadecimal digits.
+
+    Raises:
+        UserError: the archive is another one, or cannot be read.
+    """
+    try:
+        with open_regular(path) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error}). Download it again.") from error
+    if found != sha256.lower():
+        raise UserError(
+            f"{path}: has the SHA-256 {found}, expected {sha256} (images.archive.sha256). It is "
+            "truncated or another archive. Delete it, so that it is downloaded, or place the right "
+            "one."
+        )
+
+
 def is_archive(path: Path) -> bool:
     """Whether the path is a file with the name of an archive."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
@@ -54,6 +100,8 @@ def members(
     path: Path, wanted: Callable[[str], object], files: contextlib.ExitStack
 ) -> Iterator[Member]:
     """The regular files in an archive whose name is wanted, in the archive's order.
+
+    A name that comes again is a newer version of the file.
 
     Args:
         path: a .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz or .zip.
@@ -75,14 +123,15 @@ def members(
         for member_name, content in _zip(path) if name.endswith(".zip") else _stream(path):
             if wanted(member_name):
                 offset = copies.tell()
-                shutil.copyfileobj(content, copies)
+                # One byte more than a photograph may have, so that reading it says so.
+                _copy(content, copies, LARGEST + 1)
                 copies.flush()
                 yield Member(member_name, copies, offset, copies.tell() - offset)
 
 
 def tar_headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
     """Headers of the regular files in a plain tar that begins where ``file`` stands."""
-    with tarfile.open(fileobj=file, mode="r:") as tar:
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as tar:
         yield from filter(_is_regular, tar)
 
 
@@ -100,7 +149,9 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what a damaged archive raises into a `UserError` that names it."""
     try:
         yield
-    except _DAMAGES as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # Python's readers raise whatever their parsing trips over
         raise UserError(
             f"{path}: cannot be read to its end ({error}). Expected a whole archive and, where it "
             f"is compressed, room for its images in {tempfile.gettempdir()}. Compare its size or "
@@ -108,12 +159,18 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
+    while most > 0 and (block := source.read(min(most, _BLOCK))):
+        target.write(block)
+        most -= len(block)
+
+
 def _is_regular(member: tarfile.TarInfo) -> bool:
     return member.isreg() and not member.issparse()
 
 
 def _stream(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(path, "r|*") as tar:
+    with tarfile.open(path, "r|*", tarinfo=_Header) as tar:
         for member in filter(_is_regular, tar):
             content = tar.extractfile(member)
             if content is not None:
@@ -130,4 +187,5 @@ def _zip(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 )
             if not (member.is_dir() or stat.S_ISLNK(member.external_attr >> 16)):
                 with archive.open(member) as content:
-                    yield member.filename, content
+                    # Windows' own separator, as some of its programs write it.
+                    yield member.filename.replace("\\", "/"), content

@@ -3,17 +3,24 @@
 import contextlib
 import io
 import math
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from advrob.errors import UserError
+from advrob.images.photographs import BrokenError
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-
-# The formats of those suffixes. Others are left out, for some of them call foreign programs.
+# The formats of the suffixes of photographs. Others are left out, for some of them call foreign
+# programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+
+# Of a PNG's text and colour profile, unpacked, in bytes: a chunk, and all of them together. Pillow
+# takes 1 and 64 MiB, which generators of pictures exceed that keep their prompts there.
+PngImagePlugin.MAX_TEXT_CHUNK = 2**26
+PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
 # The short side is resized to `size` over this share before the centre is cut out: 256 for 224.
 _CENTRE = 0.875
@@ -24,10 +31,25 @@ _LONGEST = 50
 # Random crops are squares of at least this share of the largest square's area.
 _SMALLEST = 0.5
 
+# Rows that are converted to RGB at a time.
+_BAND = 256
 
-def is_image(name: str) -> bool:
-    """Whether a file's name or path is that of an image; hidden files are none."""
-    return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+# Bytes of memory for a pixel while a photograph is decoded, and beside all pixels.
+_PER_PIXEL, _BESIDE = 8, 2**25
+
+# Photographs of more pixels are decoded one after the other: each needs gigabytes.
+_MANY = 16 * 10**6
+_alone = threading.Lock()
+
+
+@contextlib.contextmanager
+def room(data: bytes) -> Iterator[None]:
+    """Wait, with a photograph of very many pixels, until no other such one is in memory."""
+    many = False
+    with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        many = math.prod(image.size) > _MANY
+    with _alone if many else contextlib.nullcontext():
+        yield
 
 
 def decode(data: bytes, name: str) -> Image.Image:
@@ -41,41 +63,60 @@ def decode(data: bytes, name: str) -> Image.Image:
         name: how to call the photograph in an error.
 
     Raises:
-        UserError: the bytes are empty, truncated, no image, of an unsupported mode, or of more
-            pixels than Pillow takes for a decompression bomb (179 million).
+        BrokenError: the bytes are empty, truncated, no image, or of an unsupported mode.
+        UserError: they have more pixels than Pillow takes for a decompression bomb (179 million).
+        MemoryError: there is no room for its pixels, which says nothing about the photograph.
     """
+    pixels = 0
     try:
         if not data:
             raise ValueError("the file is empty")
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            image.load()
-            width, height = image.size
-            if max(width, height) > _LONGEST * min(width, height):
-                raise ValueError(f"its sides are {width} x {height}")
-            return _rgb(_upright(image))
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        width, height = image.size
+        if max(width, height) > _LONGEST * min(width, height):
+            raise ValueError(f"its sides are {width} x {height}")
+        pixels = width * height
+        image.load()
+        # Metadata that cannot be parsed tells no orientation, and is no reason to lose the pixels.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UserError(
+            f"{name}: is too large to be decoded ({error}). Expected a photograph of at most "
+            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels. Save it smaller, or take it away."
+        ) from error
     except Exception as error:  # Pillow's readers raise whatever their parsing trips over
+        # Some of them call data broken that they had no memory to unpack.
+        np.empty(_PER_PIXEL * pixels + len(data) + _BESIDE, np.uint8)
         reason = (
             "it is not an image"
             if isinstance(error, UnidentifiedImageError)
             else str(error).strip()
         )
-        raise UserError(
+        raise BrokenError(
             f"{name}: cannot be decoded ({reason or type(error).__name__}; {len(data)} bytes). "
             "Expected a whole JPEG, PNG, WebP, BMP, TIFF or GIF. Replace the file, or leave such "
             "files out with images.broken: skip."
         ) from error
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    # Metadata that cannot be parsed tells no orientation, and is no reason to lose the pixels.
-    with contextlib.suppress(Exception):
-        return ImageOps.exif_transpose(image)
-    return image
-
-
 def _rgb(image: Image.Image) -> Image.Image:
+    """All pixels as RGB; in bands, so that none but the first and the last form are whole."""
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no agreed range: save it with 8 bits")
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    converted = Image.new("RGB", image.size)
+    for top in range(0, image.height, _BAND):
+        box = (0, top, image.width, min(top + _BAND, image.height))
+        converted.paste(_rgb_band(image.crop(box)), box)
+    return converted
+
+
+def _rgb_band(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         levels = np.asarray(image).astype(np.float32) / 257
         image = Image.fromarray(levels.round().astype(np.uint8))

@@ -13,15 +13,19 @@ import torch
 
 from advrob.errors import UserError
 from advrob.images import archives, labels
-from advrob.images.decode import is_image
 from advrob.images.photographs import (
     Classes,
     Draw,
     Photograph,
+    accessing,
     at,
+    entries,
     existing,
+    is_image,
     no_split,
+    open_regular,
     portable,
+    required,
 )
 from advrob.job.progress import progress
 
@@ -30,43 +34,71 @@ def imagenet(root: str | None, draw: Draw, files: ExitStack) -> Classes:
     """ILSVRC2012 as downloaded: tars of the validation and the training images."""
     path = existing(root, "the folder with ILSVRC2012_img_val.tar or ILSVRC2012_img_train.tar")
     splits = {"val": _val, "train": _train}
-    classes = defaultdict(list)
+    # Of a name that comes again, the last counts, as it would if the archive were unpacked.
+    found: dict[str, Photograph] = {}
     for split in draw.splits:
         if split not in splits:
             raise no_split(path, split, splits)
         archive = path / f"ILSVRC2012_img_{split}.tar"
-        if not archive.is_file():
-            raise UserError(
-                f"{archive}: no such file. Expected the archive of ImageNet's {split} images as it "
-                f"is downloaded. Put it into {path}, or use images.layout: tree for unpacked ones."
+        photographs: Iterable[Photograph]
+        if split == "val" and not archive.exists() and _is_flat(path / split):
+            photographs = _unpacked_val(path / split)
+        else:
+            required(
+                archive,
+                f"Expected the archive of ImageNet's {split} images as it is downloaded. Put it "
+                f"into {path}, or use images.layout: tree for unpacked ones.",
             )
-        for photograph in splits[split](archive, files):
-            classes[photograph.label].append(photograph)
+            photographs = splits[split](archive, files)
+        found.update((photograph.id, photograph) for photograph in photographs)
+    classes = defaultdict(list)
+    for photograph in found.values():
+        classes[photograph.label].append(photograph)
     return classes
 
 
 def _val(archive: Path, files: ExitStack) -> Iterable[Photograph]:
     truth = _ground_truth(archive.parent)
-    wordnet_ids = labels.wordnet_ids()
     for member in archives.members(archive, is_image, files):
-        name = Path(member.name).name
-        stem = Path(name).stem
-        if stem not in truth:
-            raise UserError(
-                f"{archive}: the ground truth has no entry for '{member.name}'. Expected the "
-                "validation images and the ground truth of one release, ILSVRC2012."
-            )
-        place = portable(f"val/{wordnet_ids[truth[stem]]}/{name}")
-        yield Photograph(place, truth[stem], member.file, member.offset, member.size)
+        label = _true(truth, member.name, archive)
+        place = _place_in_val(member.name, label)
+        yield Photograph(place, label, member.file, member.offset, member.size)
+
+
+def _is_flat(folder: Path) -> bool:
+    return folder.is_dir() and any(is_image(file.name) for file in entries(folder))
+
+
+def _unpacked_val(folder: Path) -> Iterable[Photograph]:
+    """The validation images as the archive unpacks them: in one folder, without any for classes."""
+    truth = _ground_truth(folder.parent)
+    for file in entries(folder):
+        if is_image(file.name):
+            label = _true(truth, file.name, folder)
+            yield Photograph(_place_in_val(file.name, label), label, str(file))
+
+
+def _true(truth: dict[str, int], name: str, place: Path) -> int:
+    stem = Path(name).stem
+    if stem not in truth:
+        raise UserError(
+            f"{place}: the ground truth has no entry for '{name}'. Expected the "
+            "validation images and the ground truth of one release, ILSVRC2012."
+        )
+    return truth[stem]
+
+
+def _place_in_val(name: str, label: int) -> str:
+    return portable(f"val/{labels.wordnet_ids()[label]}/{Path(name).name}")
 
 
 def _ground_truth(folder: Path) -> dict[str, int]:
     """The class of each validation image by its name without suffix."""
     listing = folder / "val.txt"
-    if listing.is_file():
+    if listing.exists():
         truths = {}
         with _parsing(listing):
-            lines = listing.read_text(encoding="utf-8").splitlines()
+            lines = _bytes(listing).decode("utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             if fields := line.split():
                 with at(f"{listing}, line {number}"):
@@ -74,11 +106,12 @@ def _ground_truth(folder: Path) -> dict[str, int]:
         return truths
     parts = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")
     kit = folder / "ILSVRC2012_devkit_t12.tar.gz"
-    if kit.is_file():
+    if kit.exists():
+        required(kit, "Expected ImageNet's development kit. Download it again.")
         truth, meta = (archives.read(kit, f"data/{part}") for part in parts)
     else:
         truth, meta = (
-            (folder / part).read_bytes() if (folder / part).is_file() else None for part in parts
+            _bytes(folder / part) if (folder / part).exists() else None for part in parts
         )
     if truth is None or meta is None:
         raise UserError(
@@ -86,7 +119,7 @@ def _ground_truth(folder: Path) -> dict[str, int]:
             f"ILSVRC2012_devkit_t12.tar.gz, or its files {' and '.join(parts)}, or a val.txt with "
             "a file name and a class in each line. Put one of them beside the archive."
         )
-    source = kit if kit.is_file() else folder
+    source = kit if kit.exists() else folder
     with _parsing(source / "meta.mat"):
         synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]
         # The ground truth counts classes in an order of its own, which it maps to WordNet ids.
@@ -104,12 +137,19 @@ def _parsing(file: Path) -> Iterator[None]:
     """Say of a damaged file of ground truth which one it is."""
     try:
         yield
+    except (UserError, MemoryError):
+        raise
     except Exception as error:  # SciPy's reader raises whatever its parsing trips over
         raise UserError(
             f"{file}: cannot be read ({type(error).__name__}: {error}). Expected the file as "
             "ImageNet's development kit has it, or a val.txt of UTF-8 text. Download "
             "ILSVRC2012_devkit_t12.tar.gz again."
         ) from error
+
+
+def _bytes(path: Path) -> bytes:
+    with accessing(path), open_regular(path) as file:
+        return file.read()
 
 
 def _train(archive: Path, files: ExitStack) -> Iterable[Photograph]:

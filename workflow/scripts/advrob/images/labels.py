@@ -2,6 +2,9 @@
 
 import difflib
 import functools
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 
 from advrob.errors import UserError
 
@@ -55,17 +58,73 @@ def index(wordnet_id: str) -> int:
 
 
 def parse(text: str) -> int:
-    """The class that a label file means: an index from 0 to 999, or a WordNet id.
+    """The class that a label or the name of a folder means.
+
+    Args:
+        text: an index from 0 to 999; a WordNet id, whatever follows it (``n02102040-springer``); or
+            a name of the class in WordNet, in any case, with spaces, hyphens or underscores.
 
     Raises:
-        UserError: neither.
+        UserError: none of them, or a name that two classes share.
     """
     text = text.strip()
-    if not text.isdecimal():
+    if text.isdecimal():
+        return _counted(text)
+    if wordnet_id := re.match(r"n\d{8}(?!\d)", text):
+        return index(wordnet_id[0])
+    for named in _named():
+        found = named.get(_plain(text), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = _table()[0]
+            raise UserError(
+                f"'{text}' is a name of {len(found)} classes of ImageNet-1k. Expected one class: "
+                f"write its WordNet id, {' or '.join(ids[label] for label in found)}."
+            )
+    if re.match(r"n\d+$", text):
         return index(text)
-    if int(text) >= len(_table()[0]):
+    shown = text if len(text) <= 60 else f"{text[:60]}..."
+    nearest = difflib.get_close_matches(_plain(shown), _named()[1], n=1)
+    hint = f"; the nearest name is '{nearest[0]}'" if nearest else ""
+    raise UserError(
+        f"'{shown}' is not a class of ImageNet-1k. Expected an index from 0 to 999, a WordNet id "
+        f"such as n01440764, or a class's name such as tench{hint}."
+    )
+
+
+def _counted(text: str) -> int:
+    # Text of thousands of digits is no number to Python.
+    if len(text) > 9 or int(text) >= len(_table()[0]):
         raise UserError(
-            f"label {text} is not a class of ImageNet-1k. Expected an index from 0 to 999, counted "
-            "from 0 in the order of the WordNet ids, or a WordNet id such as n01440764."
+            f"label {text[:20]}{'...' if len(text) > 20 else ''} is not a class of ImageNet-1k. "
+            "Expected an index from 0 to 999, counted from 0 in the order of the WordNet ids, or a "
+            "WordNet id such as n01440764."
         )
     return int(text)
+
+
+@functools.cache
+def _named() -> tuple[dict[str, list[int]], ...]:
+    """Classes by first name, by any name and by all names in a row; each in plain spelling."""
+    from timm.data import ImageNetInfo
+
+    descriptions = ImageNetInfo("imagenet-1k").label_descriptions()
+    lemmas = [description.split(",") for description in descriptions]
+    return (
+        _grouped([names[:1] for names in lemmas]),
+        _grouped(lemmas),
+        _grouped([[description] for description in descriptions]),
+    )
+
+
+def _grouped(classes: Iterable[list[str]]) -> dict[str, list[int]]:
+    grouped = defaultdict(list)
+    for label, texts in enumerate(classes):
+        for text in dict.fromkeys(map(_plain, texts)):
+            grouped[text].append(label)
+    return dict(grouped)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", text.casefold().strip()))

@@ -1,13 +1,59 @@
 """A photograph before decoding, and what all layouts of photographs share."""
 
+import errno
 import os
+import posixpath
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from advrob.errors import UserError
+
+SUFFIXES = (
+    ".jpeg",
+    ".jpg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+)
+
+# A file of more bytes holds more than one photograph, or would need gigabytes to decode.
+LARGEST = 400 * 10**6
+
+# Folders that other systems leave beside photographs: macOS, Synology, ext4.
+_LITTER = ("__MACOSX", "@eaDir", "lost+found")
+
+# What an operating system says of a name without a file behind it: the file is missing or wrong.
+# Whatever else it says (no permission, no answer, no memory) is the machine's fault.
+_MISSING = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EISDIR,
+    errno.EINVAL,
+    errno.ENXIO,
+}
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a directory",
+}
+
+
+class BrokenError(UserError):
+    """A photograph that is wrong on every machine: ``images.broken: skip`` leaves it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +78,34 @@ class Photograph:
         """The photograph's bytes; several threads may read at once.
 
         Raises:
-            OSError: there is no such file, or it cannot be read.
+            BrokenError: there is no such file, or it is none.
+            UserError: the file cannot be read on this machine, or is too large for a photograph.
         """
-        if isinstance(self.file, str):
-            return Path(self.file).read_bytes()
-        return os.pread(self.file.fileno(), self.length, self.offset)
+        if self.size > LARGEST:
+            raise UserError(
+                f"{self.id}: has {self.size:,} bytes. Expected a photograph of at most "
+                f"{LARGEST:,}. Save it smaller, or take it away."
+            )
+        if not isinstance(self.file, str):
+            return os.pread(self.file.fileno(), self.length, self.offset)
+        try:
+            with open_regular(self.file) as file:
+                return file.read()
+        except OSError as error:
+            reason = f"{self.id}: cannot be read ({error.strerror or error})."
+            if error.errno in _MISSING:
+                raise BrokenError(
+                    f"{reason} Restore the file, or leave such files out with images.broken: skip."
+                ) from error
+            raise UserError(f"{reason} {remedy(error)}") from error
 
     @property
     def size(self) -> int:
-        """Number of bytes, as `read` would find them; 0 where there is no such file."""
+        """Number of bytes, as `read` would find them; 0 where no file can be found."""
         if isinstance(self.file, str):
-            return Path(self.file).stat().st_size if Path(self.file).exists() else 0
+            with suppress(OSError):
+                return Path(self.file).stat().st_size
+            return 0
         return self.length
 
 
@@ -60,6 +123,7 @@ class Draw:
         packages: for the packages: ``package``, ``files`` (one pattern or several) and ``label``
             (a regular expression on the file name whose group is the class).
         table: for a table: a CSV file with the columns ``file`` and ``label``.
+        folder: for photographs without labels, in any layout: a folder with them, however deep.
     """
 
     per_class: int | None = None
@@ -69,15 +133,34 @@ class Draw:
     crops: int = 1
     packages: Sequence[Mapping[str, Any]] = ()
     table: str | None = None
+    folder: str | None = None
 
 
 # Photographs by label. A class that is there without a photograph is an empty list.
 Classes = Mapping[int, list[Photograph]]
 
 
+def is_image(name: str) -> bool:
+    """Whether a file's name or path is that of an image; hidden files are none."""
+    return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
+
+
+def is_litter(name: str) -> bool:
+    """Whether a folder is hidden, or one that a system leaves beside photographs."""
+    return name.startswith(".") or name in _LITTER
+
+
 def portable(name: str) -> str:
-    """A file's name as part of an id: valid UTF-8, and without the # that marks a crop."""
-    return name.replace("#", "%23").encode("utf-8", "backslashreplace").decode()
+    """A file's name as part of an id: valid UTF-8, and without the # that marks a crop.
+
+    ``./a.jpg`` and ``b/../a.jpg`` are called ``a.jpg``.
+    """
+    return printable(posixpath.normpath(name).replace("#", "%23"))
+
+
+def printable(text: str) -> str:
+    """A text in which the bytes of a path that are NUL or not UTF-8 are written out."""
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager
@@ -89,6 +172,82 @@ def at(where: object) -> Iterator[None]:
         raise UserError(f"{where}: {error}") from error
 
 
+@contextmanager
+def accessing(path: object) -> Iterator[None]:
+    """Turn what the operating system says about a path into a `UserError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        place = path if error.filename is None else error.filename
+        raise UserError(
+            f"{place}: cannot be read ({error.strerror or error}). {remedy(error)}"
+        ) from error
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a path that an operating system refuses to read."""
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            "It is there, but closed to you. Ask its owner for permission to read it and to enter "
+            "the folders above it (chmod -R a+rX), or name a copy."
+        )
+    return "Correct the name, or see whether the disk or the server behind it still answers."
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a file to read; a named pipe, say, is refused, for it would be waited for without end.
+
+    Raises:
+        OSError: there is no such file, it is no regular one, or it cannot be read.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no name of a file has a NUL", str(path))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, f"it is {kind}, expected a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def required(path: Path, expected: str) -> Path:
+    """A path behind which there is a regular file that can be read.
+
+    Args:
+        path: where it should be.
+        expected: what should be there, and what to do if it is not: whole sentences.
+
+    Raises:
+        UserError: there is no such file, it is no regular one, or it cannot be read.
+    """
+    try:
+        open_regular(path).close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(f"{path}: no such file. {expected}") from error
+    except OSError as error:
+        advice = expected if error.errno in _MISSING else remedy(error)
+        raise UserError(f"{path}: cannot be read ({error.strerror}). {advice}") from error
+    return path
+
+
+def entries(folder: Path) -> list[Path]:
+    """What is in a folder, but for what is hidden, in no particular order.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    with accessing(folder):
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder that may hold photographs."""
+    with accessing(folder):
+        return [path for path in entries(folder) if not is_litter(path.name) and path.is_dir()]
+
+
 def existing(root: str | None, expected: str) -> Path:
     """The configured ``images_root`` as a path.
 
@@ -97,7 +256,7 @@ def existing(root: str | None, expected: str) -> Path:
         expected: what should be there.
 
     Raises:
-        UserError: it is not set, does not exist or is empty.
+        UserError: it is not set, does not exist, is empty, or is neither a folder nor a file.
     """
     if not root:
         raise UserError(
@@ -105,8 +264,15 @@ def existing(root: str | None, expected: str) -> Path:
             "command line with: --config images_root=/path"
         )
     path = Path(root)
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        state = "is empty" if path.exists() else "does not exist"
+    state = None
+    with accessing(path):
+        if not path.exists():
+            state = "does not exist"
+        elif path.is_dir():
+            state = None if any(path.iterdir()) else "is empty"
+        elif not path.is_file():
+            state = f"is {_KINDS.get(stat.S_IFMT(path.stat().st_mode), 'no file')}"
+    if state:
         raise UserError(
             f"images_root: {path} {state}. Expected {expected}. Correct the path in the "
             "configuration, or on the command line with: --config images_root=/path"

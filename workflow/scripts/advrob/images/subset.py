@@ -1,15 +1,13 @@
 """The subset: seeded draws of photographs, decoded into one file to test and one to fit."""
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from itertools import chain, zip_longest
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,16 +16,17 @@ import torch
 from advrob.errors import UserError
 from advrob.files import sharding, store
 from advrob.images import labels
-from advrob.images.decode import centre_crop, decode, random_crop
-from advrob.images.photographs import Classes, Draw, Photograph
-from advrob.images.sources import find
+from advrob.images.decode import centre_crop, decode, random_crop, room
+from advrob.images.drawing import Choice, choose
+from advrob.images.duplicates import Appearances, Drawn, appearance
+from advrob.images.packages import LABELLED, SAMPLES
+from advrob.images.photographs import BrokenError, Draw, Photograph, printable
+from advrob.images.sources import find, source
+from advrob.images.workers import alone, in_order
 from advrob.job.compute import generator
 from advrob.job.progress import progress
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-# Photographs decoded and written at a time.
+# Images that are written at a time.
 _BLOCK = 64
 
 
@@ -39,34 +38,13 @@ class Made:
         images: its rows.
         labels: the class of each photograph in it.
         skipped: photographs that should be in it, but cannot be decoded.
-        duplicates: photographs passed over because the other file has the same bytes.
+        copies: photographs left out for they look like one to test, each with that one's id.
     """
 
-    images: int
-    labels: list[int]
-    skipped: int
-    duplicates: int
-
-
-class Drawn:
-    """Photographs that were drawn, and are not to be drawn again under whatever name."""
-
-    def __init__(self, photographs: Iterable[Photograph] = ()) -> None:
-        self.ids: set[str] = set()
-        self._by_size: dict[int, list[Photograph]] = defaultdict(list)
-        for photograph in photographs:
-            self.ids.add(photograph.id)
-            self._by_size[photograph.size].append(photograph)
-
-    def has_bytes_of(self, candidate: Photograph) -> bool:
-        """Whether one of them is the same file; one that cannot be read is like no other."""
-        # Few files have a size in common: hardly any is read for this.
-        with suppress(OSError):
-            return any(
-                photograph.read() == candidate.read()
-                for photograph in self._by_size.get(candidate.size, ())
-            )
-        return False
+    images: int = 0
+    labels: list[int] = field(default_factory=list)
+    skipped: int = 0
+    copies: list[tuple[str, str]] = field(default_factory=list)
 
 
 def extract(
@@ -80,9 +58,14 @@ def extract(
 ) -> str:
     """Draw the subset and write it: images to test networks on, and others to fit defences to.
 
-    No photograph is in both, by id or by its bytes. Rows alternate between the classes, so that the
-    first rows of a file are a balanced subset as well. Several crops of a photograph follow each
-    other and are called ``id#0``, ``id#1``, ...; the first is the standard evaluation crop.
+    No photograph is there twice, whatever its names are: by id, by its bytes or, among the images
+    to fit, as a copy of one to test that was encoded anew. Rows alternate between the classes, so
+    that the first rows of a file are a balanced subset as well. Several crops of a photograph
+    follow each other and are called ``id#0``, ``id#1``, ...; the first is the standard evaluation
+    crop.
+
+    Where a table alone is named, what is learned from is the rest of it, or the packages'
+    photographs if there is none.
 
     Args:
         test: the file of schema ``images/1`` to make for testing.
@@ -92,7 +75,8 @@ def extract(
             (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of `Draw`.
         seed: the configured seed.
         shard: the share of both files to make; see `advrob.files.sharding`. Each draws the whole
-            subset again, which takes as long as waiting for somebody else to have drawn it.
+            subset again, which takes as long as waiting for somebody else to have drawn it, and
+            looks at all photographs to test, for copies of them.
 
     Returns:
         A sentence that counts what was made.
@@ -100,11 +84,16 @@ def extract(
     Raises:
         UserError: the configuration does not fit what is there, or a photograph cannot be decoded.
     """
-    tested, drawn = _make("test", test, Drawn(), root, settings, seed, shard)
-    fitted, _ = _make("fit", fit, drawn, root, settings, seed, shard)
+    looks = Appearances()
+    make = partial(_make, root=root, settings=settings, seed=seed, shard=shard, looks=looks)
+    with _said():
+        tested, choice = make("test", test, Drawn())
+        fitted, other = make("fit", fit, choice.drawn)
+    copies = f", {len(fitted.copies)} copies left out" if fitted.copies else ""
     return (
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
-        f"images; {tested.skipped + fitted.skipped} skipped, {fitted.duplicates} duplicates dropped"
+        f"images; {tested.skipped + fitted.skipped} skipped, "
+        f"{len(choice.passed) + len(other.passed)} duplicates dropped{copies}"
     )
 
 
@@ -129,173 +118,200 @@ def load(
         UserError: the photographs are not there, have no labels, or one cannot be decoded.
     """
     settings = {"size": size, "layout": layout, "broken": "error", "test": draw}
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _said():
         path = Path(folder) / "images.h5"
-        _make("test", path, Drawn(), root, settings, seed, sharding.WHOLE)
+        _make(
+            "test",
+            path,
+            Drawn(),
+            root=root,
+            settings=settings,
+            seed=seed,
+            shard=sharding.WHOLE,
+            looks=Appearances(),
+        )
         with store.read(path, "images/1") as file:
             return file["images"][:], file["labels"][:], store.strings(file["ids"])
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """Make errors of the block fit for a log, whatever bytes the paths in them have."""
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError(
+            f"images: the photographs do not fit in memory ({error}). Give the job more: "
+            "--set-resources images:mem_mb=4000"
+        ) from error
+    except UserError as error:
+        raise UserError(printable(str(error))) from error
 
 
 def _make(
     name: str,
     path: str | Path,
     other: Drawn,
+    *,
     root: str | None,
     settings: Mapping[str, Any],
     seed: int,
     shard: str,
-) -> tuple[Made, Drawn]:
+    looks: Appearances,
+) -> tuple[Made, Choice]:
     """Write one part of the subset, of photographs that the other part does not hold.
+
+    Args:
+        name: ``test`` or ``fit``.
+        path: the file to write.
+        other: what the other part has drawn.
+        root: as `extract` has it, and so the next three.
+        settings: see there.
+        seed: see there.
+        shard: see there.
+        looks: what the photographs to test look like: of those it is made here, for those to fit
+            it is compared.
 
     Returns:
         What was made of the shard, and what was drawn for the whole part.
     """
-    layout, draw = settings["layout"], Draw(**settings[name])
     with ExitStack() as files:
+        choice, place = alone(
+            lambda: _choose(name, other, root, settings, seed, files), "listing photographs"
+        )
+        photographs = choice.photographs
+        print(printable(f"{len(photographs)} photographs to {name} from: {place}"), flush=True)
+        _report(choice)
+        params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
+            "drawn": len(photographs),
+            "duplicates": len(choice.passed),
+        }
+        part = sharding.part(shard, len(photographs))
+        own = photographs[part]
+        with store.write(
+            path, "images/1", seed=seed, params=params, source=printable(place)
+        ) as file:
+            made = _fill(file, own, name, settings, seed, looks)
+        if name == "test":
+            _look(photographs[: part.start] + photographs[part.stop :], looks)
+    return made, choice
+
+
+def _choose(
+    name: str,
+    other: Drawn,
+    root: str | None,
+    settings: Mapping[str, Any],
+    seed: int,
+    files: ExitStack,
+) -> tuple[Choice, str]:
+    """Draw one part of the subset; the second value says in words where it is from."""
+    for layout, draw, place in _candidates(name, root, settings):
         classes = find(layout, root, draw, files)
         if name == "test" and labels.UNLABELLED in classes:
             raise UserError(
                 f"images.test: {classes[labels.UNLABELLED][0].id} has no label. Expected labelled "
-                "photographs to test on. Give its entry a label pattern, or move it to images.fit."
+                "photographs to test on. Put them into folders of classes, <split>/<class>/<file>; "
+                "list them in a table (images.layout: table); give their entry of packages a label "
+                "pattern; or use images.layout: imagenet with ImageNet's ground truth."
             )
-        photographs, duplicates = choose(classes, draw, name, seed, other)
-        if not photographs:
-            raise UserError(
-                f"images.{name}: no photograph is left to draw: all that were found are in the "
-                "other part. Name other splits, packages or a smaller draw there."
-            )
-        drawn = Drawn(photographs)
-        params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
-            "drawn": len(photographs),
-            "duplicates": duplicates,
-        }
-        own = photographs[sharding.part(shard, len(photographs))]
-        source = _source(layout, root, draw)
-        with store.write(path, "images/1", seed=seed, params=params, source=source) as file:
-            decoded, images = _fill(file, own, draw.crops, settings, seed)
-    return Made(images, decoded, len(own) - len(decoded), duplicates), drawn
+        choice = choose(classes, draw, name, seed, other)
+        if choice.photographs:
+            return choice, place
+    raise UserError(
+        f"images.{name}: no photograph is left to draw: all that were found are in the "
+        "other part. Name other splits, packages or a smaller draw there."
+    )
 
 
-def choose(
-    classes: Classes, draw: Draw, name: str, seed: int, other: Drawn
-) -> tuple[list[Photograph], int]:
-    """Draw photographs; which ones depends on the seed and on their ids, not on any listing.
-
-    Args:
-        classes: the candidates by class.
-        draw: how many of each class, and which first.
-        name: ``test`` or ``fit``.
-        seed: the configured seed.
-        other: the other part's photographs, which are not drawn again.
-
-    Returns:
-        The photographs, one of each class in turn, and how many were passed over because the other
-        part has their bytes under another name. A class without a replacement for these comes out
-        short.
-
-    Raises:
-        UserError: there are fewer than were asked for.
-    """
-    ordered = {}
-    for label, candidates in sorted(classes.items()):
-        free = sorted((c for c in candidates if c.id not in other.ids), key=lambda c: c.id)
-        drawing = generator(seed, "images", name, label)
-        shuffled = [free[i] for i in torch.randperm(len(free), generator=drawing).tolist()]
-        shuffled.sort(key=lambda c: _rank(c, draw.prefer))
-        ordered[label] = shuffled
-    duplicates = 0
-    chosen: list[list[Photograph]] = []
-    for candidates, quota in zip(ordered.values(), _quotas(ordered, draw, name, seed), strict=True):
-        kept: list[Photograph] = []
-        for candidate in candidates:
-            if len(kept) == quota:
-                break
-            if other.has_bytes_of(candidate):
-                duplicates += 1
-            else:
-                kept.append(candidate)
-        chosen.append(kept)
-    in_turn = chain.from_iterable(zip_longest(*chosen))
-    return [photograph for photograph in in_turn if photograph is not None], duplicates
+def _candidates(
+    name: str, root: str | None, settings: Mapping[str, Any]
+) -> Iterator[tuple[str, Draw, str]]:
+    """Layouts and draws to try for a part, each with where its photographs are from."""
+    layout, draw = settings["layout"], Draw(**settings[name])
+    if layout == "packages" and not draw.packages:
+        draw = replace(draw, packages=LABELLED if name == "test" else SAMPLES)
+    if name == "test" or layout != "table" or draw.folder:
+        yield layout, draw, source(layout, root, draw)
+        return
+    tested = settings["test"].get("table")
+    table = replace(draw, table=draw.table or tested)
+    rest = "the rest of " if table.table == tested else ""
+    yield layout, table, rest + source(layout, root, table)
+    if rest:
+        samples = replace(draw, table=None, packages=draw.packages or SAMPLES)
+        yield "packages", samples, source("packages", None, samples)
 
 
-def _rank(photograph: Photograph, patterns: Sequence[str]) -> int:
-    """The place of the first pattern that fits a photograph; behind all if none does."""
-    names = (photograph.id, photograph.id.rpartition("/")[2])
-    for rank, pattern in enumerate(patterns):
-        if any(fnmatchcase(name, pattern) for name in names):
-            return rank
-    return len(patterns)
-
-
-def _quotas(classes: Classes, draw: Draw, name: str, seed: int) -> list[int]:
-    """How many photographs to take of each class."""
-    available = np.array([len(candidates) for candidates in classes.values()])
-    if draw.per_class is not None and draw.total is not None:
-        raise UserError(
-            f"images.{name}: has both per_class and total. Keep one of them, or neither to take "
-            "every photograph."
+def _report(choice: Choice) -> None:
+    """Say in the log which photographs were passed over."""
+    if not choice.passed:
+        return
+    photograph, twin = choice.passed[0]
+    print(
+        f"{len(choice.passed)} duplicates are left out, such as {photograph.id}, which has the "
+        f"bytes of {twin.id}",
+        flush=True,
+    )
+    labelled = [
+        (one, two) for one, two in choice.passed if labels.UNLABELLED < one.label != two.label > -1
+    ]
+    if labelled:
+        one, two = labelled[0]
+        names = labels.classes()
+        print(
+            f"warning: {len(labelled)} of them have another label than the photograph that is "
+            f"kept, such as {one.id} ({names[one.label]}; kept as {names[two.label]})",
+            flush=True,
         )
-    if draw.per_class is not None:
-        for label, found in zip(classes, available, strict=True):
-            if found < draw.per_class:
-                title = labels.classes()[label] if label >= 0 else "of the unlabelled photographs"
-                raise UserError(
-                    f"images.{name}.per_class: {draw.per_class} photographs a class are asked for, "
-                    f"but class {title} has {found}. Lower per_class, add photographs, or use "
-                    "total, which takes what each class has."
-                )
-        return [draw.per_class] * len(available)
-    if draw.total is None:
-        return list(available)
-    if draw.total > available.sum():
-        raise UserError(
-            f"images.{name}.total: {draw.total} photographs are asked for, but there are only "
-            f"{available.sum()}. Lower total, leave it out to take them all, or add photographs "
-            "or splits."
-        )
-    # The highest level to which all classes can be filled, and what is left over at random.
-    levels = range(available.max() + 1)
-    level = max(n for n in levels if np.minimum(available, n).sum() <= draw.total)
-    quotas = np.minimum(available, level)
-    fuller = np.flatnonzero(available > level)
-    drawing = generator(seed, "images", name, "remainder")
-    lucky = torch.randperm(len(fuller), generator=drawing).numpy()[: draw.total - quotas.sum()]
-    quotas[fuller[lucky]] += 1
-    return list(quotas)
+
+
+def _look(photographs: Sequence[Photograph], looks: Appearances) -> None:
+    """See what photographs to test look like that another shard decodes."""
+
+    def work(photograph: Photograph) -> np.ndarray | None:
+        data = photograph.read()
+        with room(data):
+            return appearance(decode(data, photograph.id))
+
+    for photograph, future in _worked(work, photographs):
+        try:
+            looks.add(photograph.id, future.result())
+        except BrokenError:
+            continue  # its own shard says so
+
+
+def _worked(work: Any, photographs: Sequence[Photograph]) -> Iterator[tuple[Photograph, Future]]:
+    futures = in_order(
+        work, photographs, threads=torch.get_num_threads(), name=lambda photograph: photograph.id
+    )
+    counted = progress(futures, "photographs", len(photographs))
+    return zip(photographs, counted, strict=True)
 
 
 def _fill(
     file: h5py.File,
     photographs: Sequence[Photograph],
-    crops: int,
+    name: str,
     settings: Mapping[str, Any],
     seed: int,
-) -> tuple[list[int], int]:
-    """Decode photographs into a file.
+    looks: Appearances,
+) -> Made:
+    """Decode photographs into a file."""
+    size, crops = settings["size"], Draw(**settings[name]).crops
 
-    Returns:
-        The labels of those that could be decoded, and how many images were made of them.
-    """
-    size = settings["size"]
-
-    def work(photograph: Photograph) -> list[np.ndarray]:
-        try:
-            data = photograph.read()
-        except OSError as error:
-            raise UserError(
-                f"{photograph.id}: cannot be read ({error}). Restore the file, or leave such "
-                "files out with images.broken: skip."
-            ) from error
-        image = decode(data, photograph.id)
-        drawing = generator(seed, "images", "crops", photograph.id)
-        rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
-        return [centre_crop(image, size), *rows]
+    def work(photograph: Photograph) -> tuple[np.ndarray | None, list[np.ndarray]]:
+        data = photograph.read()
+        with room(data):
+            image = decode(data, photograph.id)
+            drawing = generator(seed, "images", "crops", photograph.id)
+            rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
+            return appearance(image), [centre_crop(image, size), *rows]
 
     # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
     shape = (len(photographs) * crops, size, size, 3)
     images = file.create_dataset("images", shape, "uint8", maxshape=shape, chunks=(1, *shape[1:]))
-    made: list[int] = []
+    made = Made()
     ids: list[str] = []
     waiting: list[np.ndarray] = []
 
@@ -304,60 +320,68 @@ def _fill(
             images[len(ids) - len(waiting) : len(ids)] = np.stack(waiting)
             waiting.clear()
 
-    with (
-        store.room(Path(file.filename).parent, int(np.prod(shape)), "Its content"),
-        ThreadPoolExecutor(torch.get_num_threads()) as pool,
-    ):
-        futures = _in_order(pool, work, photographs)
-        for photograph, future in zip(
-            photographs, progress(futures, "photographs", len(photographs)), strict=True
-        ):
+    with store.room(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
+        for photograph, future in _worked(work, photographs):
             try:
-                rows = future.result()
-            except UserError as error:
+                look, rows = future.result()
+            except BrokenError as error:
                 if settings["broken"] == "error":
                     raise
-                print(f"skipped: {error}", flush=True)
+                made.skipped += 1
+                print(printable(f"skipped: {error}"), flush=True)
+                continue
+            except MemoryError as error:
+                raise _no_room(photograph) from error
+            if name == "test":
+                looks.add(photograph.id, look)
+            elif original := looks.like(look):
+                made.copies.append((photograph.id, original))
                 continue
             waiting += rows
             ids += [photograph.id] if crops == 1 else [f"{photograph.id}#{i}" for i in range(crops)]
-            made.append(photograph.label)
+            made.labels.append(photograph.label)
             if len(waiting) >= _BLOCK:
                 flush()
         flush()
         images.flush()
-    if not made:
-        raise UserError(
-            f"images: none of the {len(photographs)} photographs can be decoded. The log says why "
-            "of each. Restore the files, or name others."
-        )
-    images.resize(len(ids), axis=0)
+    _check(made, len(photographs))
+    made.images = len(ids)
+    images.resize(made.images, axis=0)
     store.put(
         file,
         {
-            "labels": np.repeat(np.array(made, dtype=np.int64), crops),
+            "labels": np.repeat(np.array(made.labels, dtype=np.int64), crops),
             "ids": np.array(ids, dtype=object),
             "classes": np.array(labels.classes(), dtype=object),
         },
     )
-    return made, len(ids)
+    return made
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, function: Callable[[T], R], items: Iterable[T]
-) -> Iterator[Future[R]]:
-    """Calls of ``function`` in the items' order, never many more than are asked for."""
-    pending: deque[Future[R]] = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) >= _BLOCK:
-            yield pending.popleft()
-    yield from pending
+def _check(made: Made, photographs: int) -> None:
+    """Say which copies were left out; refuse a file without an image."""
+    if made.copies:
+        copy, original = made.copies[0]
+        print(
+            f"{len(made.copies)} photographs are left out, for they look like ones to test that "
+            f"were encoded anew, such as {copy}, which looks like {original}",
+            flush=True,
+        )
+    if not made.labels and made.copies:
+        raise UserError(
+            f"images.fit: none of the {photographs} photographs is left: {len(made.copies)} look "
+            "like ones to test. The log names one. Name others under images.fit."
+        )
+    if not made.labels:
+        raise UserError(
+            f"images: none of the {photographs} photographs can be decoded. The log says why "
+            "of each. Restore the files, or name others."
+        )
 
 
-def _source(layout: str, root: str | None, draw: Draw) -> str:
-    """Where the photographs are from, in words that are the same on every machine."""
-    if layout == "packages":
-        return "packages " + ", ".join(entry["package"] for entry in draw.packages)
-    place = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"
-    return f"{layout} {Path(root or '').absolute().name}, {place}"
+def _no_room(photograph: Photograph) -> UserError:
+    return UserError(
+        f"{photograph.id}: does not fit in memory while it is decoded (file of {photograph.size:,} "
+        "bytes). Expected room for all of its pixels. Give the job more memory: --set-resources "
+        "images:mem_mb=4000; or save the photograph smaller."
+    )

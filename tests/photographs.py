@@ -1,0 +1,45 @@
+"""Small photographs for tests, and drawing from folders of them."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from advrob.files import store
+from advrob.images import extract
+
+
+def noise(seed: int, side: int = 60) -> Image.Image:
+    """A picture with something in it at every frequency, and like no other."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side + 10, side), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def photograph(seed: int) -> bytes:
+    return encoded(noise(seed))
+
+
+def draw(root: Path | None, folder: Path, **changes: Any) -> dict[str, list[str]]:
+    """Extract; the ids of both parts, and what was said."""
+    settings = {
+        "size": 16,
+        "layout": "tree",
+        "broken": "error",
+        "test": {"splits": ["val"]},
+        "fit": {"splits": ["train"]},
+    } | changes
+    paths = {part: folder / f"{part}.h5" for part in ("test", "fit")}
+    said = extract(**paths, root=root and str(root), settings=settings, seed=1)
+    found = {"said": [said]}
+    for part, path in paths.items():
+        with store.read(path, "images/1") as file:
+            found[part] = store.strings(file["ids"])
+    return found

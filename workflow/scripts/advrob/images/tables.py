@@ -1,0 +1,130 @@
+"""Tables: a CSV file that gives each file of a folder its class."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from advrob.errors import UserError
+from advrob.images import labels
+from advrob.images.photographs import (
+    Classes,
+    Draw,
+    Photograph,
+    at,
+    existing,
+    listing,
+    open_regular,
+    portable,
+    required,
+)
+
+_COLUMNS = ("file", "label")
+
+# The comma, and what spreadsheets and other programs write in its place.
+_SEPARATORS = ",;\t|"
+
+# Bytes of a table: some five times a line for each image of ImageNet.
+_LARGEST = 400 * 10**6
+
+
+def table(root: str | None, draw: Draw) -> Classes:
+    """The photographs of a table, which names them relative to ``images_root``.
+
+    Raises:
+        UserError: the table is not there, or a line of it names no class.
+    """
+    folder, path = located(root, draw.table)
+    found: dict[str, Photograph] = {}
+    for name, text, where in rows(path):
+        with at(where):
+            label = labels.parse(text)
+        file = folder / name
+        if "\\" in name and not file.exists():
+            name = name.replace("\\", "/")
+            file = folder / name
+        photograph = Photograph(portable(name), label, str(file))
+        before = found.setdefault(photograph.id, photograph)
+        if before.label != label:
+            raise UserError(
+                f"{where}: '{name}' was listed before with another label, {before.label} instead "
+                f"of {label}. Remove one of its lines."
+            )
+    classes = defaultdict(list)
+    for photograph in found.values():
+        classes[photograph.label].append(photograph)
+    return classes
+
+
+def located(root: str | None, name: str | None) -> tuple[Path, Path]:
+    """The folder of a table's files, and the table."""
+    folder = existing(root, "the folder that the table's files are in")
+    if name is None:
+        raise UserError(
+            "images: layout table needs a CSV file with the columns file and label. Name it under "
+            "table in images.test."
+        )
+    return folder, required(
+        folder / name,
+        "Expected a CSV file with the columns file and label, named relative to images_root. "
+        "Correct table under images.test or images.fit.",
+    )
+
+
+def rows(path: Path) -> Iterator[tuple[str, str, str]]:
+    """File, label and place of each line of a table, in its order.
+
+    The columns may be in any case and order, and apart by commas, semicolons, tabs or bars.
+
+    Raises:
+        UserError: it is no such table.
+    """
+    content = _text(path)
+    header = content.lstrip().partition("\n")[0]
+    parsed = csv.DictReader(
+        io.StringIO(content, newline=""), delimiter=_separator(header), skipinitialspace=True
+    )
+    try:
+        parsed.fieldnames = [name.strip().casefold() for name in parsed.fieldnames or ()]
+        if not set(_COLUMNS) <= set(parsed.fieldnames):
+            raise UserError(
+                f"{path}: has the columns {listing(parsed.fieldnames)[:200]}. Expected file and "
+                "label, named in the first line and separated by commas."
+            )
+        for row in parsed:
+            name, label = (row[column] or "" for column in _COLUMNS)
+            where = f"{path}, line {parsed.line_num}"
+            if not name.strip() or "\0" in name:
+                raise UserError(
+                    f"{where}: has no name of a file but {name[:60]!r}. Expected one relative to "
+                    "images_root. Correct or remove the line."
+                )
+            yield name, label, where
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {parsed.reader.line_num}: is no line of a table ({error}). Expected a "
+            "file and a label. Look for a quotation mark that is never closed."
+        ) from error
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as file:
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise UserError(f"{path}: has more than {_LARGEST:,} bytes. Expected a table of labels.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: is no text in UTF-8 ({error}). Save it as CSV in UTF-8."
+        ) from error
+
+
+def _separator(header: str) -> str:
+    """The first that separates the columns we need in a table's first line."""
+    for separator in _SEPARATORS:
+        names = {name.strip(' "\r').casefold() for name in header.split(separator)}
+        if set(_COLUMNS) <= names:
+            return separator
+    return ","
