@@ -114,12 +114,13 @@ def test_right_images_alone_are_moved(network, images, labels, kind, norm) -> No
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
-def test_a_batch_of_wrong_images_costs_one_pass(network, images, labels, kind, norm) -> None:
+def test_a_batch_of_wrong_images_costs_next_to_nothing(network, images, labels, kind, norm) -> None:
     wrong = (answers(network, images) + 1) % CLASSES
     seen = []
     network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
     build(kind, norm, 8)(network, images, wrong, generator=generator(0))
-    assert seen == [len(images)]
+    assert set(seen) == {len(images)}
+    assert len(seen) <= 2
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)

@@ -10,7 +10,7 @@ and left as it was found: no gradient is accumulated in its parameters.
 
 import importlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,6 +65,56 @@ def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) 
     if math.isinf(surplus):  # nothing will ever do
         return torch.arange(len(images), device=images.device)
     return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
+
+
+@torch.no_grad()
+def in_turn(
+    runs: Iterable[Callable[[Tensor], Tensor]],
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    surplus: float,
+) -> Tensor:
+    """Several attacks, each on the images that those before it left right.
+
+    Args:
+        runs: from the numbers of images, int64 ``(n,)``, to these images attacked.
+        network: see `Attack.__call__`, as for the others.
+        images: ``(N, 3, H, W)``.
+        labels: int64 ``(N,)``.
+        surplus: when an image counts as fooled.
+
+    Returns:
+        Of every image what raised the `margin` most, perhaps itself.
+    """
+    found, value = images.clone(), margin(network(images), labels)
+    for run in runs:
+        rows = (value <= surplus).nonzero()[:, 0]
+        if len(rows) == 0:
+            break
+        tried = run(rows)
+        reached = margin(network(tried), labels[rows])
+        better = reached > value[rows]
+        found[rows[better]] = tried[better]
+        value[rows[better]] = reached[better]
+    return found
+
+
+@torch.no_grad()
+def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: int) -> Tensor:
+    """The most likely wrong classes of images, most likely first.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)``.
+        labels: true classes, int64 ``(N,)``.
+        count: how many are wanted; all if there are fewer.
+
+    Returns:
+        int64 ``(count, N)``.
+    """
+    others = network(images).scatter(1, labels[:, None], -torch.inf)
+    return others.topk(min(count, others.shape[1] - 1), dim=1).indices.T
 
 
 def attack_class(kind: str) -> type[Attack]:

@@ -27,8 +27,9 @@ class AutoPGD(Attack):
     iterate as it would be stored, in 8 bits, and an image that fools it is left alone.
 
     Args:
-        loss: what is climbed; with cross_entropy the attack is known as APGD-CE, with logits_ratio
-            as APGD-DLR.
+        loss: what is climbed. cross_entropy: the attack is known as APGD-CE. margin: how far the
+            best wrong class leads, which keeps its gradient where probabilities are 0 or 1.
+            logits_ratio: the same in units of the spread of the logits, known as APGD-DLR.
         norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
         iterations: gradients per image.
@@ -37,7 +38,7 @@ class AutoPGD(Attack):
     def __init__(
         self,
         *,
-        loss: Literal["cross_entropy", "logits_ratio"] = "cross_entropy",
+        loss: Literal["cross_entropy", "margin", "logits_ratio"] = "cross_entropy",
         norm: Literal["linf", "l2"],
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         iterations: Annotated[int, {"minimum": 1}] = 100,
