@@ -33,6 +33,10 @@ def build(kind: str, norm: str, radius: float, **others: object) -> attacks.Atta
     return attacks.build(kind, {key: wanted[key] for key in wanted if key in parameters})
 
 
+def has_levels(kind: str) -> bool:
+    return "levels" in inspect.signature(attacks.attack_class(kind).__init__).parameters
+
+
 @pytest.fixture
 def network() -> nn.Module:
     """A small network of random weights in evaluation mode, where it drops nothing out."""
@@ -99,6 +103,21 @@ def test_what_is_stored_is_within_the_bounds(network, images, labels, kind, norm
     assert not found.requires_grad
     assert torch.equal(found, to_tensor(to_uint8(found)))
     assert lengths(found, images, norm).max() <= radius
+
+
+@pytest.mark.parametrize(("kind", "norm"), [case for case in CASES if has_levels(case[0])])
+@pytest.mark.parametrize("radius", [0.4, 2.5, 60])
+def test_real_values_are_within_the_bounds(network, images, labels, kind, norm, radius) -> None:
+    attack = build(kind, norm, radius, levels=None)
+    found = attack(network, images, labels, generator=generator(0))
+    moves = 255 * (found.double() - images.double()).flatten(1)
+    order = {"linf": torch.inf, "l2": 2}[norm]
+    farthest = torch.linalg.vector_norm(moves, order, dim=1).max()
+    # Up to the rounding of float32.
+    assert 0 < farthest <= radius + 1e-4
+    assert (found >= 0).all()
+    assert (found <= 1).all()
+    assert not torch.equal(found, to_tensor(to_uint8(found)))
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)

@@ -53,8 +53,9 @@ class Attack:
                 counts as fooled: what another precision or another draw may take back.
 
         Returns:
-            Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, inside the ball. An image that
-            counts as fooled from the start is returned as it is.
+            Images ``(N, 3, H, W)`` in [0, 1], inside the ball; in multiples of 1/255 unless the
+            attack has a hyperparameter ``levels`` that is None. An image that counts as fooled from
+            the start is returned as it is.
         """
         raise NotImplementedError
 

@@ -24,6 +24,8 @@ class TargetedAutoPGD(Attack):
         radius: the bound, in units of 1/255.
         targets: how many wrong classes are tried.
         iterations: gradients per image and target.
+        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
+            on stored images then has to round (`advrob.attacks.lattice`).
     """
 
     def __init__(
@@ -33,8 +35,9 @@ class TargetedAutoPGD(Attack):
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         targets: Annotated[int, {"minimum": 1}] = 9,
         iterations: Annotated[int, {"minimum": 1}] = 100,
+        levels: Literal[256] | None = 256,
     ) -> None:
-        self.norm, self.radius = norm, radius
+        self.norm, self.radius, self.levels = norm, radius, levels
         self.targets, self.iterations = targets, iterations
 
     def __call__(
@@ -51,7 +54,7 @@ class TargetedAutoPGD(Attack):
         def towards(targets: Tensor, rows: Tensor) -> Tensor:
             return climb(
                 network,
-                Ball(images[rows], self.norm, self.radius),
+                Ball(images[rows], self.norm, self.radius, self.levels),
                 labels[rows],
                 lambda some, logits, own: targeted_ratio(logits, own, targets[rows[some]]),
                 iterations=self.iterations,
