@@ -7,11 +7,13 @@ import torchattacks
 from torch import Tensor, nn
 
 from advrob.attacks.apgd import AutoPGD
+from advrob.attacks.apgd_t import TargetedAutoPGD
 from advrob.attacks.bounds import Ball
 from advrob.attacks.expectation import Expectation
-from advrob.attacks.losses import cross_entropy, difference_of_logits_ratio, margin
+from advrob.attacks.losses import cross_entropy, difference_of_logits_ratio, margin, targeted_ratio
 from advrob.attacks.pgd import PGD
 from advrob.attacks.square import Square
+from advrob.errors import UserError
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
 
@@ -53,7 +55,9 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 ATTACKS = {
     "pgd": {"iterations": 20},
     "apgd_ce": {"iterations": 20, "loss": "cross_entropy"},
+    "apgd_margin": {"iterations": 20, "loss": "margin"},
     "apgd_dlr": {"iterations": 20, "loss": "logits_ratio"},
+    "apgd_t": {"iterations": 20},
     "square": {"queries": 100},
 }
 CASES = [
@@ -75,7 +79,9 @@ def run(
         settings["norm"] = norm
     if name == "pgd":
         settings["step"] = radius / 4
-    attack = {"pgd": PGD, "square": Square}.get(name, AutoPGD)(**settings)
+    attack = {"pgd": PGD, "square": Square, "apgd_t": TargetedAutoPGD}.get(name, AutoPGD)(
+        **settings
+    )
     return attack(network, images, labels, generator=generator(0), surplus=surplus)
 
 
@@ -108,7 +114,7 @@ class Linear(nn.Module):
         return torch.stack([score, -score, torch.full_like(score, -1e3)], dim=1)
 
 
-@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "apgd_dlr"])
+@pytest.mark.parametrize("name", ["pgd", "apgd_ce", "apgd_margin", "apgd_dlr"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_linear_network_loses_as_much_as_it_can(name, norm):
     draw = torch.Generator().manual_seed(0)
@@ -141,6 +147,44 @@ def test_is_as_strong_as_torchattacks_apgd(network, images, labels, loss, norm, 
     assert accuracy(network, ours, labels) == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.parametrize(("norm", "radius"), [("Linf", 5), ("L2", 100)])
+def test_is_as_strong_as_torchattacks_targeted_apgd(network, images, labels, norm, radius):
+    theirs = torchattacks.APGDT(network, norm=norm, eps=radius / 255, steps=20, n_classes=CLASSES)(
+        images, labels
+    )
+    ours = run(network, images, labels, "apgd_t", norm.lower(), radius)
+    expected = accuracy(network, theirs, labels)
+    assert 0.05 < expected < 0.95
+    assert accuracy(network, ours, labels) == pytest.approx(expected, abs=0.1)
+
+
+def test_saturated_logits_hide_their_gradient_from_the_cross_entropy_alone(images):
+    draw = torch.Generator().manual_seed(0)
+    layer = nn.Linear(3 * SIZE * SIZE, CLASSES)
+    layer.weight.data = torch.randn(layer.weight.shape, generator=draw)
+
+    class Certain(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return 1e5 * layer(images.flatten(1))
+
+    labels = layer(images.flatten(1)).argmax(dim=1)
+    left = {
+        name: accuracy(Certain(), run(Certain(), images, labels, name, "linf", 8), labels)
+        for name in ("apgd_ce", "apgd_margin", "apgd_dlr", "apgd_t")
+    }
+    assert left["apgd_ce"] > 0.8
+    assert max(left[name] for name in left if name != "apgd_ce") < 0.2
+
+
+def test_ratios_refuse_too_few_classes(images, labels):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2))
+    right = network(images).argmax(dim=1)
+    with pytest.raises(UserError, match="needs at least 3 classes, the network has 2"):
+        run(network, images, right, "apgd_dlr", "linf", 4)
+    with pytest.raises(UserError, match="needs at least 4 classes"):
+        run(network, images, right, "apgd_t", "linf", 4)
+
+
 def test_is_as_strong_as_torchattacks_square(network, images, labels):
     theirs = torchattacks.Square(network, eps=8 / 255, n_queries=100)(images, labels)
     ours = run(network, images, labels, "square", "linf", 8)
@@ -155,6 +199,9 @@ def test_losses_in_numbers():
     torch.testing.assert_close(margin(logits, labels), torch.tensor([-2.0, 3.0]))
     expected = torch.tensor([-2 / 3, 3 / 3])
     torch.testing.assert_close(difference_of_logits_ratio(logits, labels), expected)
+    torch.testing.assert_close(
+        targeted_ratio(logits, labels, torch.tensor([1, 3])), torch.tensor([-2 / 4, -2 / 4])
+    )
     scaled = difference_of_logits_ratio(5 * logits - 7, labels)
     torch.testing.assert_close(scaled, expected)
     torch.testing.assert_close(

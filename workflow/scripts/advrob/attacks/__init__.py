@@ -9,7 +9,7 @@ and left as it was found: no gradient is accumulated in its parameters.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,8 +53,9 @@ class Attack:
                 counts as fooled: what another precision or another draw may take back.
 
         Returns:
-            Images ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, inside the ball. An image that
-            counts as fooled from the start is returned as it is.
+            Images ``(N, 3, H, W)`` in [0, 1], inside the ball; in multiples of 1/255 unless the
+            attack has a hyperparameter ``levels`` that is None. An image that counts as fooled from
+            the start is returned as it is.
         """
         raise NotImplementedError
 
@@ -67,6 +68,72 @@ def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) 
     return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
 
 
+<<<<<<< HEAD
+=======
+@torch.no_grad()
+def in_turn(
+    runs: Iterable[Callable[[Tensor], Tensor]],
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    surplus: float,
+) -> Tensor:
+    """Several attacks, each on the images that those before it left right.
+
+    Args:
+        runs: from the numbers of images, int64 ``(n,)``, to these images attacked.
+        network: see `Attack.__call__`, as for the others.
+        images: ``(N, 3, H, W)``.
+        labels: int64 ``(N,)``.
+        surplus: when an image counts as fooled.
+
+    Returns:
+        Of every image what raised the `margin` most, perhaps itself.
+    """
+    found, value = images.clone(), margin(network(images), labels)
+    for run in runs:
+        rows = (value <= surplus).nonzero()[:, 0]
+        if len(rows) == 0:
+            break
+        tried = run(rows)
+        reached = margin(network(tried), labels[rows])
+        better = reached > value[rows]
+        found[rows[better]] = tried[better]
+        value[rows[better]] = reached[better]
+    return found
+
+
+@torch.no_grad()
+def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: int) -> Tensor:
+    """The most likely wrong classes of images, most likely first.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)``.
+        labels: true classes, int64 ``(N,)``.
+        count: how many are wanted; all if there are fewer.
+
+    Returns:
+        int64 ``(count, N)``.
+    """
+    others = network(images).scatter(1, labels[:, None], -torch.inf)
+    return others.topk(min(count, others.shape[1] - 1), dim=1).indices.T
+
+
+def attack_class(kind: str) -> type[Attack]:
+    """The class in ``attacks/<kind>.py``."""
+    module = importlib.import_module(f"advrob.attacks.{kind}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Attack)
+        and value.__module__ == module.__name__
+    )
+    return found
+
+
+>>>>>>> attacks
 def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
     """An attack of a kind, with the hyperparameters that are given."""
     attack: Attack = load("attack", kind)(**parameters)

@@ -24,25 +24,30 @@ class AutoPGD(Attack):
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), Algorithm 1, with the paper's constants. The network sees every
-    iterate as it would be stored, in 8 bits, and an image that fools it is left alone.
+    iterate as it would be stored, and an image that fools it is left alone.
 
     Args:
-        loss: what is climbed; with cross_entropy the attack is known as APGD-CE, with logits_ratio
-            as APGD-DLR.
+        loss: what is climbed. cross_entropy: the attack is known as APGD-CE. margin: how far the
+            best wrong class leads, which keeps its gradient where probabilities are 0 or 1.
+            logits_ratio: the same in units of the spread of the logits, known as APGD-DLR.
         norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
         iterations: gradients per image.
+        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
+            on stored images then has to round (`advrob.attacks.lattice`).
     """
 
     def __init__(
         self,
         *,
-        loss: Literal["cross_entropy", "logits_ratio"] = "cross_entropy",
+        loss: Literal["cross_entropy", "margin", "logits_ratio"] = "cross_entropy",
         norm: Literal["linf", "l2"],
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         iterations: Annotated[int, {"minimum": 1}] = 100,
+        levels: Literal[256] | None = 256,
     ) -> None:
-        self.loss, self.norm, self.radius, self.iterations = loss, norm, radius, iterations
+        self.norm, self.radius, self.levels = norm, radius, levels
+        self.loss, self.iterations = loss, iterations
 
     def __call__(
         self,
@@ -56,7 +61,7 @@ class AutoPGD(Attack):
         """See `Attack`: where no image fooled the network, the one with the highest loss."""
         return climb(
             network,
-            Ball(images, self.norm, self.radius),
+            Ball(images, self.norm, self.radius, self.levels),
             labels,
             lambda rows, logits, labels: LOSSES[self.loss](logits, labels),
             iterations=self.iterations,

@@ -1,12 +1,15 @@
 """How far an attack may move an image, and what is left of that in 8 bits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 # A rounded image outside an l_2 ball is drawn in until it is inside; once is nearly always enough.
 ROUNDS = 20
+# `Ball.filled` looks for the stretching of a move between 0.4 levels for its largest part, which
+# rounds to nothing, and so many radii for it, in so many bisections.
+WIDEST, BISECTIONS = 1e3, 20
 
 
 @dataclass(frozen=True)
@@ -18,15 +21,17 @@ class Ball:
         norm: ``linf``, the largest change of a pixel and channel, or ``l2``, the Euclidean length
             of the change.
         radius: the distance, in units of 1/255.
+        levels: 256 if images are stored in 8 bits, None if as real numbers.
     """
 
     originals: Tensor
     norm: str
     radius: float
+    levels: int | None = 256
 
     def __getitem__(self, chosen: Tensor) -> "Ball":
         """The balls of some of the images."""
-        return Ball(self.originals[chosen], self.norm, self.radius)
+        return replace(self, originals=self.originals[chosen])
 
     def project(self, images: Tensor) -> Tensor:
         """The nearest images inside, clipped to [0, 1], which takes them no further away."""
@@ -55,11 +60,14 @@ class Ball:
         return self.project(self.originals + moves.to(device) * (self.radius / 255))
 
     def stored(self, images: Tensor) -> Tensor:
-        """Images in multiples of 1/255 that are near to ``images`` and not outside.
+        """Images as they are stored that are near to ``images`` and not outside.
 
-        The last whole level inside a bound that is not whole is the bound; a change whose rounding
-        makes it too long is shortened.
+        With levels these are multiples of 1/255: the last whole level inside a bound that is not
+        whole is the bound; a change whose rounding makes it too long is shortened. Real numbers
+        are inside up to the rounding of float32.
         """
+        if self.levels is None:
+            return self.project(images)
         levels = (self.originals * 255).round_()
         moves = (images * 255).round_() - levels
         if self.norm == "linf":
@@ -74,6 +82,47 @@ class Ball:
             moves = wanted.round()
         moves = torch.where(lengths(moves) > self.radius, moves.new_zeros(()), moves)
         return (levels + moves).clamp_(0, 255) / 255
+
+    def filled(self, images: Tensor) -> Tensor:
+        """The images in multiples of 1/255 that move in a direction as far as the ball allows.
+
+        Rounding a short move in l_2 loses it: spread over all pixels it is less than half a level
+        everywhere. Here it is stretched until its largest parts are whole levels and its length is
+        the radius. Of all moves on the lattice this is, but for the last few levels, the one with
+        the largest inner product with the direction. In l_inf it is `stored`.
+
+        Args:
+            images: ``(N, 3, H, W)``; where they lie, seen from the originals, is the direction.
+        """
+        if self.norm == "linf":
+            return self.stored(images)
+        levels = (self.originals * 255).round_()
+        wanted = (images - self.originals) * 255
+
+        def rounded(scale: Tensor) -> Tensor:
+            return (levels + (scale * wanted).round_()).clamp_(0, 255).sub_(levels)
+
+        # Bisection: with `low` the move is short enough, with `high` it may be too long.
+        peak = wanted.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_(min=1e-30)
+        low, high = 0.4 / peak, WIDEST * self.radius / peak
+        for _ in range(BISECTIONS):
+            middle = (low * high).sqrt()
+            inside = lengths(rounded(middle)) <= self.radius
+            low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
+        moves = rounded(low)
+        return (levels + self._topped_up(moves, wanted, levels)).clamp_(0, 255) / 255
+
+    def _topped_up(self, moves: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
+        """One more level, in the order of what it brings for what it costs, as far as it goes."""
+        direction = wanted.sign()
+        costs = 2 * moves.abs() + 1  # of the squared length
+        free = (levels + moves + direction).clamp(0, 255) == levels + moves + direction
+        worth = torch.where(free, wanted.abs() / costs, 0).flatten(1)
+        worth, order = worth.sort(dim=1, descending=True)
+        spent = costs.flatten(1).gather(1, order).cumsum(dim=1)
+        left = self.radius**2 - lengths(moves).flatten(1) ** 2
+        taken = ((spent <= left) & (worth > 0)).float()
+        return moves + direction * torch.zeros_like(worth).scatter_(1, order, taken).view_as(moves)
 
 
 def lengths(moves: Tensor) -> Tensor:

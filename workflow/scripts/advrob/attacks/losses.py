@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advrob.errors import UserError
+
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
     """The best other class's logit less the label's: above 0 the network is fooled."""
@@ -25,12 +27,38 @@ def difference_of_logits_ratio(logits: Tensor, labels: Tensor) -> Tensor:
     Neither a shift nor a scaling of the logits changes it, so a network cannot hide its gradient by
     being very certain. It needs three classes.
     """
+    _refuse_fewer_classes(logits, 3)
     first, _, third = logits.topk(3, dim=1).values.unbind(dim=1)
     return margin(logits, labels) / (first - third + 1e-12)
+
+
+def targeted_ratio(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The targeted ratio of logits (Croce and Hein 2020, equation 7): a chosen class's margin.
+
+    Like `difference_of_logits_ratio` in units of the logits' own spread. It needs four classes.
+
+    Args:
+        logits: ``(N, C)``.
+        labels: true classes, int64 ``(N,)``.
+        targets: the classes that are to win, int64 ``(N,)``.
+    """
+    _refuse_fewer_classes(logits, 4)
+    first, _, third, fourth = logits.topk(4, dim=1).values.unbind(dim=1)
+    gap = (logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None]))[:, 0]
+    return gap / (first - (third + fourth) / 2 + 1e-12)
+
+
+def _refuse_fewer_classes(logits: Tensor, needed: int) -> None:
+    if logits.shape[1] < needed:
+        raise UserError(
+            f"attack: a ratio of logits needs at least {needed} classes, the network has "
+            f"{logits.shape[1]}. Choose kind: apgd with loss: margin."
+        )
 
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 LOSSES: dict[str, Loss] = {
     "cross_entropy": cross_entropy,
+    "margin": margin,
     "logits_ratio": difference_of_logits_ratio,
 }

@@ -38,14 +38,16 @@ class PGD(Attack):
     """Projected gradient descent: raises the cross-entropy by steps of one length.
 
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), Section
-    2.1, from a random start. The network sees every iterate as it would be stored, in 8 bits, so
-    that what fools it there fools it afterwards; an image that does is left alone.
+    2.1, from a random start. The network sees every iterate as it would be stored, so that what
+    fools it there fools it afterwards; an image that does is left alone.
 
     Args:
         norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
         step: the length of a step in the same norm and unit.
         iterations: the number of steps.
+        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
+            on stored images then has to round (`advrob.attacks.lattice`).
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class PGD(Attack):
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         step: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         iterations: Annotated[int, {"minimum": 1}],
+        levels: Literal[256] | None = 256,
     ) -> None:
-        self.norm, self.radius, self.step, self.iterations = norm, radius, step, iterations
+        self.norm, self.radius, self.levels = norm, radius, levels
+        self.step, self.iterations = step, iterations
 
     def __call__(
         self,
@@ -69,7 +73,7 @@ class PGD(Attack):
     ) -> Tensor:
         """See `Attack`."""
         found = images.clone()
-        ball = Ball(images, self.norm, self.radius)
+        ball = Ball(images, self.norm, self.radius, self.levels)
         moved = ball.random(generator)
         active = holding(network, images, labels, surplus)
         ball, moved = ball[active], moved[active]

@@ -1,11 +1,12 @@
 """The Square attack: no gradients, only answers of the network."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from advrob.attacks import Attack, holding
+from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import margin
 from advrob.job.progress import progress
 
@@ -23,9 +24,10 @@ class Square(Attack):
     logits, so that a defence which hides its gradients hides nothing from it.
 
     Args:
-        radius: the most that a pixel may move, in units of 1/255; rounded down, as images are
-            stored in 8 bits.
+        radius: the most that a pixel may move, in units of 1/255; rounded down where images
+            are stored in 8 bits.
         queries: how often the network is asked about an image.
+        levels: 256 to store images in 8 bits, null as real numbers.
     """
 
     needs_gradient = False
@@ -37,8 +39,9 @@ class Square(Attack):
         *,
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         queries: Annotated[int, {"minimum": 1}] = 5000,
+        levels: Literal[256] | None = 256,
     ) -> None:
-        self.radius, self.queries = radius, queries
+        self.radius, self.queries, self.levels = radius, queries, levels
 
     @torch.no_grad()
     def __call__(
@@ -52,7 +55,8 @@ class Square(Attack):
     ) -> Tensor:
         """See `Attack`."""
         n, channels, height, width = images.shape
-        device, reach = images.device, int(self.radius) / 255
+        device, ball = images.device, Ball(images, "linf", self.radius, self.levels)
+        reach = (self.radius if self.levels is None else int(self.radius)) / 255
 
         def signs(*shape: int) -> Tensor:
             drawn = torch.randint(2, shape, generator=generator, device=generator.device)
@@ -85,7 +89,7 @@ class Square(Attack):
             better = reached > value[active]
             found[active[better]] = tried[better]
             value[active[better]] = reached[better]
-        return (found * 255).round_() / 255
+        return ball.stored(found)
 
 
 def square_side(done: float, height: int, width: int) -> int:

@@ -1,0 +1,67 @@
+"""Auto-PGD towards one wrong class after the other."""
+
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+
+from advrob.attacks import Attack, in_turn, likely_targets
+from advrob.attacks.apgd import climb
+from advrob.attacks.bounds import Ball
+from advrob.attacks.losses import targeted_ratio
+
+
+class TargetedAutoPGD(Attack):
+    """APGD-T: Auto-PGD towards the most likely wrong classes in turn, by the targeted ratio.
+
+    Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks" (2020), Section 4. An image that any class but its own wins is left
+    alone. The network has at least four classes.
+
+    Args:
+        norm: the norm that is bounded.
+        radius: the bound, in units of 1/255.
+        targets: how many wrong classes are tried.
+        iterations: gradients per image and target.
+        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
+            on stored images then has to round (`advrob.attacks.lattice`).
+    """
+
+    def __init__(
+        self,
+        *,
+        norm: Literal["linf", "l2"],
+        radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
+        targets: Annotated[int, {"minimum": 1}] = 9,
+        iterations: Annotated[int, {"minimum": 1}] = 100,
+        levels: Literal[256] | None = 256,
+    ) -> None:
+        self.norm, self.radius, self.levels = norm, radius, levels
+        self.targets, self.iterations = targets, iterations
+
+    def __call__(
+        self,
+        network: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator,
+        surplus: float = 0.0,
+    ) -> Tensor:
+        """See `Attack`: where no image fooled the network, the one with the highest margin."""
+
+        def towards(targets: Tensor, rows: Tensor) -> Tensor:
+            return climb(
+                network,
+                Ball(images[rows], self.norm, self.radius, self.levels),
+                labels[rows],
+                lambda some, logits, own: targeted_ratio(logits, own, targets[rows[some]]),
+                iterations=self.iterations,
+                generator=generator,
+                surplus=surplus,
+            )
+
+        ranked = likely_targets(network, images, labels, self.targets)
+        runs = [partial(towards, targets) for targets in ranked]
+        return in_turn(runs, network, images, labels, surplus)
