@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from advrob.errors import UserError
+from advrob.images import pixels
 from advrob.learning.weights import load_weights, weight_arrays
 from advrob.models.checkpoints import Checkpoint
 from advrob.plan.configuration import MODEL_KINDS, kind_of
@@ -70,8 +70,7 @@ class Model(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
         if self.size and images.shape[-2:] != (self.size, self.size):
-            shape = (self.size, self.size)
-            images = F.interpolate(images, shape, mode="bilinear", antialias=True)
+            images = pixels.resize(images, self.size)
         if self.bgr:
             images = images.flip(1)
         logits = self.network((images - self.mean) / self.scale)
