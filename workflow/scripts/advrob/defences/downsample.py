@@ -5,10 +5,10 @@ from typing import Annotated
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from advrob.defences import Defence
 from advrob.errors import UserError
+from advrob.images.pixels import by_sides, resizing
 
 
 class Downsample(Defence):
@@ -36,22 +36,15 @@ class Downsample(Defence):
             _there_and_back(length, self.ratio, images.dtype, images.device)
             for length in images.shape[-2:]
         )
-        # Products in bfloat16 would move pixels by a level or two.
-        with torch.autocast(images.device.type, enabled=False):
-            moved = rows @ images @ columns.T
-        return moved.contiguous(memory_format=torch.channels_last)
+        return by_sides(images, rows, columns)
 
 
 @functools.lru_cache
 @torch.inference_mode(False)  # what is kept here serves attacks, too
 @torch.no_grad()
 def _there_and_back(length: int, ratio: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The matrix ``(length, length)`` that shrinks and enlarges a row of pixels.
-
-    Resizing is linear, and rows and columns do not mix. As a product it has a gradient that a GPU,
-    too, sums in one order; that of PyTorch's antialiased resizing has none.
-    """
+    """The matrix ``(length, length)`` that shrinks and enlarges a row of pixels."""
     small = max(1, round(length * ratio))
-    unit = torch.eye(length, dtype=torch.float64, device="cpu")[None, None]
-    reduced = F.interpolate(unit, (small, length), mode="bilinear", antialias=True)
-    return F.interpolate(reduced, (length, length), mode="bilinear")[0, 0].to(device, dtype)
+    there = resizing(length, small, torch.float64, torch.device("cpu"))
+    back = resizing(small, length, torch.float64, torch.device("cpu"))
+    return (back @ there).to(device, dtype)

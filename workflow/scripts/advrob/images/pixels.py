@@ -1,8 +1,11 @@
 """Between stored 8-bit images and the tensors that networks see."""
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -22,3 +25,41 @@ def to_uint8(images: Tensor) -> np.ndarray:
     """A tensor ``(N, 3, H, W)`` in [0, 1] as 8-bit images ``(N, H, W, 3)``, clipped and rounded."""
     levels = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images ``(N, 3, H, W)`` at ``(N, 3, side, side)``: bilinear, averaging where they shrink."""
+    rows, columns = (
+        resizing(length, side, images.dtype, images.device) for length in images.shape[-2:]
+    )
+    return by_sides(images, rows, columns)
+
+
+def by_sides(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """What a linear map that does not mix rows with columns makes of images, channels last.
+
+    As two products it has a gradient that a GPU, too, sums in one order; that of PyTorch's
+    antialiased resizing has none.
+
+    Args:
+        images: ``(N, 3, H, W)``.
+        rows: ``(h, H)``.
+        columns: ``(w, W)``.
+
+    Returns:
+        ``(N, 3, h, w)``.
+    """
+    # Products in bfloat16 would move pixels by a level or two.
+    with torch.autocast(images.device.type, enabled=False):
+        moved = rows @ images @ columns.T
+    return moved.contiguous(memory_format=torch.channels_last)
+
+
+@functools.lru_cache
+@torch.inference_mode(False)  # what is kept here serves attacks, too
+@torch.no_grad()
+def resizing(length: int, other: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix ``(other, length)`` of bilinear resizing, antialiased, along one side."""
+    unit = torch.eye(length, dtype=torch.float64, device="cpu")[None, None]
+    moved = F.interpolate(unit, (other, length), mode="bilinear", antialias=True)
+    return moved[0, 0].to(device, dtype)

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from advrob.errors import UserError
+from advrob.images import pixels
 from advrob.learning.weights import load_weights, weight_arrays
 from advrob.models.checkpoints import Checkpoint
 from advrob.plug_ins import load
@@ -34,7 +34,13 @@ NORMALISATIONS: dict[str, Normalisation] = {
 # The logit of a class that a network does not know: no probability, and finite for attacks.
 UNKNOWN = -1e4
 # Keys of an entry that `build` reads, whatever the kind.
+<<<<<<< HEAD
 COMMON = frozenset({"kind", "weights", "sha256", "normalisation", "size"})
+=======
+COMMON = frozenset({"kind", "weights", "key", "sha256", "normalisation", "size"})
+# The modules of kinds whose own name is a word of Python's.
+MODULES = {"import": "imported"}
+>>>>>>> models
 
 
 class Model(nn.Module):
@@ -66,8 +72,7 @@ class Model(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
         if self.size and images.shape[-2:] != (self.size, self.size):
-            shape = (self.size, self.size)
-            images = F.interpolate(images, shape, mode="bilinear", antialias=True)
+            images = pixels.resize(images, self.size)
         if self.bgr:
             images = images.flip(1)
         logits = self.network((images - self.mean) / self.scale)
@@ -141,9 +146,10 @@ def build(
 
     Args:
         name: the entry's name, which is its kind unless the settings name another.
-        settings: ``kind``; ``weights`` (a file) and ``sha256`` (of that file); ``normalisation`` (a
-            key of `NORMALISATIONS`) and ``size`` (of the input in pixels) where the kind's own are
-            not right; and the kind's own keys. A model that is trained has ``train`` and ``base``,
+        settings: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
+            there more than once) and ``sha256`` (of that file); ``normalisation`` (a key of
+            `NORMALISATIONS`) and ``size`` (of the input in pixels) where the kind's own are not
+            right; and the kind's own keys. A model that is trained has ``train`` and ``base``,
             the settings of what its training began with.
         device: where it runs.
         state: for a model that is trained, what it learned; see `advrob.training.trainer`.
@@ -158,7 +164,7 @@ def build(
     made = _kind(name, settings)
     model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
     if "normalisation" in settings:
-        model = Model(model.network, NORMALISATIONS[settings["normalisation"]], model.size)
+        model = _normalised(name, model, settings["normalisation"])
     model.size = settings.get("size", model.size)
     model = model.to(device).eval().requires_grad_(False)
     return model.to(memory_format=torch.channels_last)
@@ -172,13 +178,25 @@ def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
 
 def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
     if (weights := settings.get("weights")) is not None:
-        return Checkpoint(name, Path(weights), sha256=settings.get("sha256"))
+        return Checkpoint(
+            name, Path(weights), sha256=settings.get("sha256"), key=settings.get("key")
+        )
     if needed:
         raise UserError(
             f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without weights "
             "of its own; name the file that has them."
         )
     return None
+
+
+def _normalised(name: str, model: Model, normalisation: str) -> Model:
+    if normalisation != "imagenet" and getattr(model.network, "transform_input", False):
+        raise UserError(
+            f"models.{name}.normalisation: is {normalisation}, but the network takes images that "
+            "are normalised as imagenet says and converts them itself (transform_input). Remove "
+            "the key, or set transform_input to false in the arguments."
+        )
+    return Model(model.network, NORMALISATIONS[normalisation], model.size)
 
 
 def learned(model: Model) -> dict[str, np.ndarray]:

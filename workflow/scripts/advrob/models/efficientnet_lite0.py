@@ -1,6 +1,8 @@
 """EfficientNet-Lite0, written out: importing it from timm would take longer than a small job."""
 
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -26,6 +28,57 @@ STAGES = (
 STEM, FEATURES, CLASSES = 32, 1280, 1000
 # Of TensorFlow, in which the weights were trained.
 EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What others call the layers with weights, in the order in which images pass them.
+
+    Attributes:
+        stem: of the convolution before the blocks, and its normalisation.
+        block: of a block, with {block}, {stage} and {repeat} for its number among all, its stage's
+            number and its own there.
+        plain: in a block without expansion.
+        expanded: in a block with it.
+        head: of what comes after the blocks.
+    """
+
+    stem: tuple[str, ...]
+    block: str
+    plain: tuple[str, ...]
+    expanded: tuple[str, ...]
+    head: tuple[str, ...]
+
+
+PACKAGED = Naming(
+    stem=("_conv_stem", "_bn0"),
+    block="_blocks.{block}",
+    plain=("_depthwise_conv", "_bn1", "_project_conv", "_bn2"),
+    expanded=("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"),
+    head=("_conv_head", "_bn1", "_fc"),
+)
+TIMM = Naming(
+    stem=("conv_stem", "bn1"),
+    block="blocks.{stage}.{repeat}",
+    plain=("conv_dw", "bn1", "conv_pw", "bn2"),
+    expanded=("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"),
+    head=("conv_head", "bn2", "classifier"),
+)
+
+
+def named(own: Sequence[str], naming: Naming) -> dict[str, str]:
+    """What others call the tensors of an `EfficientNetLite0` with these names, by these names."""
+    layers, block = list(naming.stem), 0
+    for stage, (expansion, _, repeats, _, _) in enumerate(STAGES):
+        for repeat in range(repeats):
+            place = naming.block.format(block=block, stage=stage, repeat=repeat)
+            inside = naming.plain if expansion == 1 else naming.expanded
+            layers += [f"{place}.{layer}" for layer in inside]
+            block += 1
+    layers += naming.head
+    here = dict.fromkeys(name.rpartition(".")[0] for name in own)
+    theirs = dict(zip(here, layers, strict=True))
+    return {name: f"{theirs[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}" for name in own}
 
 
 class Convolution(nn.Conv2d):
@@ -105,10 +158,16 @@ class EfficientNetLite0Model(ModelKind):
         """See `ModelKind.build`."""
         checkpoint = checkpoint or Checkpoint(name, _packaged(name))
         network = EfficientNetLite0()
-        # The package names the layers differently but has them in the same order.
-        tensors, own = checkpoint.tensors, network.state_dict()
+        own = list(network.state_dict())
+        namings = ({name: name for name in own}, named(own, PACKAGED), named(own, TIMM))
+        # Where none fits, the message is about the network's own names.
+        names = next((names for names in namings if checkpoint.beginnings(names.values())), {})
+        names = names or namings[0]
+        tensors = checkpoint.select(names.values())
         with checkpoint.architecture():
-            network.load_state_dict(dict(zip(own, tensors.values(), strict=True)))
+            network.load_state_dict(
+                {name: tensors[found] for name, found in names.items() if found in tensors}
+            )
         return Model(network, NORMALISATIONS["efficientnet_lite"], 224)
 
 

@@ -125,6 +125,16 @@ class GoogLeNet(nn.Module):
         self.load_state_dict(state)
 
 
+def caffe_names() -> list[str]:
+    """The names of the Caffe release's tensors."""
+    branches = ("conv1x1", "reduce3x3", "conv3x3", "reduce5x5", "conv5x5", "pool_proj")
+    layers = [
+        *("conv1", "conv2_reduce", "conv2", "classifier"),
+        *(f"inception{name}.{branch}" for name in MODULES for branch in branches),
+    ]
+    return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+
+
 def _pool(x: Tensor) -> Tensor:
     return F.max_pool2d(x, 3, stride=2, ceil_mode=True)
 
@@ -138,6 +148,7 @@ class GoogLeNetModel(ModelKind):
         """See `ModelKind.build`."""
         assert checkpoint is not None  # needs_weights
         network = GoogLeNet()
+        tensors = checkpoint.select(caffe_names())
         with checkpoint.architecture():
-            network.load_caffe(checkpoint.tensors)
+            network.load_caffe(tensors)
         return Model(network, NORMALISATIONS["caffe"], 224)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import timm as zoo
+from torch import nn
 
 from advrob.models import Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
@@ -31,10 +32,24 @@ class TimmModel(ModelKind):
         if not zoo.is_model(architecture):
             check_known(name, "timm", architecture, zoo.list_models())
         if checkpoint:
-            network = zoo.create_model(architecture, pretrained=False, **self.arguments)
-            checkpoint.fill(network)
+            network = self._filled(architecture, checkpoint)
         else:
             with download(name):
                 network = zoo.create_model(architecture, pretrained=True, **self.arguments)
         config = zoo.data.resolve_model_data_config(network)
         return Model(network, (config["mean"], config["std"], False), config["input_size"][-1])
+
+    def _filled(self, architecture: str, checkpoint: Checkpoint) -> nn.Module:
+        network = zoo.create_model(architecture, pretrained=False, **self.arguments)
+        if checkpoint.fits(network):
+            checkpoint.fill(network)
+            return network
+        # timm converts its networks' original releases and resizes positions where it fetches
+        # weights, and so it does with tensors that are given in their place.
+        given = {"state_dict": checkpoint.largest(), "num_classes": network.num_classes}
+        arguments = dict(self.arguments)
+        overlay = arguments.pop("pretrained_cfg_overlay", {}) | given
+        with checkpoint.architecture():
+            return zoo.create_model(
+                architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+            )
