@@ -1,7 +1,6 @@
 """Figure 1: the convolutional autoencoder."""
 
 import torch
-from advrob.plan.configuration import kind_of, parameters_of
 
 from advrob.figures import diagrams, plotting
 from advrob.job.script import run
@@ -19,9 +18,8 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
     """
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        network = load("defence", kind_of("conv_autoencoder", settings))(
-            **parameters_of(settings)
-        ).eval()
+        own = {key: value for key, value in settings.items() if key != "kind"}
+        network = load("defence", "conv_autoencoder")(**own).eval()
         images = torch.empty(2, 3, size, size)
     layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
     drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)

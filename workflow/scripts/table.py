@@ -18,7 +18,7 @@ def main(
     scores: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
 ) -> str:
-    """Make a table by a ``function`` of `advrob.findings`, from scores of ``cells`` or ``files``."""
+    """Make a table by a ``function`` of the findings, from scores of ``cells`` or ``files``."""
     module, _, name = function.rpartition(".")
     make = getattr(import_module(f"advrob.findings.{module}"), name)
     table = make(tables.read_results(scores, cells, pattern) if cells else files, **options)

@@ -68,8 +68,6 @@ def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) 
     return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
 
 
-<<<<<<< HEAD
-=======
 @torch.no_grad()
 def in_turn(
     runs: Iterable[Callable[[Tensor], Tensor]],
@@ -120,20 +118,6 @@ def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: in
     return others.topk(min(count, others.shape[1] - 1), dim=1).indices.T
 
 
-def attack_class(kind: str) -> type[Attack]:
-    """The class in ``attacks/<kind>.py``."""
-    module = importlib.import_module(f"advrob.attacks.{kind}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Attack)
-        and value.__module__ == module.__name__
-    )
-    return found
-
-
->>>>>>> attacks
 def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
     """An attack of a kind, with the hyperparameters that are given."""
     attack: Attack = load("attack", kind)(**parameters)

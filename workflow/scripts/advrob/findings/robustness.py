@@ -271,7 +271,7 @@ def table_checks(evaluations: Sequence[Evaluation]) -> Table:
             )
             for network, check in every
         ],
-        remark="A check is passed only where the results show it; with too few images to tell it is "
-        "not shown.",
+        remark="A check is passed only where the results show it; with too few images to tell, it "
+        "is not shown.",
         answer=", ".join(f"{counts[verdict]} checks {verdict}" for verdict in Verdict),
     )

@@ -40,7 +40,7 @@ def principal(
     generator: torch.Generator,
     defence: str,
 ) -> Principal:
-    """Principal components, exact for up to `size.GRAM_LIMIT` images, by a streamed search for more.
+    """Principal components, exact for up to `size.GRAM_LIMIT` images, searched for among more.
 
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
@@ -119,9 +119,9 @@ def from_search(images: Images, mean: Tensor, span: int, generator: torch.Genera
     """Search a random subspace for the components, reading the images a few times in batches.
 
     Randomised subspace iteration (Halko, Martinsson and Tropp 2011, algorithms 4.4 and 5.3): random
-    combinations of the images, made orthonormal, go through the covariance `size.ITERATIONS` times, and
-    the eigenproblem is then solved within their span. The first components are as good as exact;
-    the last are mixed with others of nearly equal variance, and explain a little less.
+    combinations of the images, made orthonormal, go through the covariance `size.ITERATIONS` times,
+    and the eigenproblem is then solved within their span. The first components are as good as
+    exact; the last are mixed with others of nearly equal variance, and explain a little less.
 
     It takes ``8 span d`` bytes and ``(8 ITERATIONS + 6) span n d`` operations at most, whatever n.
 

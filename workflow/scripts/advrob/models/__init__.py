@@ -34,13 +34,7 @@ NORMALISATIONS: dict[str, Normalisation] = {
 # The logit of a class that a network does not know: no probability, and finite for attacks.
 UNKNOWN = -1e4
 # Keys of an entry that `build` reads, whatever the kind.
-<<<<<<< HEAD
-COMMON = frozenset({"kind", "weights", "sha256", "normalisation", "size"})
-=======
 COMMON = frozenset({"kind", "weights", "key", "sha256", "normalisation", "size"})
-# The modules of kinds whose own name is a word of Python's.
-MODULES = {"import": "imported"}
->>>>>>> models
 
 
 class Model(nn.Module):
@@ -183,8 +177,8 @@ def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Chec
         )
     if needed:
         raise UserError(
-            f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without weights "
-            "of its own; name the file that has them."
+            f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without "
+            "weights of its own; name the file that has them."
         )
     return None
 

@@ -150,7 +150,7 @@ class Plan:
         return None if weights is None else str(weights)
 
     def learned_files(self, network: Network) -> list[str]:
-        """The files with what a network learned: the fitted parts of its defence, then its model."""
+        """The files with what a network learned: fitted parts of its defence, then its model."""
         fitted = [
             defence_file(name) for name in self.members(network.defence) if self.is_fitted(name)
         ]

@@ -22,7 +22,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from advrob.findings.robustness import WORST
+from advrob.findings.robustness import NORMS, WORST
+from advrob.plan.names import Knowledge
 
 # Pictures that are larger are stored again: at most so wide, in pixels, and in a lossy format.
 LARGEST, WIDEST = 300_000, 1600
@@ -80,7 +81,9 @@ class Holding:
         n: how many images were attacked.
         original: of the images as they are.
         static: the least under an attack that does not know the defence; None if there is no such.
-        worst: under all attacks that know the network, image by image.
+        worst: under all attacks of the smallest radius, image by image.
+        within: that threat model, in words.
+        grade: of the evidence, A to D; see `advrob.findings.checks.grade`.
         checks: what is to be said of the attacks.
     """
 
@@ -90,6 +93,8 @@ class Holding:
     original: Share
     static: Share | None
     worst: Share
+    within: str
+    grade: str
     checks: str
 
 
@@ -115,7 +120,12 @@ def holdings(rows: Iterable[Mapping[str, str]]) -> list[Holding]:
     for (model, defence), group in groupby(rows, lambda row: (row["model"], row["defence"])):
         of = list(group)
         by = {(row["knowledge"], row["attack"]): _share(row) for row in of}
-        static = [share for (knowledge, _), share in by.items() if knowledge == "static"]
+        static = [share for (known, _), share in by.items() if known == Knowledge.MATCHED]
+        # The threat model that most evaluations have: the largest change of a pixel, the least.
+        worst = min(
+            (row for row in of if row["attack"] == WORST),
+            key=lambda row: (row["norm"] != "linf", float(row["radius"])),
+        )
         found.append(
             Holding(
                 model,
@@ -123,7 +133,9 @@ def holdings(rows: Iterable[Mapping[str, str]]) -> list[Holding]:
                 int(of[0]["n"]),
                 by["none", "original"],
                 min(static, key=lambda share: share.value, default=None),
-                by["adaptive", WORST],
+                _share(worst),
+                f"{NORMS[worst['norm']]} {float(worst['radius']):g}/255",
+                worst["grade"],
                 of[0]["checks"],
             )
         )
@@ -148,12 +160,16 @@ def answer(networks: Sequence[Holding], verdicts: Mapping[str, int]) -> list[str
         if bare:
             sentences.append(
                 f"{model} without a defence recognises {bare.original} of {bare.n:,} original "
-                f"images, and {bare.worst} of them under the worst of the attacks that know it."
+                f"images, and {bare.worst} of them under the worst attack within {bare.within} "
+                f"(evidence: {bare.grade})."
             )
         if not of:
             continue
         best = max(of.values(), key=lambda network: network.worst.value)
-        sentence = f"Behind the best of its defences, {best.defence}, {best.worst} are left"
+        sentence = (
+            f"Behind the best of its defences, {best.defence}, {best.worst} are left within "
+            f"{best.within} (evidence: {best.grade})"
+        )
         if bare:
             gained = best.worst.low > bare.worst.high
             sentence += (
@@ -165,7 +181,7 @@ def answer(networks: Sequence[Holding], verdicts: Mapping[str, int]) -> list[str
             left = f"{best.static.value:.1f}{PERCENT}"
             sentence += f"; an attacker who does not know the defence leaves {left}"
         sentences.append(f"{sentence}.")
-    if failed := [network for network in networks if network.checks != "passed"]:
+    if failed := [network for network in networks if network.grade == "D"]:
         names = ", ".join(f"{network.model}/{network.defence}" for network in failed)
         sentences.append(
             f"Checks of the attacks failed for {names}: what is left there may be the attacks' "
