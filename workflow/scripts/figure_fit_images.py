@@ -17,7 +17,7 @@ def main(
 ) -> str:
     """Draw the accuracy behind each fitted defence, one curve a model and data set."""
     growths = plotting.growths(
-        tables.read_cells(scores, pattern), dict(map(plotting.read_fit_images, states))
+        tables.read_results(scores, None, pattern), dict(map(plotting.read_fit_images, states))
     )
     with store.replacing(csv) as temporary:
         rows = [row for growth in growths for row in growth.rows()]

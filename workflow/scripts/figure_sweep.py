@@ -11,7 +11,7 @@ def main(
 ) -> str:
     """Draw sweeps of one kind of data set, one a model, and these models without a defence."""
     read = [plotting.read_sweep(path, pattern) for path in sweeps]
-    undefended = tables.read_cells(scores, pattern)
+    undefended = tables.read_results(scores, None, pattern)
     with store.replacing(csv) as temporary:
         rows = [row for sweep in read for row in sweep.rows()]
         tables.write_csv(temporary, plotting.SWEEP_COLUMNS, rows)
