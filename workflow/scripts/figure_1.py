@@ -2,10 +2,9 @@
 
 import torch
 
-from advrob.plug_ins import load
+from advrob import defences
 from advrob.figures import diagrams, plotting
 from advrob.job.script import run
-from advrob.plan.configuration import kind_of, parameters_of
 
 
 def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
@@ -19,9 +18,10 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
     """
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        network = load("defence", kind_of("conv_autoencoder", settings))(
-            **parameters_of(settings)
-        ).eval()
+        parameters = {name: value for name, value in settings.items() if name != "kind"}
+        network = defences.build(
+            settings.get("kind", "conv_autoencoder"), parameters, device="meta"
+        )
         images = torch.empty(2, 3, size, size)
     layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
     drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)
