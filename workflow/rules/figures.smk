@@ -265,9 +265,10 @@ rule figure_11:
         "../../envs/tables.yaml"
     params:
         pattern=None,
-        code=PLAN.code("figure_sweep"),
+        function="sweep",
+        code=PLAN.code("curves"),
     script:
-        "../scripts/figure_sweep.py"
+        "../scripts/curves.py"
 
 
 use rule figure_11 as figure_12 with:
@@ -309,9 +310,10 @@ rule figure_fit_images:
         "../../envs/tables.yaml"
     params:
         pattern=None,
-        code=PLAN.code("figure_fit_images"),
+        function="fit_images",
+        code=PLAN.code("curves"),
     script:
-        "../scripts/figure_fit_images.py"
+        "../scripts/curves.py"
 
 
 rule figures:

@@ -86,9 +86,10 @@ if PREVENTIVE := PLAN["experiments.preventive"]:
         conda:
             "../../envs/tables.yaml"
         params:
-            code=PLAN.code("figure_training"),
+            function="training",
+            code=PLAN.code("curves"),
         script:
-            "../scripts/figure_training.py"
+            "../scripts/curves.py"
 
     rule table_preventive:
         input:

@@ -56,9 +56,9 @@ rule published:
 
 rule original:
     input:
-        "results/images/test.h5",
+        images="results/images/test.h5",
     output:
-        "results/datasets/original.h5",
+        dataset="results/datasets/original.h5",
     log:
         "logs/datasets/original.log",
     benchmark:
@@ -66,8 +66,10 @@ rule original:
     localrule: True
     conda:
         "../../envs/images.yaml"
-    shell:
-        "cp {input} {output} 2> {log}"
+    params:
+        code=PLAN.code("original"),
+    script:
+        "../scripts/original.py"
 
 
 rule perturbed:

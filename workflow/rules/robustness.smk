@@ -160,9 +160,10 @@ rule figure_budget:
     conda:
         "../../envs/tables.yaml"
     params:
-        code=PLAN.code("figure_budget"),
+        function="budget",
+        code=PLAN.code("curves"),
     script:
-        "../scripts/figure_budget.py"
+        "../scripts/curves.py"
 
 
 # Settings of defences are chosen on images outside the test set.

@@ -2,9 +2,9 @@
 
 import torch
 
+from advrob import defences
 from advrob.figures import diagrams, plotting
 from advrob.job.script import run
-from advrob.plug_ins import load
 
 
 def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
@@ -18,8 +18,10 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
     """
     # On this device modules and tensors have shapes but no values.
     with torch.device("meta"):
-        own = {key: value for key, value in settings.items() if key != "kind"}
-        network = load("defence", "conv_autoencoder")(**own).eval()
+        parameters = {name: value for name, value in settings.items() if name != "kind"}
+        network = defences.build(
+            settings.get("kind", "conv_autoencoder"), parameters, device="meta"
+        )
         images = torch.empty(2, 3, size, size)
     layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
     drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)

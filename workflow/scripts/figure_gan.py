@@ -1,7 +1,6 @@
 """Samples of the generator of perturbations, and how its training went."""
 
-from advrob.figures import panels, plotting
-from advrob.findings import preventive
+from advrob.figures import panels, plotting, training
 from advrob.job.script import run
 
 
@@ -19,14 +18,9 @@ def main(
     """Draw so many ``photographs`` with a perturbation each, above the training curves."""
     pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
     rows = [pairs.changes(), pairs.pictures(pairs.attacked, *pairs.after)]
-    curves = preventive.read_curves(generator)
-    figure = preventive.generator_chart(rows, curves)
-    plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
-    last = ", ".join(
-        f"{name} {values[-1]:.2f}"
-        for name, values in zip(curves.measures, curves.values, strict=True)
-    )
-    return f"generator against {pairs.model}: {last}"
+    history = training.read_history(generator)
+    plotting.save(training.generator_chart(rows, history), pdf=pdf, png=png, dpi=panels.DPI)
+    return f"generator against {pairs.model}, in the last epoch: {history.last()}"
 
 
 if __name__ == "__main__":

@@ -1,19 +1,20 @@
 """How attacked images lie in image space, in four charts."""
 
-from advrob.figures import plotting
+from advrob.figures import image_space, plotting
 from advrob.files import store
-from advrob.findings import tables, vector_space_report
+from advrob.findings import tables
+from advrob.findings.image_space import read
 from advrob.job.script import run
 
 
 def main(*, space: str, csv: str, pdf: str, png: str) -> str:
     """Draw the analysis of one model."""
-    found = vector_space_report.read(space)
-    drawn = vector_space_report.points(found)
+    analysis = read(space)
+    points = image_space.points(analysis)
     with store.replacing(csv) as temporary:
-        tables.write_csv(temporary, vector_space_report.POINT_COLUMNS, drawn)
-    plotting.save(vector_space_report.chart(found, drawn), pdf=pdf, png=png)
-    return f"{found.model}: {found.photographs} photographs in image space"
+        tables.write_csv(temporary, image_space.COLUMNS, points)
+    plotting.save(image_space.chart(analysis, points), pdf=pdf, png=png)
+    return f"{analysis.model}: {analysis.photographs} photographs in image space"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """How attacked images lie in image space, in numbers."""
 
-from advrob.findings import vector_space_report
+from advrob.findings import image_space
 from advrob.job.script import run
 
 
 def main(*, spaces: list[str], csv: str, markdown: str, note: str | None) -> str:
     """Join the analyses of several models to one table."""
-    return vector_space_report.write_table(
-        [vector_space_report.read(path) for path in spaces],
+    return image_space.write_table(
+        [image_space.read(path) for path in spaces],
         csv_path=csv,
         markdown_path=markdown,
         note=note,

@@ -1,14 +1,7 @@
-"""Are models that were trained to be robust better than their control? A table and curves."""
+"""Are models that were trained to be robust better than their control?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from matplotlib.figure import Figure
-
-from advrob.figures import panels
-from advrob.figures.panels import Picture
-from advrob.figures.plotting import COLOURS, WIDTH
-from advrob.files import store
 from advrob.findings import metrics
 from advrob.findings.tables import NONE, Result, Table, Value, paired
 
@@ -109,87 +102,3 @@ def _verdict(model: str, defence: str, compared: dict, corrected: dict) -> str:
     if min(signs) < 0:
         return "no"
     return "yes" if min(signs) > 0 else "undecided"
-
-
-@dataclass(frozen=True)
-class Curves:
-    """How one model's training went.
-
-    Attributes:
-        model: the model's name.
-        measures: what was measured in each epoch.
-        values: its values, one list a measure.
-    """
-
-    model: str
-    measures: Sequence[str]
-    values: Sequence[Sequence[float]]
-
-    def rows(self) -> list[tuple[str, int, str, float]]:
-        """Rows of a CSV whose header is `CURVE_COLUMNS`."""
-        return [
-            (self.model, epoch, measure, value)
-            for measure, values in zip(self.measures, self.values, strict=True)
-            for epoch, value in enumerate(values, start=1)
-        ]
-
-
-CURVE_COLUMNS = ("model", "epoch", "measure", "value")
-
-
-def read_curves(path: str) -> Curves:
-    """The training curves in a trained model's file."""
-    with store.read(path, "state/1") as file:
-        values = file["training_curve"][:].T.tolist()
-        return Curves(store.params(file)["model"], store.strings(file["training_measures"]), values)
-
-
-def training_chart(curves: Sequence[Curves]) -> Figure:
-    """Accuracy by epoch, a panel a model: while learning, and on held-out original images."""
-    columns = min(3, len(curves))
-    lines = -(-len(curves) // columns)
-    figure = Figure(figsize=(WIDTH, 0.4 + 1.9 * lines), layout="constrained")
-    axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
-    looks = {"accuracy, held out": (COLOURS[0], "held-out images, original")}
-    for place in axes.flat[len(curves) :]:
-        place.set_axis_off()
-    for place, curve in zip(axes.flat, curves, strict=False):
-        for measure, values in zip(curve.measures, curve.values, strict=True):
-            if not measure.startswith("accuracy"):
-                continue
-            colour, label = looks.get(measure, (COLOURS[1], "what it is taught, while learning"))
-            epochs = range(1, len(values) + 1)
-            place.plot(epochs, [100 * value for value in values], "o-", color=colour, label=label)
-        place.set_title(curve.model)
-        place.set_xlabel("epoch")
-        place.set_ylim(0, 100)
-        place.xaxis.get_major_locator().set_params(integer=True)
-    for row in axes:
-        row[0].set_ylabel("accuracy, %")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
-
-
-def generator_chart(rows: Sequence[Sequence[Picture]], curves: Curves) -> Figure:
-    """Rows of pictures above a generator's training curves, saved at `advrob.figures.panels.DPI`.
-
-    Args:
-        rows: the samples, and the images with them.
-        curves: of the generator's training.
-    """
-    figure = Figure(figsize=(WIDTH, 1.75 * len(rows) + 2.2), layout="constrained")
-    heights = (1.75 * len(rows), 2.2)
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).flat
-    axes = above.subplots(len(rows), len(rows[0]), squeeze=False)
-    for line, pictures in zip(axes, rows, strict=True):
-        for place, picture in zip(line, pictures, strict=True):
-            panels.show(place, picture)
-    place = below.subplots()
-    epochs = range(1, len(curves.values[0]) + 1)
-    for colour, measure, values in zip(COLOURS, curves.measures, curves.values, strict=False):
-        place.plot(epochs, values, "o-", color=colour, label=measure)
-    place.set(xlabel="epoch", ylabel="loss, nats", ylim=(0, None))
-    place.xaxis.get_major_locator().set_params(integer=True)
-    place.legend()
-    return figure

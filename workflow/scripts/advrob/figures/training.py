@@ -1,0 +1,106 @@
+"""How models' training went: accuracy and loss by epoch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from advrob.figures import panels
+from advrob.figures.panels import Picture
+from advrob.figures.plotting import COLOURS, WIDTH
+from advrob.files import store
+
+COLUMNS = ("model", "epoch", "measure", "value")
+# The one accuracy that all models have in common; others are of what a model's lesson shows it.
+HELD_OUT = "accuracy, held out"
+
+
+@dataclass(frozen=True)
+class History:
+    """How one model's training went.
+
+    Attributes:
+        model: the model's name.
+        measures: what was measured in each epoch.
+        values: its values, one list a measure.
+    """
+
+    model: str
+    measures: Sequence[str]
+    values: Sequence[Sequence[float]]
+
+    def rows(self) -> list[tuple[str, int, str, float]]:
+        """Rows of a CSV whose header is `COLUMNS`."""
+        return [
+            (self.model, epoch, measure, value)
+            for measure, values in zip(self.measures, self.values, strict=True)
+            for epoch, value in enumerate(values, start=1)
+        ]
+
+    def last(self) -> str:
+        """The values of the last epoch, for a log."""
+        return ", ".join(
+            f"{measure} {values[-1]:.2f}"
+            for measure, values in zip(self.measures, self.values, strict=True)
+        )
+
+
+def read_history(path: str) -> History:
+    """The training curves in a trained model's file."""
+    with store.read(path, "state/1") as file:
+        values = file["training_curve"][:].T.tolist()
+        model, measures = store.params(file)["model"], store.strings(file["training_measures"])
+        return History(model, measures, values)
+
+
+def training_chart(histories: Sequence[History]) -> Figure:
+    """Accuracy by epoch, a panel a model: on training images, and on held-out original images."""
+    columns = min(3, len(histories))
+    lines = -(-len(histories) // columns)
+    figure = Figure(figsize=(WIDTH, 0.4 + 1.9 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(histories) :]:
+        axes.set_axis_off()
+    for axes, history in zip(grid.flat, histories, strict=False):
+        for measure, values in zip(history.measures, history.values, strict=True):
+            if not measure.startswith("accuracy"):
+                continue
+            if measure == HELD_OUT:
+                colour, label = COLOURS[0], "held-out images, original"
+            else:
+                colour, label = COLOURS[1], "what it is taught, while learning"
+            epochs = range(1, len(values) + 1)
+            axes.plot(epochs, [100 * value for value in values], "o-", color=colour, label=label)
+        axes.set_title(history.model)
+        axes.set_xlabel("epoch")
+        axes.set_ylim(0, 100)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for row in grid:
+        row[0].set_ylabel("accuracy, %")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def generator_chart(rows: Sequence[Sequence[Picture]], history: History) -> Figure:
+    """Rows of pictures above a generator's training curves, saved at `advrob.figures.panels.DPI`.
+
+    Args:
+        rows: the samples, and the images with them.
+        history: of the generator's training.
+    """
+    heights = (1.75 * len(rows), 2.2)
+    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).flat
+    grid = above.subplots(len(rows), len(rows[0]), squeeze=False)
+    for line, pictures in zip(grid, rows, strict=True):
+        for axes, picture in zip(line, pictures, strict=True):
+            panels.show(axes, picture)
+    axes = below.subplots()
+    epochs = range(1, len(history.values[0]) + 1)
+    for colour, measure, values in zip(COLOURS, history.measures, history.values, strict=False):
+        axes.plot(epochs, values, "o-", color=colour, label=measure)
+    axes.set(xlabel="epoch", ylabel="loss, nats", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+    return figure

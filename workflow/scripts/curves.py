@@ -1,0 +1,40 @@
+"""Curves and the numbers that they draw: every figure that shows how something grows or falls."""
+
+from advrob.figures import curves, plotting
+from advrob.files import store
+from advrob.findings import tables
+from advrob.job.script import run
+
+
+def main(
+    *,
+    function: str,
+    csv: str,
+    pdf: str,
+    png: str,
+    sweeps: list[str] | None = None,
+    budgets: list[str] | None = None,
+    states: list[str] | None = None,
+    scores: list[str] | None = None,
+    certified: list[str] | None = None,
+    references: list[tuple[str, float, float]] | None = None,
+    pattern: str | None = None,
+) -> str:
+    """Draw the figure of one ``function`` of `advrob.figures.curves`.
+
+    The other arguments are that function's; a rule names those that it takes.
+    """
+    given = {
+        **{"sweeps": sweeps, "budgets": budgets, "states": states, "scores": scores},
+        **{"certified": certified, "references": references, "pattern": pattern},
+    }
+    arguments = {name: value for name, value in given.items() if value is not None}
+    chart = getattr(curves, function)(**arguments)
+    with store.replacing(csv) as temporary:
+        tables.write_csv(temporary, chart.columns, chart.rows)
+    plotting.save(chart.figure, pdf=pdf, png=png)
+    return chart.summary
+
+
+if __name__ == "__main__":
+    run(main)
