@@ -13,7 +13,12 @@ from snakemake.utils import min_version
 from workflow.scripts.advrob.plan import experiments
 from workflow.scripts.advrob.plan.errors import ConfigurationError
 from workflow.scripts.advrob.plan.jobs import Jobs
-from workflow.scripts.advrob.plan.names import DataSet, Network, dataset_file
+from workflow.scripts.advrob.plan.names import (
+    DataSet,
+    Network,
+    certificate_file,
+    dataset_file,
+)
 from workflow.scripts.advrob.plan.plan import Plan
 
 min_version("9.0")

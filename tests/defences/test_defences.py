@@ -14,6 +14,7 @@ from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
 from advrob.plug_ins import load
+from denoisers import ffdnet_weights
 
 # The parameters that the contract is checked with; a new defence gets a line here.
 PARAMETERS = {
@@ -29,6 +30,7 @@ PARAMETERS = {
     "total_variation": {},
     "resize_pad": {"ratio": 0.8},
     "patch_pca": {"patch": 4, "variance": 0.9},
+    "ffdnet": {"sigma": 8},
     "chain": {
         "defences": [
             defences.build("downsample", {"ratio": 0.5}),
@@ -57,6 +59,8 @@ def photographs(count, size=SIZE):
 
 def make(kind, tmp_path: Path, size=SIZE, **changes):
     parameters = PARAMETERS[kind] | changes
+    if kind == "ffdnet":
+        parameters["weights"] = ffdnet_weights(tmp_path / "weights.pth")
     if not defence_kind(kind).fitted:
         return defences.build(kind, parameters, generator=generator(0, kind))
     path = tmp_path / f"{kind}.h5"

@@ -326,6 +326,11 @@ rule figures:
             otherwise=[],
         ),
         branch(
+            PLAN["experiments.smoothing"],
+            then="results/figures/figure_certified.pdf",
+            otherwise=[],
+        ),
+        branch(
             PLAN["experiments.preventive"],
             then=expand(
                 "results/figures/{name}.pdf", name=("figure_gan", "figure_training")

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from advrob import networks
+from advrob.evaluation.certified import certificate_arrays
 from advrob.evaluation.samples import read_sample
-from advrob.evaluation.smoothing import certificates
 from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
@@ -19,42 +17,24 @@ def main(
     certified: str,
     dataset: str,
     network: NetworkDescription,
-    sigmas: list[float],
-    draws: int,
+    settings: dict,
     sample: dict,
     job: Job,
     checkpoint: Path,
 ) -> str:
     """Certify a ``sample`` of the file ``images`` for each sigma, in units of 1/255."""
-    model = network["model"]
+    identity = (dataset, network["model"], network["defence"])
+    name = "/".join(identity[1:])
+    built = networks.build(network, device=job.device)
     with store.read(images, "images/1") as source:
         chosen = read_sample(source, job.seed, **sample)
-        pixels = chosen.images[:]
-    job.announce(f"certify {model} on {dataset}, {draws} draws of {len(sigmas)}", len(chosen))
-    found = certificates(
-        networks.build_model(network, device=job.device),
-        pixels,
-        sigmas=sigmas,
-        draws=draws,
-        batch_size=job.batch_size,
-        device=job.device,
-        generator=lambda row, number: job.generator(
-            "certify", dataset, model, sigmas[row], chosen.ids[number]
-        ),
-        checkpoint=checkpoint,
-    )
-    arrays = {
-        "sigmas": np.array(sigmas, np.float64),
-        "predicted": np.array([[each.predicted for each in row] for row in found], np.int64),
-        "radius": np.array([[each.radius for each in row] for row in found], np.float64),
-        "counts": np.array([[each.count for each in row] for row in found], np.int64),
-        **chosen.arrays,
-    }
-    params = {key: network[key] for key in ("model", "model_settings")}
-    params |= {"dataset": dataset, "draws": draws}
+        job.announce(f"certify {name} on {dataset}", len(chosen))
+        options = {"job": job, "identity": identity, "checkpoint": checkpoint}
+        arrays = certificate_arrays(built, chosen, settings, **options)
+    params = networks.params(network) | {"dataset": dataset, "draws": settings["draws"]}
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
     right = (arrays["predicted"] == chosen.labels).mean()
-    return f"{dataset} through {model}: certified and right {right:.1%}"
+    return f"{dataset} through {name}: certified and right {right:.1%}"
 
 
 if __name__ == "__main__":

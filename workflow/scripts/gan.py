@@ -25,7 +25,7 @@ def main(
 ) -> str:
     """Find what draws perturbations that fool a network on the file ``images``."""
     name = (network["model"], network["defence"])
-    # The defence draws from it, too, so that interrupted training resumes where it was.
+    # The defence draws from it, too.
     draws = compute.generator(job.seed, "gan", *name)
     built = networks.build(network, generator=draws, device=job.device, mixed=True)
     options = {key: value for key, value in settings.items() if key != "images"}
@@ -35,8 +35,8 @@ def main(
         job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
         arrays = train_generator(built, rows, own, **options)
-    params = networks.params(network) | settings
-    store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
+    about = {"params": networks.params(network) | settings, "source": images}
+    store.save(generator, "state/1", arrays, seed=job.seed, **about)
     return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"
 
 

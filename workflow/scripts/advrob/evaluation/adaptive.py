@@ -23,6 +23,9 @@ from advrob.networks import Network
 # By how much another class's logit must exceed the label's: bfloat16 or another draw may take less
 # back. The logits of networks that know their classes differ by five to fifteen.
 SURPLUS = 0.5
+# What `budgets` climbs: the loss that stops short on few networks, and one that no scaling of the
+# logits blinds (Croce and Hein 2020).
+LOSSES = ("cross_entropy", "logits_ratio")
 # Images whose distances are computed at a time.
 BLOCK = 64
 
@@ -117,7 +120,7 @@ class Trial:
     iterations: int
 
 
-def trials(settings: Mapping[str, Any]) -> list[Trial]:
+def _trials(settings: Mapping[str, Any]) -> list[Trial]:
     """The trials of the configuration's ``experiments.robustness``: all radii, then all efforts."""
     by_radius = [Trial(radius, settings["iterations"]) for radius in settings["radii"]]
     return by_radius + [Trial(settings["radius"], effort) for effort in settings["efforts"]]
@@ -126,30 +129,31 @@ def trials(settings: Mapping[str, Any]) -> list[Trial]:
 def budgets(
     network: Network,
     sample: Sample,
-    trials: Sequence[Trial],
+    settings: Mapping[str, Any],
     *,
-    draws: int,
     job: Job,
     identity: Sequence[str],
     checkpoint: Path,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which images hold in each of several trials, and how strong the network's gradients are.
+) -> dict[str, np.ndarray]:
+    """Which images hold within growing radii and by growing effort, and how strong gradients are.
 
-    Every trial begins anew: that accuracy falls from one to the next is found, not presumed.
+    Every trial begins anew: that accuracy falls from one to the next is found, not presumed. An
+    image holds in a trial if no loss of `LOSSES` breaks it, each tried on what the others left.
 
     Args:
         network: a model behind a defence, in mixed precision; what holds is decided in float32.
         sample: N images.
-        trials: T of them; with radius or iterations 0 the images stay as they are.
-        draws: see `Attacker`; an image holds if more than half of so many predictions are right.
+        settings: the configuration's ``experiments.robustness``; with a radius of 0 the images
+            stay as they are, and an image holds if more than half of its ``draws`` are right.
         job: seed, device and batch size, all draws of an image counted.
         identity: of the random numbers, beside those of a trial and of a batch's first image.
         checkpoint: a file to resume from, and to keep up to date.
 
     Returns:
-        bool ``(T, N)``; and the Euclidean lengths ``(N,)`` of the gradients of the cross-entropy at
-        the images themselves.
+        The arrays of a budget file; ``gradients`` are the Euclidean lengths of the gradients of the
+        cross-entropy at the images themselves.
     """
+    trials, draws = _trials(settings), settings["draws"]
     exact = Network(network.defence, network.model, mixed=False)
     pixels, labels = sample.images[:], sample.targets
     finished = kept(checkpoint).get("found", {})
@@ -164,17 +168,28 @@ def budgets(
             _, gradient, _ = gradient_of(network, images, own)
             batch["lengths"] = gradient.flatten(1).norm(dim=1).cpu()
         trial = trials[number]
-        if trial.radius and trial.iterations:
-            options = {"loss": "cross_entropy", "norm": "linf", **vars(trial)}
-            images = Attacker(network, "apgd", options, draws)(images, own, draw)
-        batch["right"] = _votes(exact, images, own, draws).cpu()
+        holding = _votes(exact, images, own, draws)
+        for loss in LOSSES if trial.radius and trial.iterations else ():
+            left = holding.nonzero()[:, 0]
+            options = {"loss": loss, "norm": "linf", **vars(trial)}
+            attacked = Attacker(network, "apgd", options, draws)(images[left], own[left], draw)
+            holding[left] = _votes(exact, attacked, own[left], draws)
+        batch["right"] = holding.cpu()
         keep(checkpoint, {"found": finished})
 
     def gathered(number: int, what: str) -> Tensor:
         return torch.cat([finished[number, start][what] for start in starts])
 
-    correct = torch.stack([gathered(number, "right") for number in range(len(trials))])
-    return correct.numpy(), gathered(0, "lengths").numpy()
+    correct = torch.stack([gathered(number, "right") for number in range(len(trials))]).numpy()
+    by_radius, by_effort = np.split(correct, [len(settings["radii"])])
+    return {
+        "radii": np.array(settings["radii"], np.float64),
+        "correct": by_radius,
+        "efforts": np.array(settings["efforts"], np.int64),
+        "correct_effort": by_effort,
+        "gradients": gathered(0, "lengths").numpy(),
+        "ids": sample.arrays["ids"],
+    }
 
 
 @torch.inference_mode()

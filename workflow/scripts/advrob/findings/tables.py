@@ -380,27 +380,28 @@ def table_certified(files: Iterable[str], radii: Sequence[float]) -> Table:
             predicted, reached, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
             made = store.params(file)
         names = (made["dataset"], made["model"])
+        defence = made.get("defence", UNDEFENDED)
         for sigma, classes, certain in zip(sigmas, predicted, reached, strict=True):
             results = [
                 metrics.accuracy((classes == labels) & (certain >= radius), ids) for radius in radii
             ]
             rows += [
-                (*names, sigma, float(radius), result.n, *_interval(result))
+                (*names, sigma, float(radius), result.n, *_interval(result), defence)
                 for radius, result in zip(radii, results, strict=True)
             ]
             abstained = f"{100 * (classes < 0).mean():.2f}"
             shares = (f"{100 * result.accuracy:.2f}" for result in results)
-            lines.append((*names, f"{sigma:g}", *shares, abstained, str(made["draws"])))
+            lines.append((*names, defence, f"{sigma:g}", *shares, abstained, str(made["draws"])))
             accuracies.append(results[0])
     return Table(
         columns=(
             *("dataset", "model", "sigma", "radius", "n"),
-            *("accuracy", "ci_low", "ci_high"),
+            *("accuracy", "ci_low", "ci_high", "defence"),
         ),
         rows=rows,
         title="Certified accuracy under Gaussian noise",
         header=(
-            *("Data set", "Model", "Sigma"),
+            *("Data set", "Model", "Defence", "Sigma"),
             *(f"at radius {radius:g}, %" for radius in radii),
             *("Abstained, %", "Draws"),
         ),

@@ -96,6 +96,7 @@ def _experiments(plan: "Plan") -> None:
         ("cross_tests", [defence for pair in experiments["cross_tests"] for defence in pair]),
         ("downsampling", experiments["downsampling"]),
         ("robustness.defences", experiments["robustness"]["defences"]),
+        ("smoothing.defences", plan["experiments.smoothing.defences"] or []),
     ):
         for defence in names:
             require_known(f"experiments.{key}", defence, defences, "a defence")

@@ -166,3 +166,12 @@ def figure_sweep(plan: Plan, *, attacked: bool) -> list[Cell]:
         Cell(plan.universal(model) if attacked else ORIGINAL_IMAGES, Network(model))
         for model in plan.models
     ]
+
+
+def certified(plan: Plan) -> list[Network]:
+    """The networks whose predictions are certified."""
+    return [
+        Network(model, defence)
+        for model in plan.models
+        for defence in plan["experiments.smoothing.defences"] or []
+    ]

@@ -152,3 +152,9 @@ def model_file(model: str) -> str:
 def defence_file(defence: str) -> str:
     """The file with what a fitted defence learned."""
     return f"results/defences/shared/{defence}.h5"
+
+
+def certificate_file(network: Network, dataset: DataSet | None = None) -> str:
+    """The file of a network's certificates; a model alone has a shorter name."""
+    name = network.model if network == network.undefended else str(network)
+    return f"results/certified/{(dataset or DataSet()).name}/{name}.h5"
