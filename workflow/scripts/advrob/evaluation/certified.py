@@ -35,9 +35,8 @@ def certificate_arrays(
     Returns:
         The arrays of a file of certificates.
     """
-    dataset, model, defence = identity
     # The noise of a model alone is what it was before defences could be certified.
-    names = identity[:2] if defence == UNDEFENDED else identity
+    names = identity[:2] if identity[-1] == UNDEFENDED else identity
     sigmas = settings["sigmas"]
     rows = certificates(
         network,

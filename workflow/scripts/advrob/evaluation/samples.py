@@ -1,5 +1,6 @@
 """The test images that attacks and certificates are made for, the same for every network."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,6 +73,8 @@ def read_sample(file: h5py.File, seed: int, *, count: int, pattern: str | None) 
 def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np.ndarray:
     """The numbers of the images that are attacked, the same for every network, ascending.
 
+    Of several views of a photograph the others are drawn only when every photograph has one.
+
     Args:
         ids: of all test images.
         count: how many are wanted; all if there are fewer.
@@ -88,7 +91,13 @@ def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np
             "or set it to null to attack any of them."
         )
     order = torch.randperm(len(candidates), generator=compute.generator(seed, "robustness"))
-    return np.sort(candidates[order[:count].numpy()])
+    views: Counter[str] = Counter()
+    ranked = []
+    for number in candidates[order.numpy()]:
+        photograph = identities.photograph(ids[number])
+        ranked.append((views[photograph], len(ranked), number))
+        views[photograph] += 1
+    return np.array(sorted(number for *_, number in sorted(ranked)[:count]))
 
 
 def rows_of(ids: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
