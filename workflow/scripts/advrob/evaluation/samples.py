@@ -92,7 +92,7 @@ def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np
         )
     order = torch.randperm(len(candidates), generator=compute.generator(seed, "robustness"))
     views: Counter[str] = Counter()
-    ranked = []
+    ranked: list[tuple[int, int, int]] = []
     for number in candidates[order.numpy()]:
         photograph = identities.photograph(ids[number])
         ranked.append((views[photograph], len(ranked), number))

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from advrob.errors import UserError
 from advrob.files import store
 from advrob.findings import metrics
 from advrob.findings.checks import (
@@ -108,15 +107,9 @@ def read_outcomes(
     """
     evaluations: dict[Network, Evaluation] = {}
     for path, (dataset, model, defence, _) in zip(scores, cells, strict=True):
-        expected = {"dataset": dataset, "model": model, "defence": defence}
-        with store.read(path, "scores/1") as file:
-            draws, ids, made = file["draws"][:], store.strings(file["ids"]), store.params(file)
-        if any(made[key] != value for key, value in expected.items()):
-            raise UserError(
-                f"{path}: holds the scores of {made['model']}/{made['defence']} on "
-                f"{made['dataset']}, expected those of {model}/{defence} on {dataset}. Delete the "
-                "file and run Snakemake again."
-            )
+        about = {"dataset": dataset, "model": model, "defence": defence}
+        with store.read(path, "scores/1", about=about) as file:
+            draws, ids = file["draws"][:], store.strings(file["ids"])
         network = Network(model, defence)
         right = dict(zip(ids, (2 * draws.sum(axis=0) > len(draws)).tolist(), strict=True))
         outcome = Outcome(DataSet.parse(dataset), right, metrics.spread(draws))

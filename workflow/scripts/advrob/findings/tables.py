@@ -29,6 +29,8 @@ from advrob.plan.names import (
 Value = str | int | float
 # What a Markdown table shows where the paper has no such number.
 NONE = "–"
+# What a score file is about.
+ABOUT = ("dataset", "model", "defence")
 # Below tables of accuracies.
 INTERVALS = (
     "Intervals are 95 % Wilson score intervals that count photographs, not crops. "
@@ -110,17 +112,13 @@ def read_results(
     paths = list(scores)
     results = []
     for path, cell in zip(paths, _expected(cells, len(paths)), strict=True):
-        with store.read(path, "scores/1") as file:
+        about = dict(zip(ABOUT, cell, strict=False)) if cell else None
+        with store.read(path, "scores/1", about=about) as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
             made = store.params(file)
-        about = made["dataset"], made["model"], made["defence"]
-        if cell is not None and about != tuple(cell[:3]):
-            raise UserError(
-                f"{path}: holds the scores of {about[1]}/{about[2]} on {about[0]}, expected those "
-                f"of {cell[1]}/{cell[2]} on {cell[0]}. Delete the file and run Snakemake again."
-            )
-        keep, kept = matching(path, ids, pattern)
-        results.append(Result(*about, kept, correct[keep], cell[3] if cell else ""))
+        keep, counted = matching(path, ids, pattern)
+        names = (made[key] for key in ABOUT)
+        results.append(Result(*names, counted, correct[keep], cell[3] if cell else ""))
     return results
 
 
