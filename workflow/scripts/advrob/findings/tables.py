@@ -117,8 +117,9 @@ def read_results(
             ids, correct = store.strings(file["ids"]), file["correct"][:]
             made = store.params(file)
         keep, counted = matching(path, ids, pattern)
-        names = (made[key] for key in ABOUT)
-        results.append(Result(*names, counted, correct[keep], cell[3] if cell else ""))
+        dataset, model, defence = (made[key] for key in ABOUT)
+        role = cell[3] if cell else ""
+        results.append(Result(dataset, model, defence, counted, correct[keep], role))
     return results
 
 
