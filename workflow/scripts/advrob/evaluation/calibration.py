@@ -82,6 +82,7 @@ def block_means(images: Tensor, grid: int) -> Tensor:
 
 @functools.lru_cache
 @torch.inference_mode(False)  # what is kept here serves attacks, too
+@torch.no_grad()
 def _averages(length: int, grid: int) -> Tensor:
     """The matrix ``(grid, length)`` that averages a row of pixels in blocks."""
     return F.adaptive_avg_pool1d(torch.eye(length, dtype=torch.float64), grid).T.contiguous()
