@@ -3,6 +3,7 @@
 In seconds, for any module on images in [0, 1]. Each finding is a sentence with what to do.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from advrob.job import compute
 Level = Literal["passed", "note", "warning", "failed"]
 Grade = Literal["A", "B", "C", "D"]
 
-# Images whose predictions are counted, those that are compared, and those whose gradient is.
-COUNTED, COMPARED, PROBED = 64, 8, 4
+# Images whose predictions are counted, those that are scaled otherwise, those whose answers are
+# compared, and those whose gradient is.
+COUNTED, SCALED, COMPARED, PROBED = 64, 32, 8, 4
 BATCH = 16
 # Two answers are the same if they differ by less than this share of their size: sums in another
 # order differ by a thousandth of that.
@@ -259,8 +261,10 @@ def _input(network: nn.Module, images: Tensor) -> Finding:
 
 
 def _differ(first: Tensor, second: Tensor) -> float:
-    """The largest difference of logits, as a share of their spread."""
-    spread = (first.amax(dim=1) - first.amin(dim=1)).median().clamp(min=1e-30)
+    """The largest difference of logits, as a share of what is between the five highest."""
+    # Not of all classes: those that a network does not know may be ten thousand below.
+    highest = first.topk(min(5, first.shape[1]), dim=1).values
+    spread = (highest[:, 0] - highest[:, -1]).median().clamp(min=1e-30)
     return ((first - second).abs().max() / spread).item()
 
 
@@ -269,7 +273,9 @@ def _same_answer(network: nn.Module, images: Tensor) -> Finding:
     expected = "the same logits twice"
     if difference <= SAME:
         return Finding("same answer", "passed", expected, expected)
-    found = f"logits that differ by {difference:.0%} of their spread from pass to pass"
+    found = (
+        f"logits that differ by {difference:.0%} of what is between the highest from pass to pass"
+    )
     if any(getattr(module, "stochastic", False) is True for module in network.modules()):
         advice = "It says so: attack and score its mean prediction over several draws."
         return Finding("same answer", "note", found, expected, advice)
@@ -293,7 +299,9 @@ def _batch(network: nn.Module, images: Tensor) -> Finding:
     difference = _differ(together[:1], mixed[:1])
     if difference <= SAME:
         return Finding("batch", "passed", "images on their own", expected)
-    found = f"logits that differ by {difference:.0%} of their spread in another batch"
+    found = (
+        f"logits that differ by {difference:.0%} of what is between the highest in another batch"
+    )
     advice = (
         "Remove what images of a batch share (statistics of the batch, a common scale): an attack "
         "on one image would move the others."
@@ -319,7 +327,7 @@ def _inner(network: nn.Module, images: Tensor) -> Finding:
     hooks = [
         module.register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
         for name, module in network.named_modules()
-        if not any(module.children()) and any(module.parameters(recurse=False))
+        if not any(module.children()) and next(module.parameters(recurse=False), None) is not None
     ]
     try:
         with torch.no_grad(), _Watch() as watch:
@@ -387,6 +395,7 @@ SCALES: dict[str, Callable[[Tensor], Tensor]] = {
 
 def _scale(network: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -> Finding:
     """Whether another normalisation of the input serves the network better."""
+    images, labels, logits = images[:SCALED], labels[:SCALED], logits[:SCALED]
     own = logits.argmax(dim=1) == labels
     expected = "the normalisation that it was trained with"
     for name, scale in SCALES.items():
@@ -444,15 +453,18 @@ GRADIENTS: dict[str, tuple[Level, str, str]] = {
 
 def _gradient(probed: Probe) -> list[Finding]:
     level, found, advice = GRADIENTS[probed.kind]
-    if probed.missed == probed.missed:
+    if math.isfinite(probed.usefulness):
+        short = (
+            f"{probed.missed:.0%} of" if math.isfinite(probed.missed) else "that nothing changes in"
+        )
         found += (
-            f" (it misses {probed.missed:.0%} of short random steps; a level along it changes "
+            f" (it misses {short} short random steps; a level along it changes "
             f"{probed.usefulness:.3g} times as much as a random level)"
         )
     findings = [
         Finding("gradient", level, found, "the derivative of the forward pass, not 0", advice)
     ]
-    if probed.silent == probed.silent:
+    if not math.isnan(probed.silent):
         expected = "a gradient of the cross-entropy"
         if probed.silent <= 0.5:
             findings.append(Finding("cross-entropy", "passed", expected, expected))

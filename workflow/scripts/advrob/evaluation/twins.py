@@ -197,27 +197,27 @@ class Plateau(Twin):
 class Decoy(Twin):
     """Hides the gradient behind a steep slope between levels, which is 0 at each of them.
 
-    Each class's logit gains what the pixels have beyond whole levels, times signs of its own. The
-    gradient is that of the forward pass, exactly; it leads nowhere that an 8-bit image can be.
+    What the pixels have beyond whole levels, with a sign for each, is added to each class's logit
+    with a weight for each. The gradient is that of the forward pass, exactly; it leads nowhere that
+    an 8-bit image can be.
     """
-
-    slopes: Tensor
 
     def __init__(self, honest: nn.Module, generator: torch.Generator) -> None:
         super().__init__(honest, generator)
-        self.register_buffer("slopes", torch.empty(0))
+        self.seed = generator.initial_seed()
 
     def forward(self, images: Tensor) -> Tensor:
         """The honest logits, and between levels the decoy."""
         logits = self.honest(images)
-        shape = (logits.shape[1], images[0].numel())
-        if self.slopes.shape != shape:
-            self.slopes = self.signs(images, *shape)
+        fixed = torch.Generator().manual_seed(self.seed)
+        signs = torch.randint(2, images.shape[1:], generator=fixed).to(images) * 2 - 1
+        weights = torch.randn(logits.shape[1], generator=fixed).to(images)
         levels = images * 255
         beyond = levels - levels.round().detach()
         # Nearer to a level than float32 can tell, there is nothing beyond it.
         beyond = torch.where(beyond.abs() < 1e-4, beyond - beyond.detach(), beyond)
-        return logits + (beyond.flatten(1) @ self.slopes.T) / shape[1] ** 0.5
+        decoy = (beyond * signs).flatten(1).sum(dim=1) / signs.numel() ** 0.5
+        return logits + decoy[:, None] * weights
 
 
 class _Backward(torch.autograd.Function):
