@@ -455,11 +455,13 @@ def _gradient(probed: Probe) -> list[Finding]:
     level, found, advice = GRADIENTS[probed.kind]
     if math.isfinite(probed.usefulness):
         short = (
-            f"{probed.missed:.0%} of" if math.isfinite(probed.missed) else "that nothing changes in"
+            f"it misses {probed.missed:.0%} of what short random steps change"
+            if math.isfinite(probed.missed)
+            else "short random steps change nothing"
         )
         found += (
-            f" (it misses {short} short random steps; a level along it changes "
-            f"{probed.usefulness:.3g} times as much as a random level)"
+            f" ({short}; a step along it changes {probed.usefulness:.3g} times as much as a random "
+            "one)"
         )
     findings = [
         Finding("gradient", level, found, "the derivative of the forward pass, not 0", advice)
