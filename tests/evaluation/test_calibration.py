@@ -310,8 +310,8 @@ def test_twins_fool_gradients_and_not_the_truth(known, name):
 def test_imagenette_has_the_robustness_that_is_known(shared: Path):
     """A logistic regression on 16 x 16 means of Imagenette keeps some accuracy out to 16 levels."""
     root = shared / "data/imagenette"
-    fit, fit_labels, _ = sources.load("tree", root, splits=["train"], per_class=40, size=64)
-    test, labels, _ = sources.load("tree", root, splits=["val"], per_class=10, size=64)
+    fit, fit_labels, _ = sources.load("tree", root, splits=["train"], per_class=120, size=64)
+    test, labels, _ = sources.load("tree", root, splits=["val"], per_class=20, size=64)
     network = calibration.fit_linear(fit, fit_labels)
     truth = [
         exact_linf(network, test, labels, radius, network.known).double().mean().item()

@@ -398,18 +398,18 @@ def _scale(network: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -
     images, labels, logits = images[:SCALED], labels[:SCALED], logits[:SCALED]
     own = logits.argmax(dim=1) == labels
     expected = "the normalisation that it was trained with"
+    better = {}
     for name, scale in SCALES.items():
         other = _predict(network, scale(images)).argmax(dim=1) == labels
         gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
         if stats.binom.sf(gained - 1, gained + lost, 0.5) < LEVEL / len(SCALES):
-            found = (
-                f"{int(other.sum())} of {len(own)} recognised with {name}, {int(own.sum())} without"
-            )
-            advice = (
-                f"The network seems to expect {name}: put that into it, in front of the layers."
-            )
-            return Finding("normalisation", "warning", found, expected, advice)
-    return Finding("normalisation", "passed", "no other one that serves better", expected)
+            better[name] = int(other.sum())
+    if not better:
+        return Finding("normalisation", "passed", "no other one that serves better", expected)
+    best = max(better, key=better.__getitem__)
+    found = f"{better[best]} of {len(own)} images recognised with {best}, {int(own.sum())} without"
+    advice = f"The network seems to expect {best}: put that into it, in front of the layers."
+    return Finding("normalisation", "warning", found, expected, advice)
 
 
 # What each kind of gradient is called: level, what was found, what to do.
@@ -455,11 +455,13 @@ def _gradient(probed: Probe) -> list[Finding]:
     level, found, advice = GRADIENTS[probed.kind]
     if math.isfinite(probed.usefulness):
         short = (
-            f"{probed.missed:.0%} of" if math.isfinite(probed.missed) else "that nothing changes in"
+            f"it misses {probed.missed:.0%} of what short random steps change"
+            if math.isfinite(probed.missed)
+            else "short random steps change nothing"
         )
         found += (
-            f" (it misses {short} short random steps; a level along it changes "
-            f"{probed.usefulness:.3g} times as much as a random level)"
+            f" ({short}; a step along it changes {probed.usefulness:.3g} times as much as a random "
+            "one)"
         )
     findings = [
         Finding("gradient", level, found, "the derivative of the forward pass, not 0", advice)

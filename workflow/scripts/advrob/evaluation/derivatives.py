@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Steps in units of 1/255: one so short that a piecewise smooth network is linear along it, and
-# those that an attack takes, the next where nothing answers to the one before.
+# those that an attack takes, a longer one where the gradient is of no use for the one before:
+# compression swallows most of a level.
 SHORT, USEFUL = 0.02, (1.0, 4.0, 16.0)
 # How far from 8-bit images the short step begins: there medians and maxima have no ties.
 DITHER = 0.4
@@ -44,8 +45,8 @@ class Probe:
             the same random numbers.
         missed: the share (root mean square) of what short random steps change that the gradient
             does not predict.
-        usefulness: how many times more a step of one level along the gradient's signs changes than
-            random steps of the same size.
+        usefulness: how many times as much a step along the gradient's signs changes as random steps
+            of the same size, of one level or of the first size at which it is useful.
         silent: the share of images whose cross-entropy has no gradient, though the margin has one.
     """
 
@@ -118,18 +119,19 @@ def probe(network: nn.Module, images: Tensor, generator: torch.Generator) -> Pro
             return (margins(start + move) - margins(start - move)) / (2 * step / 255)
 
         directions = [_signs(images, generator) for _ in range(DIRECTIONS)]
+        usefulness, changed = -torch.inf, images.new_zeros(())
         for step in USEFUL:
             random = torch.stack([slopes(images, each, step) for each in directions])
+            changed = random.square().mean()
+            size = random.square().mean(dim=0).sqrt().clamp(min=1e-30)
             along = slopes(images, gradient.sign(), step)
-            if random.any() or along.any():
+            usefulness = max(usefulness, (along / size).median().item())
+            if usefulness >= USEFULNESS:
                 break
-        size = random.square().mean(dim=0).sqrt()
-        # Where random steps change nothing, whatever the gradient changes is infinitely more.
-        usefulness = (along / size.clamp(min=1e-30)).median().item()
         missed, exact = _missed(forward, slopes, images, classes, directions, generator)
         flat = torch.stack([slopes(images, each, SHORT) for each in directions[:2]]) == 0
     predicted = torch.stack([(gradient * each).flatten(1).sum(dim=1) for each in directions])
-    share = (predicted.double().square().mean() / random.square().mean()).sqrt().item()
+    share = (predicted.double().square().mean() / changed).sqrt().item()
     kind: Kind = "exact"
     if usefulness < USEFULNESS:
         kind = "masked"
