@@ -20,7 +20,8 @@ from advrob.job.progress import progress
 from advrob.linear import linalg
 
 # Pixels in units of 1/255, from the images' mean; their coordinates along the principal components,
-# in the same units; what the last layer of the network sees, in units of its own.
+# in the same units; what the last layer of the network sees, in units of its own
+# (its logits where it has no such layer).
 SPACES = ("pixels", "components", "features")
 
 
@@ -61,7 +62,8 @@ def read(
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 
-@torch.inference_mode()
+# Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
+@torch.no_grad()
 def displacements(
     original: np.ndarray,
     attacked: Mapping[str, np.ndarray],
