@@ -22,6 +22,7 @@ from advrob.errors import UserError
 from advrob.images import layout, pixels
 from advrob.images.layout import Layout
 from advrob.learning.weights import load_weights, weight_arrays
+from advrob.models import folding
 from advrob.models.answers import WITH_BACKGROUND, check_answers, logits_of
 from advrob.models.checkpoints import Checkpoint
 from advrob.models.features import penultimate
@@ -151,6 +152,7 @@ def build(
     device: torch.device | str = "cpu",
     *,
     state: h5py.Group | None = None,
+    fold: bool = folding.FOLD,
 ) -> Model:
     """The model of a configuration entry, ready to predict.
 
@@ -163,22 +165,33 @@ def build(
             ``train`` and ``base``, the settings of what its training began with.
         device: where it runs.
         state: for a model that is trained, what it learned; see `advrob.training.trainer`.
+            Without it the model is the one that its training begins with.
+        fold: whether batch normalisation is folded into convolutions, see `folding.fold`; it never
+            is in a model that is still to be trained.
 
     Raises:
         UserError: there is no such kind or key; the weights are missing, have another checksum or
             are of another architecture; a function cannot be imported or gives something else.
     """
-    if "train" in settings:
-        model = build(name, settings["base"], device)
-        return model if state is None else _restored(model, state)
+    trained = "train" in settings
+    model = _assembled(name, settings["base"] if trained else settings)
+    model = model.eval().requires_grad_(False)
+    if state is not None:
+        _restore(model, state)
+    if fold and (state is not None or not trained):
+        folding.fold(model.network)
+    model = model.to(device)
+    layout.channels_last(model)
+    return model
+
+
+def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
     made = _kind(name, settings)
     model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
     if "normalisation" in settings:
         model = _normalised(name, model, settings["normalisation"])
     model.size = settings.get("size", model.size)
     model.offset = settings.get("offset")
-    model = model.to(device).eval().requires_grad_(False)
-    layout.channels_last(model)
     return model
 
 
@@ -228,8 +241,7 @@ def learned(model: Model) -> dict[str, np.ndarray]:
     return weight_arrays(model.network, "network.") | known
 
 
-def _restored(model: Model, state: h5py.Group) -> Model:
+def _restore(model: Model, state: h5py.Group) -> None:
     load_weights(model.network, state, "network.")
     if "known" in state:
-        model.known = torch.from_numpy(state["known"][:]).to(model.mean.device)
-    return model
+        model.known = torch.from_numpy(state["known"][:])
