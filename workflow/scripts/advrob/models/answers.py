@@ -110,10 +110,10 @@ def _check_width(key: str, width: int, classes: int, network: nn.Module) -> None
     most = max(classes, CLASSES)
     if classes <= width <= most and getattr(network, "num_classes", width) != 0:
         return
-    expected = f"{classes} or more" if classes < CLASSES else f"{classes}"
+    expected = f"{classes} to {most}" if classes < most else f"{classes}"
     raise UserError(
         f"{key}: the network gives {width} numbers for an image, and the labels need {classes} "
-        f"classes. Expected {expected}, at most {most}, in the labels' order. If the numbers are "
+        f"classes. Expected {expected}, in the labels' order. If the numbers are "
         f"features, the network lacks its last layer (num_classes in {key}.arguments); if it "
         f"knows other classes, label the photographs by them, from 0 to {width - 1}."
     )
