@@ -1,9 +1,13 @@
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from advrob.errors import UserError
 from advrob.evaluation import scoring
 from advrob.networks import Network
+
+CPU = torch.device("cpu")
 
 
 class Brightness(nn.Module):
@@ -24,7 +28,7 @@ def test_predictions_and_confidences_do_not_depend_on_the_batch():
             [Brightness(), nn.Sequential(Brightness(), nn.Softmax(1))],
             images,
             batch_size=batch_size,
-            device=torch.device("cpu"),
+            device=CPU,
         )
         assert predicted.shape == confidence.shape == (2, 7)
         np.testing.assert_array_equal(predicted[0], (mean > 0.5).astype(int))
@@ -50,3 +54,37 @@ def test_mixed_precision_gives_float32_logits_close_to_the_exact_ones():
     mixed = Network(nn.Identity(), layers, mixed=True)(images)
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, exact, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_end_in_a_sentence(value):
+    class Broken(nn.Module):
+        def forward(self, images):
+            logits = torch.zeros(len(images), 3)
+            logits[images.mean((1, 2, 3)) > 0.5] = value
+            return logits
+
+    images = np.zeros((5, 4, 4, 3), np.uint8)
+    images[3] = 255
+    with pytest.raises(UserError, match=r"^m/none: the logits of image 3 .* not finite"):
+        scoring.predict([Broken()], images, batch_size=2, device=CPU, name="m/none")
+
+
+def test_what_a_network_keeps_of_a_prediction_serves_gradients():
+    """Some of timm's transformers keep positions."""
+
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kept = {}
+
+        def forward(self, images):
+            scale = self.kept.setdefault("scale", torch.ones(3, device=images.device) * 2)
+            return images.mean((2, 3)) * scale
+
+    network = Keeping()
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    scoring.predict([network], images, batch_size=2, device=CPU)
+    attacked = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    network(attacked).sum().backward()
+    assert attacked.grad is not None

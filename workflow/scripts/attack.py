@@ -9,6 +9,7 @@ from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import probe
 
 
 def main(
@@ -28,6 +29,7 @@ def main(
     built = networks.build(network, device=job.device, mixed=True)
     options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with store.read(images, "images/1") as source:
+        probe(built, network, source)
         chosen = read_sample(source, job.seed, **sample)
         job.announce(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
         arrays = attacked_images(built, chosen, attack, settings, **options)

@@ -8,6 +8,7 @@ from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import probe
 
 
 def main(
@@ -26,6 +27,7 @@ def main(
     params = networks.params(network) | settings
     options = {"job": job, "identity": name, "checkpoint": checkpoint}
     with store.read(images, "images/1") as source:
+        probe(built, network, source)
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
         arrays = targeted_images(built, source, part, settings, **options)

@@ -6,6 +6,7 @@ from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import probe
 
 
 def main(
@@ -27,10 +28,11 @@ def main(
 
     options = {"batch_size": job.batch_size, "device": job.device, "reseed": reseed}
     with store.read(images, "images/1") as source:
+        probe(built, network, source)
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
         repeated = [built] * (draws if built.defence.stochastic else 1)
-        predictions = predict(repeated, source["images"], part=part, **options)
+        predictions = predict(repeated, source["images"], part=part, name="/".join(name), **options)
         arrays = score_arrays(source, part, *predictions)
     params = networks.params(network) | {"dataset": dataset}
     store.save(scores, "scores/1", arrays, seed=job.seed, params=params, source=images)

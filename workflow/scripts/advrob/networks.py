@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from advrob import defences, models
 from advrob.defences import Defence
 from advrob.files import store
+from advrob.images.layout import Layout
 from advrob.job.compute import autocast
 from advrob.plan.plan import NetworkDescription
 
@@ -30,13 +31,21 @@ class Network(nn.Module):
         self.defence = defence
         self.model = model
         self.mixed = mixed
+        self._layout = Layout(f"The defence {type(defence).__name__}")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)``, float32, of images ``(N, 3, H, W)`` in [0, 1]."""
         if not self.mixed:
-            return self.model(self.defence(images))
+            return self.model(self.defended(images))
         with autocast(images.device):
-            return self.model(self.defence(images)).float()
+            return self.model(self.defended(images)).float()
+
+    def defended(self, images: Tensor) -> Tensor:
+        """Images ``(N, 3, H, W)`` behind the defence.
+
+        It is given a copy: other people's defences may write into what they are given.
+        """
+        return self._layout.call(self.defence, images.clone(), self.defence.generator)
 
 
 def build(

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from torch import nn
 
+from advrob.errors import UserError
 from advrob.files import store
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
 
-@torch.inference_mode()
+# Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
+@torch.no_grad()
 def predict(
     networks: Sequence[nn.Module],
     images: Images,
@@ -22,6 +24,7 @@ def predict(
     device: torch.device,
     part: slice | None = None,
     reseed: Callable[[int], None] = lambda start: None,
+    name: str = "The network",
 ) -> tuple[np.ndarray, np.ndarray]:
     """The class that each network predicts for each image, and its confidence.
 
@@ -37,6 +40,9 @@ def predict(
 
     Returns:
         Predicted classes, int64 ``(networks, N)``, and their softmax probabilities, float32.
+
+    Raises:
+        UserError: logits are not finite.
     """
     rows = range(len(images))[part or slice(None)]
     predicted = np.empty((len(networks), len(rows)), np.int64)
@@ -48,7 +54,15 @@ def predict(
         reseed(start)
         batch = to_tensor(images[start:end], device)
         for row, network in enumerate(networks):
-            highest = network(batch).softmax(dim=1).max(dim=1)
+            logits = network(batch)
+            if not (finite := logits.isfinite().all(dim=1)).all():
+                bad = start + int((~finite).nonzero()[0])
+                raise UserError(
+                    f"{name}: the logits of image {bad} (counted from 0) are not finite (NaN or "
+                    "infinity), so they cannot be scored. Check the network's weights, its "
+                    "training and its defence."
+                )
+            highest = logits.softmax(dim=1).max(dim=1)
             predicted[row, done] = highest.indices.cpu().numpy()
             confidence[row, done] = highest.values.cpu().numpy()
     return predicted, confidence

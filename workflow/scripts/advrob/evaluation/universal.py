@@ -14,6 +14,7 @@ from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import load
+from advrob.probing import probe
 
 # Keys of the configuration that are the search's and not the method's.
 SEARCH = ("norm", "radius", "fooling_rate", "passes")
@@ -21,8 +22,8 @@ SEARCH = ("norm", "radius", "fooling_rate", "passes")
 
 def universal_perturbation(
     network: NetworkDescription,
-    own: h5py.Dataset,
-    held_out: h5py.Dataset,
+    own: h5py.File,
+    held_out: h5py.File,
     settings: Mapping[str, Any],
     *,
     job: Job,
@@ -32,8 +33,8 @@ def universal_perturbation(
 
     Args:
         network: the description of the network to fool.
-        own: 8-bit images ``(N, H, W, 3)`` to make it from.
-        held_out: others, to measure it on.
+        own: an open file of images to make it from.
+        held_out: one of others, to measure it on.
         settings: the configuration's ``perturbations.universal``.
         job: seed, device and batch size.
         checkpoint: a file to resume from, and to keep up to date.
@@ -47,15 +48,17 @@ def universal_perturbation(
     identity = ("universal", network["model"], network["defence"])
     noise = job.generator(*identity, "defence")
     built = networks.build(network, generator=noise, device=job.device, mixed=method.mixed)
+    probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
-    pixels = store.Rows(own, np.arange(len(own))[: settings.get("images")])
+    images = own["images"]
+    pixels = store.Rows(images, np.arange(len(images))[: settings.get("images")])
     task = f"universal perturbation by {settings['method']} against {'/'.join(identity[1:])}"
     job.announce(task, len(pixels), mixed=method.mixed)
     found = search(
         method,
         built,
         pixels,
-        held_out,
+        held_out["images"],
         device=job.device,
         generator=compute.generator(job.seed, *identity),
         batch_size=min(job.batch_size, method.largest_batch or job.batch_size),

@@ -26,7 +26,8 @@ from advrob.networks import build_defence, build_model
 from advrob.plan.plan import NetworkDescription
 
 # Pixels in units of 1/255, from the images' mean; their coordinates along the principal components,
-# in the same units; what the last layer of the network sees, in units of its own.
+# in the same units; what the last layer of the network sees, in units of its own
+# (its logits where it has no such layer).
 SPACES = ("pixels", "components", "features")
 
 
@@ -67,7 +68,6 @@ def read(
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 
-@torch.inference_mode()
 def analyse(
     networks: Mapping[str, NetworkDescription],
     ids: Sequence[str],
@@ -121,6 +121,8 @@ def analyse(
     return arrays | names
 
 
+# Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
+@torch.no_grad()
 def displacements(
     original: np.ndarray,
     attacked: Mapping[str, np.ndarray],

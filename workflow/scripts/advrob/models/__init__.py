@@ -17,10 +17,24 @@ import torch
 from torch import Tensor, nn
 
 from advrob.errors import UserError
-from advrob.images import pixels
+from advrob.images import layout, pixels
+from advrob.images.layout import Layout
 from advrob.learning.weights import load_weights, weight_arrays
+from advrob.models import folding
+from advrob.models.answers import WITH_BACKGROUND, check_answers, logits_of
 from advrob.models.checkpoints import Checkpoint
+from advrob.models.features import penultimate
 from advrob.plug_ins import load
+
+__all__ = [
+    "NORMALISATIONS",
+    "Model",
+    "ModelKind",
+    "build",
+    "check_answers",
+    "learned",
+    "penultimate",
+]
 
 # Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
 Normalisation = tuple[tuple[float, ...], tuple[float, ...], bool]
@@ -34,7 +48,7 @@ NORMALISATIONS: dict[str, Normalisation] = {
 # The logit of a class that a network does not know: no probability, and finite for attacks.
 UNKNOWN = -1e4
 # Keys of an entry that `build` reads, whatever the kind.
-COMMON = frozenset({"kind", "weights", "key", "sha256", "normalisation", "size"})
+COMMON = frozenset({"kind", "weights", "key", "sha256", "normalisation", "size", "offset"})
 
 
 class Model(nn.Module):
@@ -48,60 +62,45 @@ class Model(nn.Module):
 
     Attributes:
         known: the classes that it answers, int64; None where it answers all.
+        offset: how many of the network's first classes no label means; None for one, background,
+            where it has 1001, and for none elsewhere.
     """
 
     mean: Tensor
     scale: Tensor
     known: Tensor | None
+    offset: int | None = None
 
     def __init__(self, network: nn.Module, normalisation: Normalisation, size: int | None) -> None:
         super().__init__()
         mean, scale, self.bgr = normalisation
         self.network = network
         self.size = size
+        self.layout = Layout(type(network).__name__)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("known", None, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
-        if self.size and images.shape[-2:] != (self.size, self.size):
-            images = pixels.resize(images, self.size)
-        if self.bgr:
-            images = images.flip(1)
-        logits = self.network((images - self.mean) / self.scale)
+        logits = self.logits(logits_of(self.answer(images)))
         if self.known is None:
             return logits
         return torch.full_like(logits, UNKNOWN).index_copy(1, self.known, logits[:, self.known])
 
+    def answer(self, images: Tensor) -> Any:
+        """What the network gives for images, as it gives it."""
+        if self.size and images.shape[-2:] != (self.size, self.size):
+            images = pixels.resize(images, self.size)
+        if self.bgr:
+            images = images.flip(1)
+        return self.layout.call(self.network, (images - self.mean) / self.scale)
 
-def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The features that a network's last layer sees, and the logits that come of them.
-
-    The last layer is the linear or convolutional one that runs last, whatever its name.
-
-    Args:
-        network: images in [0, 1] to logits.
-        images: ``(N, 3, H, W)``.
-
-    Returns:
-        Features ``(N, features)``, their mean over the positions if the last layer is a
-        convolution, and logits ``(N, classes)``.
-    """
-    seen: list[Tensor] = []
-
-    def keep(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen[:] = inputs
-
-    layers = [part for part in network.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-    try:
-        logits = network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    (features,) = seen
-    return features.mean(dim=(2, 3)) if features.ndim == 4 else features, logits
+    def logits(self, given: Tensor) -> Tensor:
+        """Those of the network's logits ``(N, k)`` that labels mean."""
+        background = given.shape[1] == WITH_BACKGROUND
+        first = int(background) if self.offset is None else self.offset
+        return given[:, first:] if first else given
 
 
 class ModelKind:
@@ -135,6 +134,7 @@ def build(
     device: torch.device | str = "cpu",
     *,
     state: h5py.Group | None = None,
+    fold: bool = folding.FOLD,
 ) -> Model:
     """The model of a configuration entry, ready to predict.
 
@@ -143,25 +143,38 @@ def build(
         settings: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
             there more than once) and ``sha256`` (of that file); ``normalisation`` (a key of
             `NORMALISATIONS`) and ``size`` (of the input in pixels) where the kind's own are not
-            right; and the kind's own keys. A model that is trained has ``train`` and ``base``,
-            the settings of what its training began with.
+            right; ``offset`` (see `Model`); and the kind's own keys. A model that is trained has
+            ``train`` and ``base``, the settings of what its training began with.
         device: where it runs.
         state: for a model that is trained, what it learned; see `advrob.training.trainer`.
+            Without it the model is the one that its training begins with.
+        fold: whether batch normalisation is folded into convolutions, see `folding.fold`; it never
+            is in a model that is still to be trained.
 
     Raises:
         UserError: there is no such kind or key; the weights are missing, have another checksum or
             are of another architecture; a function cannot be imported or gives something else.
     """
-    if "train" in settings:
-        model = build(name, settings["base"], device)
-        return model if state is None else _restored(model, state)
+    trained = "train" in settings
+    model = _assembled(name, settings["base"] if trained else settings)
+    model = model.eval().requires_grad_(False)
+    if state is not None:
+        _restore(model, state)
+    if fold and (state is not None or not trained):
+        folding.fold(model.network)
+    model = model.to(device)
+    layout.channels_last(model)
+    return model
+
+
+def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
     made = _kind(name, settings)
     model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
     if "normalisation" in settings:
         model = _normalised(name, model, settings["normalisation"])
     model.size = settings.get("size", model.size)
-    model = model.to(device).eval().requires_grad_(False)
-    return model.to(memory_format=torch.channels_last)
+    model.offset = settings.get("offset")
+    return model
 
 
 def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
@@ -199,8 +212,7 @@ def learned(model: Model) -> dict[str, np.ndarray]:
     return weight_arrays(model.network, "network.") | known
 
 
-def _restored(model: Model, state: h5py.Group) -> Model:
+def _restore(model: Model, state: h5py.Group) -> None:
     load_weights(model.network, state, "network.")
     if "known" in state:
-        model.known = torch.from_numpy(state["known"][:]).to(model.mean.device)
-    return model
+        model.known = torch.from_numpy(state["known"][:])

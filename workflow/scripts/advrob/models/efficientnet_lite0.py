@@ -95,9 +95,10 @@ class Convolution(nn.Conv2d):
         )
         if height % 2 == 0 and width % 2 == 0:
             padding = (height // 2, width // 2)
-            return F.conv2d(images, self.weight, None, stride, padding, 1, self.groups)
+            return F.conv2d(images, self.weight, self.bias, stride, padding, 1, self.groups)
         sides = (width // 2, width - width // 2, height // 2, height - height // 2)
-        return F.conv2d(F.pad(images, sides), self.weight, None, stride, 0, 1, self.groups)
+        images = F.pad(images, sides)
+        return F.conv2d(images, self.weight, self.bias, stride, 0, 1, self.groups)
 
 
 class Block(nn.Module):

@@ -1,0 +1,100 @@
+"""What a network of a job answers and what its defence does, tried before the job's long work."""
+
+import sys
+import traceback
+
+import h5py
+import torch
+from torch import Tensor
+
+from advrob.errors import UserError
+from advrob.images.pixels import to_tensor
+from advrob.models import check_answers
+from advrob.networks import Network
+from advrob.plan.plan import NetworkDescription
+
+# Images that a network is tried on.
+PROBED = 2
+
+
+def probe(network: Network, described: NetworkDescription, source: h5py.File) -> None:
+    """Refuse a network whose results would mean nothing.
+
+    Args:
+        network: as it was built.
+        described: its description, for the messages.
+        source: an open file of images.
+
+    Raises:
+        UserError: the model's answers cannot be scored, or the defence fails, gives something else
+            than images, or draws random numbers in another way than it says.
+    """
+    device = next(network.model.buffers()).device
+    images = to_tensor(source["images"][:PROBED], device)
+    classes = int(source["labels"][:].max(initial=0)) + 1
+    check_answers(network.model, classes, images, name=described["model"])
+    generator = network.defence.generator
+    try:
+        check_defence(network, images, f"defences.{described['defence']}")
+    finally:
+        network.defence.generator = generator
+
+
+def check_defence(network: Network, images: Tensor, key: str) -> None:
+    """Refuse a defence that does not do what a defence does.
+
+    Args:
+        network: the model behind it.
+        images: ``(N, 3, H, W)`` in [0, 1].
+        key: of the configuration, for the messages.
+
+    Raises:
+        UserError: see `probe`.
+    """
+    first, second = (_defended(network, images, key) for _ in range(2))
+    if not isinstance(first, Tensor) or first.shape != images.shape:
+        given = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        raise UserError(
+            f"{key}: gives {given} for images of shape {tuple(images.shape)}. Expected a tensor of "
+            "the same shape; a defence returns images."
+        )
+    if not first.is_floating_point() or not first.isfinite().all():
+        raise UserError(
+            f"{key}: gives {str(first.dtype).removeprefix('torch.')} numbers, not all of them "
+            "finite or none of them fractional. Expected finite floats, 0 to 1 for black to white."
+        )
+    if torch.equal(first, second):
+        return
+    if network.defence.stochastic:
+        raise UserError(
+            f"{key}: is stochastic, but draws other numbers when it is given the same generator. "
+            "Draw all random numbers from self.generator, for example by self.draw."
+        )
+    raise UserError(
+        f"{key}: gives other images each time, but does not say so: attacks would follow one draw. "
+        "Set stochastic = True in its class and draw from self.generator."
+    )
+
+
+@torch.no_grad()
+def _defended(network: Network, images: Tensor, key: str) -> Tensor:
+    """The defence's images, its random numbers drawn from the same start in every call."""
+    device = images.device
+    network.defence.generator = torch.Generator(device).manual_seed(0)
+    try:
+        return network.defended(images)
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise
+        file = sys.modules[type(network.defence).__module__].__file__
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == file]
+        where = f" at {file}, line {lines[-1]}" if lines else ""
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{key}: fails on images of shape {tuple(images.shape)} "
+            f"({type(error).__name__}: {reason}){where}. Correct the defence; its forward takes "
+            "and gives float images (N, 3, H, W)."
+        ) from error
