@@ -9,7 +9,7 @@ from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
-from advrob.probing import probe
+from advrob.probing import ready
 
 
 def main(
@@ -26,10 +26,8 @@ def main(
 ) -> str:
     """Attack a network with a ``sample`` of the file ``images``."""
     identity = (attack, network["model"], network["defence"])
-    built = networks.build(network, device=job.device, mixed=True)
     options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
-    with store.read(images, "images/1") as source:
-        probe(built, network, source)
+    with ready(network, images, job, mixed=True) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
         job.announce(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
         arrays = attacked_images(built, chosen, attack, settings, **options)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from advrob import networks
 from advrob.evaluation.adaptive import budgets
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import ready
 
 
 def main(
@@ -23,9 +23,8 @@ def main(
 ) -> str:
     """Auto-PGD on a network within each of several radii, and by several efforts."""
     name = (network["model"], network["defence"])
-    built = networks.build(network, device=job.device, mixed=True)
     options = {"job": job, "identity": ("budget", *name)}
-    with store.read(images, "images/1") as source:
+    with ready(network, images, job, mixed=True) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
         job.announce(f"radii and efforts against {'/'.join(name)}", len(chosen), mixed=True)
         arrays = budgets(built, chosen, settings, **options, checkpoint=checkpoint)

@@ -9,6 +9,7 @@ from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import ready
 
 
 def main(
@@ -25,8 +26,7 @@ def main(
     """Certify a ``sample`` of the file ``images`` for each sigma, in units of 1/255."""
     identity = (dataset, network["model"], network["defence"])
     name = "/".join(identity[1:])
-    built = networks.build(network, device=job.device)
-    with store.read(images, "images/1") as source:
+    with ready(network, images, job) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
         job.announce(f"certify {name} on {dataset}", len(chosen))
         options = {"job": job, "identity": identity, "checkpoint": checkpoint}

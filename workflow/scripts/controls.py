@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from advrob import networks
 from advrob.evaluation.controls import control_scores
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import ready
 
 
 def main(
@@ -23,9 +23,8 @@ def main(
 ) -> str:
     """Measure the changes in each file of ``attacked``, and score a network on random ones."""
     name = (network["model"], network["defence"])
-    built = networks.build(network, device=job.device)
     attacks = [(Path(path).stem, path, norm) for path, norm in zip(attacked, norms, strict=True)]
-    with store.read(images, "images/1") as source:
+    with ready(network, images, job) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
         task = f"random changes like those of {len(attacks)} attacks on {'/'.join(name)}"
         job.announce(task, len(chosen))

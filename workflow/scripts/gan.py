@@ -11,6 +11,7 @@ from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
+from advrob.probing import ready
 from advrob.training.gan import train_generator
 
 
@@ -27,10 +28,9 @@ def main(
     name = (network["model"], network["defence"])
     # The defence draws from it, too.
     draws = compute.generator(job.seed, "gan", *name)
-    built = networks.build(network, generator=draws, device=job.device, mixed=True)
     options = {key: value for key, value in settings.items() if key != "images"}
     options |= {"device": job.device, "generator": draws, "checkpoint": checkpoint}
-    with store.read(images, "images/1") as source:
+    with ready(network, images, job, generator=draws, mixed=True) as (built, source):
         rows = store.Rows(source["images"], np.arange(len(source["images"]))[: settings["images"]])
         job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)

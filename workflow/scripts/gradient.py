@@ -8,7 +8,7 @@ from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
-from advrob.probing import probe
+from advrob.probing import ready
 
 
 def main(
@@ -23,11 +23,9 @@ def main(
 ) -> str:
     """Attack a network with each image, or those of a shard, of the file ``images``."""
     name = (network["model"], network["defence"])
-    built = networks.build(network, device=job.device, mixed=True)
     params = networks.params(network) | settings
     options = {"job": job, "identity": name, "checkpoint": checkpoint}
-    with store.read(images, "images/1") as source:
-        probe(built, network, source)
+    with ready(network, images, job, mixed=True) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
         arrays = targeted_images(built, source, part, settings, **options)

@@ -6,7 +6,7 @@ from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
-from advrob.probing import probe
+from advrob.probing import ready
 
 
 def main(
@@ -21,19 +21,17 @@ def main(
 ) -> str:
     """Predict each image, or those of a shard, of the file ``images`` by a network."""
     name = (network["model"], network["defence"])
-    built = networks.build(network, device=job.device)
+    with ready(network, images, job) as (built, source):
 
-    def reseed(start: int) -> None:
-        built.defence.generator = job.generator("score", dataset, *name, start)
+        def reseed(start: int) -> None:
+            built.defence.generator = job.generator("score", dataset, *name, start)
 
-    options = {"batch_size": job.batch_size, "device": job.device, "reseed": reseed}
-    with store.read(images, "images/1") as source:
-        probe(built, network, source)
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
         repeated = [built] * (draws if built.defence.stochastic else 1)
-        predictions = predict(repeated, source["images"], part=part, name="/".join(name), **options)
-        arrays = score_arrays(source, part, *predictions)
+        options = {"reseed": reseed, "batch_size": job.batch_size, "device": job.device}
+        found = predict(repeated, source["images"], part=part, name="/".join(name), **options)
+        arrays = score_arrays(source, part, *found)
     params = networks.params(network) | {"dataset": dataset}
     store.save(scores, "scores/1", arrays, seed=job.seed, params=params, source=images)
     return f"{dataset} through {'/'.join(name)}: {arrays['draws'].mean():.2%} right"

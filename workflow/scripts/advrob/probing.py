@@ -2,19 +2,51 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import h5py
 import torch
 from torch import Tensor
 
 from advrob.errors import UserError
+from advrob.files import store
 from advrob.images.pixels import to_tensor
-from advrob.models import check_answers
-from advrob.networks import Network
+from advrob.job.compute import Job
+from advrob.models import Model, check_answers
+from advrob.networks import Network, build
 from advrob.plan.plan import NetworkDescription
 
 # Images that a network is tried on.
 PROBED = 2
+
+
+@contextmanager
+def ready(
+    described: NetworkDescription,
+    images: str,
+    job: Job,
+    *,
+    generator: torch.Generator | None = None,
+    mixed: bool = False,
+) -> Iterator[tuple[Network, h5py.File]]:
+    """A network that was tried, and an open file of images for it.
+
+    Args:
+        described: the network's description.
+        images: the file.
+        job: the device.
+        generator: see `advrob.networks.build`.
+        mixed: see `Network`.
+
+    Raises:
+        UserError: see `probe`.
+    """
+    network = build(described, generator=generator, device=job.device, mixed=mixed)
+    with store.read(images, "images/1") as source:
+        probe(network, described, source)
+        yield network, source
 
 
 def probe(network: Network, described: NetworkDescription, source: h5py.File) -> None:
@@ -32,7 +64,7 @@ def probe(network: Network, described: NetworkDescription, source: h5py.File) ->
     device = next(network.model.buffers()).device
     images = to_tensor(source["images"][:PROBED], device)
     classes = int(source["labels"][:].max(initial=0)) + 1
-    check_answers(network.model, classes, images, name=described["model"])
+    check_answers(cast(Model, network.model), classes, images, name=described["model"])
     generator = network.defence.generator
     try:
         check_defence(network, images, f"defences.{described['defence']}")
