@@ -60,7 +60,7 @@ def attack_smoothed(
     """Projected gradient descent on a smoothed network inside an l_2 ball.
 
     SmoothAdv (Salman et al. 2019, "Provably robust deep learning via adversarially trained smoothed
-    classifiers", equation 6 and Section 2.2): the gradient is that of the logarithm of the label's
+    classifiers", Section 2.2): the gradient is that of the logarithm of the label's
     mean probability under noise; the draws stay the same in all iterations. As there, a step is
     twice the radius over the number of iterations.
 
