@@ -31,6 +31,7 @@ PARAMETERS = {
     "resize_pad": {"ratio": 0.8},
     "patch_pca": {"patch": 4, "variance": 0.9},
     "ffdnet": {"sigma": 8},
+    "dncnn": {"features": 8, "blocks": 1},
     "chain": {
         "defences": [
             defences.build("downsample", {"ratio": 0.5}),

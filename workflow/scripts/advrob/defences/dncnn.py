@@ -1,0 +1,267 @@
+"""A convolutional network that learns to remove Gaussian noise."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import h5py
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from advrob.defences import Defence
+from advrob.errors import UserError
+from advrob.files.store import Array, Images
+from advrob.images.pixels import to_tensor
+from advrob.job import compute
+from advrob.learning import fitting
+from advrob.learning.weights import load_weights, weight_arrays
+
+# The longest gradient, in l_2, that is learned from as it is: the first ones are ten times as long.
+LONGEST = 1.0
+# How much a changed prediction counts beside the squared error; see `Learner.step`.
+STABILITY = 0.1
+# Bits of a seed that a generator gives for another.
+SEED = 2**62
+
+
+class DnCNN(Defence):
+    """A denoiser that learns what noise looks like (after DnCNN, Zhang et al. 2017).
+
+    Convolutions of 3 x 3 estimate the noise, which is taken from the image (residual learning). As
+    in FFDNet (Zhang, Zuo and Zhang 2018) they work on the image rearranged to half its height and
+    width and four times its channels: a quarter of the time. It is not told how strong the noise
+    is. The result is not clipped to [0, 1].
+
+    Between the first and the last convolution are residual blocks without normalisation, each of
+    which begins by changing nothing (Zhang, Dauphin and Ma 2019, "Fixup initialization"). In the
+    few hundred steps that it has here they leave a quarter of the noise, where DnCNN's plain
+    convolutions with batch normalisation leave nearly all of it.
+
+    Args:
+        sigmas: standard deviations of the Gaussian noise that it learns to remove, in units of
+            1/255; each image to learn from gets one of them at random.
+        features: channels between the convolutions.
+        blocks: residual blocks, of two convolutions each.
+        epochs: passes over the images.
+        batch_size: images to a step.
+        crop: side of the square that is cut out of each image at random, in pixels.
+        learning_rate: Adam's at first; it falls to 0 linearly.
+    """
+
+    fits_mixed = True
+
+    def __init__(
+        self,
+        *,
+        sigmas: Annotated[Sequence[float], {"minItems": 1}] = (16.0, 32.0, 64.0),
+        features: Annotated[int, {"minimum": 1}] = 32,
+        blocks: Annotated[int, {"minimum": 1}] = 3,
+        epochs: Annotated[int, {"minimum": 1}] = 5,
+        batch_size: Annotated[int, {"minimum": 1}] = 32,
+        crop: Annotated[int, {"minimum": 2}] = 48,
+        learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.004,
+    ) -> None:
+        super().__init__()
+        self.training_plan = fitting.Training(
+            "dncnn", epochs, batch_size, learning_rate, noise=0.0, crop=crop
+        )
+        if not sigmas:
+            raise UserError(
+                "dncnn: sigmas is empty, expected standard deviations of the noise to remove, in "
+                "units of 1/255. List one at least."
+            )
+        for sigma in sigmas:
+            fitting.check_positive("dncnn", "sigmas", sigma)
+        fitting.check_positive("dncnn", "features", features)
+        fitting.check_positive("dncnn", "blocks", blocks)
+        self.sigmas = tuple(sigmas)
+        self.first = nn.Conv2d(12, features, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(features) for _ in range(blocks)))
+        self.last = nn.Conv2d(features, 12, 3, padding=1)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Remove noise from images ``(N, 3, H, W)``; the result may leave [0, 1]."""
+        height, width = images.shape[2:]
+        # An odd side is repeated at the border, and cut off again.
+        even = functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+        x = functional.pixel_unshuffle(even - 0.5, 2).contiguous(memory_format=torch.channels_last)
+        noise = self.last(self.blocks(self.first(x)))
+        noise = functional.pixel_shuffle(noise, 2)[:, :, :height, :width]
+        return images - noise.to(images.dtype)
+
+    def fit(
+        self,
+        images: Images,
+        *,
+        device: torch.device,
+        generator: torch.Generator,
+        checkpoint: Path,
+        classifier: nn.Module | None = None,
+    ) -> Mapping[str, Array]:
+        """Train with Adam on varied, noisy images.
+
+        Args:
+            images: 8-bit images ``(N, H, W, 3)``, read in slices.
+            device: where to compute.
+            generator: the source of every random number.
+            checkpoint: a file to resume from if it exists, and to keep up to date.
+            classifier: images to logits, on ``device``: what it predicts for the images is to be
+                kept, too; see `stability`.
+
+        Returns:
+            The weights by their names in this module; ``training_curve`` (epochs, 2), mean squared
+            errors per pixel and channel of denoised images, in the training and on held-out images,
+            pixels in [0, 1]; ``reconstruction_error``, on held-out images in the end.
+
+        Raises:
+            UserError: there are too few images.
+        """
+        seen, held_out = fitting.split(images, generator, "dncnn")
+        self._begin(generator)
+        self.to(device)
+        learner = Learner(self, generator, classifier)
+        saved = fitting.resume(checkpoint, generator, device)
+        if saved:
+            learner.load(saved["learner"])
+        curve = self.training_plan.run(
+            learner,
+            seen,
+            held_out,
+            saved,
+            device=device,
+            generator=generator,
+            checkpoint=checkpoint,
+        )
+        return {
+            **weight_arrays(self),
+            "training_curve": curve,
+            "reconstruction_error": curve[-1, 1],
+        }
+
+    def load(self, state: h5py.Group) -> None:
+        """Take the weights."""
+        load_weights(self, state)
+
+    def _begin(self, generator: torch.Generator) -> None:
+        """Random weights that change nothing yet: noise from the first step would be lasting."""
+        quiet = [self.last, *(block.second for block in self.blocks if isinstance(block, Block))]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is not None
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                nn.init.zeros_(module.bias)
+        for module in quiet:
+            nn.init.zeros_(module.weight)
+
+    def disturb(self, images: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Put Gaussian noise on images ``(N, 3, H, W)`` in [0, 1].
+
+        Returns:
+            The noisy images, and the noise's standard deviation in each, ``(N,)``, on that scale.
+        """
+        generator = torch.Generator(images.device).manual_seed(seed)
+        strengths = torch.tensor(self.sigmas, device=images.device) / 255
+        chosen = torch.randint(
+            len(strengths), (len(images),), generator=generator, device=images.device
+        )
+        noise = torch.randn(images.shape, generator=generator, device=images.device)
+        return images + strengths[chosen].view(-1, 1, 1, 1) * noise, strengths[chosen]
+
+
+class Block(nn.Module):
+    """Two convolutions whose result is added to what they were given."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, features, H, W)`` to the same shape."""
+        return x + self.second(functional.relu(self.first(x)))
+
+
+def stability(classifier: nn.Module, clean: Tensor, denoised: Tensor) -> Tensor:
+    """How much a classifier's predictions change between images and what a denoiser made of them.
+
+    Salman et al. 2020, "Denoised smoothing", the stability objective: the cross-entropy
+    of the classes that are predicted for the clean images. It needs no labels.
+
+    Args:
+        classifier: images in [0, 1] to logits.
+        clean: ``(N, 3, H, W)``.
+        denoised: ``(N, 3, H, W)``, of the same images under noise.
+
+    Returns:
+        The mean, with a gradient to ``denoised``.
+    """
+    with torch.no_grad():
+        predicted = classifier(clean).argmax(dim=1)
+    return functional.cross_entropy(classifier(denoised), predicted)
+
+
+class Learner:
+    """The network and its optimiser while it learns; see `fitting.Learner`.
+
+    Args:
+        network: changed in place.
+        generator: gives the seeds of the noise.
+        classifier: see `DnCNN.fit`.
+    """
+
+    def __init__(
+        self, network: DnCNN, generator: torch.Generator, classifier: nn.Module | None = None
+    ) -> None:
+        self.network = network
+        self.generator = generator
+        self.classifier = classifier
+        self.optimiser = torch.optim.Adam(network.parameters())
+        # The held-out images' noise is the same after each epoch, and after a cut.
+        self.held_out_seed = self._seed()
+
+    def _seed(self) -> int:
+        return int(torch.randint(SEED, (), generator=self.generator))
+
+    def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
+        """Learn from one batch of images in [0, 1]; see `fitting.Learner`.
+
+        Squared errors count in units of the noise's variance: else the strongest noise would drown
+        the others.
+        """
+        self.optimiser.param_groups[0]["lr"] = rate
+        disturbed, strengths = self.network.disturb(noisy, self._seed())
+        with compute.autocast(clean.device):
+            denoised = self.network(disturbed)
+            errors = (denoised - clean).square().mean(dim=(1, 2, 3))
+            loss = (errors / strengths.square()).mean()
+            if self.classifier is not None:
+                loss = loss + STABILITY * stability(self.classifier, clean, denoised)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST)
+        self.optimiser.step()
+        return errors.mean().item() * clean.numel()
+
+    @torch.inference_mode()
+    def error(self, images: Images) -> float:
+        """The mean squared error per pixel and channel of 8-bit images, after noise."""
+        device = next(self.network.parameters()).device
+        size = self.network.training_plan.batch_size
+        squares = 0.0
+        for start in range(0, len(images), size):
+            batch = to_tensor(images[start : start + size], device)
+            noisy, _ = self.network.disturb(batch, self.held_out_seed + start)
+            with compute.autocast(device):
+                squares += (self.network(noisy) - batch).square().sum().item()
+        return squares / images.size
+
+    def state(self) -> dict[str, Any]:
+        """The network's weights and the optimiser's running means."""
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
