@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks import Attack, holding
-from advrob.attacks.bounds import Ball
+from advrob.attacks.bounds import Ball, lengths
 from advrob.attacks.losses import margin
 from advrob.job.progress import progress
 
@@ -14,34 +14,38 @@ from advrob.job.progress import progress
 # it is halved (Andriushchenko et al. 2020, Section 5).
 SHARE = 0.8
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+# The first move in l_2 is a grid of so many squares a side, and no square is smaller than this.
+GRID, SMALLEST = 5, 3
 
 
 class Square(Attack):
-    """Square: moves random squares to the faces of the ball, keeping those that help.
+    """Square: changes random squares, keeping the changes that help.
 
     Andriushchenko et al., "Square Attack: a query-efficient black-box adversarial attack via random
-    search" (2020), Algorithms 1 and 2, with the margin for a loss. It looks at nothing but the
+    search" (2020), Algorithms 1 to 3, with the margin for a loss. It looks at nothing but the
     logits, so that a defence which hides its gradients hides nothing from it.
 
     Args:
-        radius: the most that a pixel may move, in units of 1/255; rounded down where images
-            are stored in 8 bits.
+        norm: the norm that is bounded.
+        radius: the bound, in units of 1/255; in l_inf rounded down where images are stored in 8
+            bits.
         queries: how often the network is asked about an image.
-        levels: 256 to store images in 8 bits, null as real numbers.
+        levels: 256 to see and store images in 8 bits, null as real numbers.
     """
 
     needs_gradient = False
-    norms = ("linf",)
     effort = "queries"
 
     def __init__(
         self,
         *,
+        norm: Literal["linf", "l2"] = "linf",
         radius: Annotated[float, {"exclusiveMinimum": 0, "levels": True}],
         queries: Annotated[int, {"minimum": 1}] = 5000,
         levels: Literal[256] | None = 256,
     ) -> None:
-        self.radius, self.queries, self.levels = radius, queries, levels
+        self.norm, self.radius, self.levels = norm, radius, levels
+        self.queries = queries
 
     @torch.no_grad()
     def __call__(
@@ -54,46 +58,137 @@ class Square(Attack):
         surplus: float = 0.0,
     ) -> Tensor:
         """See `Attack`."""
-        n, channels, height, width = images.shape
-        device, ball = images.device, Ball(images, "linf", self.radius, self.levels)
-        reach = (self.radius if self.levels is None else int(self.radius)) / 255
-
-        def signs(*shape: int) -> Tensor:
-            drawn = torch.randint(2, shape, generator=generator, device=generator.device)
-            return drawn.to(device).float().mul_(2).sub_(1)
-
-        def corners(count: int, places: int) -> Tensor:
-            drawn = torch.randint(places, (count, 1), generator=generator, device=generator.device)
-            return drawn.to(device)
-
-        # Vertical stripes to begin with.
-        striped = (images + reach * signs(n, channels, 1, width)).clamp_(0, 1)
-        found, value = images.clone(), torch.full((n,), torch.inf, device=device)
+        whole = Ball(images, self.norm, self.radius, self.levels)
+        begin, change = (stripes, flat) if self.norm == "linf" else (tiles, peaked)
+        first = begin(whole, generator)
+        found, value = images.clone(), torch.full((len(images),), torch.inf, device=images.device)
         active = holding(network, images, labels, surplus)
         if len(active) == 0:
             return found
-        found[active] = striped[active]
-        value[active] = margin(network(striped[active]), labels[active])
+        found[active] = first[active]
+        value[active] = margin(network(first[active]), labels[active])
         for query in progress(range(1, self.queries), "queries, at most", self.queries - 1):
             active = (value <= surplus).nonzero()[:, 0]
             if len(active) == 0:
                 break
-            side = square_side(query / self.queries, height, width)
-            rows = torch.arange(height, device=device) - corners(len(active), height - side + 1)
-            columns = torch.arange(width, device=device) - corners(len(active), width - side + 1)
-            inside = ((rows >= 0) & (rows < side))[:, None, :, None]
-            inside = inside & ((columns >= 0) & (columns < side))[:, None, None, :]
-            faces = images[active] + reach * signs(len(active), channels, 1, 1)
-            tried = torch.where(inside, faces.clamp_(0, 1), found[active])
+            tried = change(whole[active], found[active], query / self.queries, generator)
             reached = margin(network(tried), labels[active])
             better = reached > value[active]
             found[active[better]] = tried[better]
             value[active[better]] = reached[better]
-        return ball.stored(found)
+        return whole.stored(found)
 
 
-def square_side(done: float, height: int, width: int) -> int:
+def stripes(ball: Ball, generator: torch.Generator) -> Tensor:
+    """The first move in l_inf: vertical stripes of random colours, as far as the ball allows."""
+    n, channels, _, width = ball.originals.shape
+    colours = _signs((n, channels, 1, width), generator, ball.originals)
+    return (ball.originals + _reach(ball) * colours).clamp_(0, 1)
+
+
+def flat(ball: Ball, found: Tensor, done: float, generator: torch.Generator) -> Tensor:
+    """Images with a square of one random colour, as far as an l_inf ball allows (Algorithm 2).
+
+    Args:
+        ball: ``n`` images.
+        found: them as they are moved by now, ``(n, 3, H, W)``.
+        done: the share of all queries that is used up.
+        generator: draws place and colour.
+    """
+    n, channels, height, width = found.shape
+    rows, columns = _places(ball.originals, _side(done, height, width), generator)
+    inside = (rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]
+    faces = ball.originals + _reach(ball) * _signs((n, channels, 1, 1), generator, found)
+    return torch.where(inside, faces.clamp_(0, 1), found)
+
+
+def tiles(ball: Ball, generator: torch.Generator) -> Tensor:
+    """The first move in l_2: a grid of pairs of peaks."""
+    n, channels, height, width = ball.originals.shape
+    side = max(min(height, width) // GRID, 1)
+    count = min(GRID, height, width)
+    signs = _signs((n, channels, count, count), generator, ball.originals)
+    moves = signs.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)
+    moves = moves * _peaks(side).to(moves).repeat(count, count)
+    whole = torch.zeros_like(ball.originals)
+    whole[:, :, : count * side, : count * side] = moves
+    return ball.stored(ball.originals + whole / lengths(whole) * (ball.radius / 255))
+
+
+def peaked(ball: Ball, found: Tensor, done: float, generator: torch.Generator) -> Tensor:
+    """Images with a pair of peaks in a square, paid for by another square (Algorithm 3).
+
+    What the move had of its length in both squares, and what the radius leaves, is given to the
+    first of them, where two peaks of random signs are added to the move's direction; the move in
+    the second ends. The arguments are those of `flat`.
+    """
+    n, channels, height, width = found.shape
+    side = min(max(_side(done, height, width), SMALLEST), height, width)
+    move = found - ball.originals
+    first, second = (_places(found, side, generator) for _ in range(2))
+    here, there = (
+        ((rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]).to(found)
+        for rows, columns in (first, second)
+    )
+    either = torch.maximum(here, there)
+    peaks = _peaks(side).to(found)[
+        first[0].clamp(min=0)[:, :, None], first[1].clamp(min=0)[:, None]
+    ]
+    turned = (
+        _peaks(side).to(found).T[first[0].clamp(min=0)[:, :, None], first[1].clamp(min=0)[:, None]]
+    )
+    upright = _signs((n, 1, 1), generator, found) > 0
+    added = torch.where(upright, peaks, turned)[:, None] * here
+    added = added * _signs((n, channels, 1, 1), generator, found) + _unit(move * here)
+    left = ((ball.radius / 255) ** 2 - lengths(move) ** 2).clamp(min=0) / channels
+    freed = (move * either).square().sum(dim=(2, 3), keepdim=True)
+    return ball.stored(ball.originals + move * (1 - either) + _unit(added) * (left + freed).sqrt())
+
+
+def _reach(ball: Ball) -> float:
+    return (ball.radius if ball.levels is None else int(ball.radius)) / 255
+
+
+def _side(done: float, height: int, width: int) -> int:
     """The side of a square in pixels after a share of all queries."""
     halvings = sum(done * 10_000 > limit for limit in HALVED_AT)
     side = round((SHARE / 2**halvings * height * width) ** 0.5)
     return min(max(side, 1), height, width)
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> Tensor:
+    drawn = torch.randint(2, shape, generator=generator, device=generator.device)
+    return drawn.to(like.device).float().mul_(2).sub_(1)
+
+
+def _places(images: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The rows ``(n, H)`` and columns ``(n, W)`` of a random square each; -1 outside of it."""
+    found = []
+    for size in images.shape[2:]:
+        corner = torch.randint(
+            size - side + 1, (len(images), 1), generator=generator, device=generator.device
+        )
+        place = torch.arange(size, device=images.device) - corner.to(images.device)
+        found.append(torch.where((place >= 0) & (place < side), place, -1))
+    return found[0], found[1]
+
+
+def _peaks(side: int) -> Tensor:
+    """Two peaks of opposite signs on the halves of a square, of length 1 (Section 3.4)."""
+    peaks = torch.cat([_peak(side // 2, side), -_peak(side - side // 2, side)])
+    return peaks / peaks.norm()
+
+
+def _peak(height: int, width: int) -> Tensor:
+    """Rings around the centre, each higher than the one outside by the inverse of its square."""
+    rings = torch.arange(max(height, width) // 2 + 1)
+    heights = (1.0 / (rings + 1) ** 2).flip(0).cumsum(0).flip(0)
+    rows = (torch.arange(height) - height // 2).abs()
+    columns = (torch.arange(width) - width // 2).abs()
+    return heights[torch.maximum(rows[:, None], columns)]
+
+
+def _unit(moves: Tensor) -> Tensor:
+    """Every channel of every image divided by its length."""
+    tiny = torch.finfo(moves.dtype).tiny
+    return moves / torch.linalg.vector_norm(moves, dim=(2, 3), keepdim=True).clamp(min=tiny)
