@@ -296,14 +296,7 @@ def _fill(
 ) -> Made:
     """Decode photographs into a file."""
     size, crops = settings["size"], Draw(**settings[name]).crops
-
-    def work(photograph: Photograph) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        data = photograph.read()
-        with room(data):
-            image = decode(data, photograph.id)
-            drawing = generator(seed, "images", "crops", photograph.id)
-            rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
-            return appearance(image), [centre_crop(image, size), *rows]
+    work = partial(_crops, size=size, crops=crops, seed=seed)
 
     # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
     shape = (len(photographs) * crops, size, size, 3)
@@ -353,6 +346,18 @@ def _fill(
         },
     )
     return made
+
+
+def _crops(
+    photograph: Photograph, *, size: int, crops: int, seed: int
+) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """What a photograph looks like, and the images cut from it."""
+    data = photograph.read()
+    with room(data):
+        image = decode(data, photograph.id)
+        drawing = generator(seed, "images", "crops", photograph.id)
+        rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
+        return appearance(image), [centre_crop(image, size), *rows]
 
 
 def _check(made: Made, photographs: int) -> None:
