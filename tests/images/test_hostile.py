@@ -123,7 +123,10 @@ def test_a_job_that_waits_for_a_file_can_be_ended(tree: Path, tmp_path: Path) ->
             said = process.stdout.readline()
             assert said
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 1
+        try:
+            assert process.wait(timeout=30) == 1
+        finally:
+            process.kill()
     assert not list(tmp_path.glob("*.h5"))
 
 

@@ -4,6 +4,7 @@ Each layout lists its photographs by class without decoding one. Adding a layout
 and one entry in `LAYOUTS`.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,7 +50,8 @@ def source(layout: str, root: str | None, draw: Draw) -> str:
     if layout == "packages":
         return "packages " + ", ".join(entry["package"] for entry in draw.packages)
     place = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"
-    return f"{layout} {Path(root or '').resolve().name}, {place}"
+    # The folder's own name, whatever links and detours lead to it.
+    return f"{layout} {Path(os.path.realpath(root or '')).name}, {place}"
 
 
 LAYOUTS: dict[str, Callable[[str | None, Draw, ExitStack], Classes]] = {

@@ -206,7 +206,7 @@ def _choose(
     files: ExitStack,
 ) -> tuple[Choice, str]:
     """Draw one part of the subset; the second value says in words where it is from."""
-    for layout, draw, place in _candidates(name, root, settings):
+    for layout, draw, share in _candidates(name, settings):
         classes = find(layout, root, draw, files)
         if name == "test" and labels.UNLABELLED in classes:
             raise UserError(
@@ -217,30 +217,27 @@ def _choose(
             )
         choice = choose(classes, draw, name, seed, other)
         if choice.photographs:
-            return choice, place
+            return choice, share + source(layout, root, draw)
     raise UserError(
         f"images.{name}: no photograph is left to draw: all that were found are in the "
         "other part. Name other splits, packages or a smaller draw there."
     )
 
 
-def _candidates(
-    name: str, root: str | None, settings: Mapping[str, Any]
-) -> Iterator[tuple[str, Draw, str]]:
-    """Layouts and draws to try for a part, each with where its photographs are from."""
+def _candidates(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Draw, str]]:
+    """Layouts and draws to try for a part, each with what share of it is meant, in words."""
     layout, draw = settings["layout"], Draw(**settings[name])
     if layout == "packages" and not draw.packages:
         draw = replace(draw, packages=LABELLED if name == "test" else SAMPLES)
     if name == "test" or layout != "table" or draw.folder:
-        yield layout, draw, source(layout, root, draw)
+        yield layout, draw, ""
         return
     tested = settings["test"].get("table")
     table = replace(draw, table=draw.table or tested)
     rest = "the rest of " if table.table == tested else ""
-    yield layout, table, rest + source(layout, root, table)
+    yield layout, table, rest
     if rest:
-        samples = replace(draw, table=None, packages=draw.packages or SAMPLES)
-        yield "packages", samples, source("packages", None, samples)
+        yield "packages", replace(draw, table=None, packages=draw.packages or SAMPLES), ""
 
 
 def _report(choice: Choice) -> None:
@@ -299,14 +296,7 @@ def _fill(
 ) -> Made:
     """Decode photographs into a file."""
     size, crops = settings["size"], Draw(**settings[name]).crops
-
-    def work(photograph: Photograph) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        data = photograph.read()
-        with room(data):
-            image = decode(data, photograph.id)
-            drawing = generator(seed, "images", "crops", photograph.id)
-            rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
-            return appearance(image), [centre_crop(image, size), *rows]
+    work = partial(_crops, size=size, crops=crops, seed=seed)
 
     # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
     shape = (len(photographs) * crops, size, size, 3)
@@ -356,6 +346,18 @@ def _fill(
         },
     )
     return made
+
+
+def _crops(
+    photograph: Photograph, *, size: int, crops: int, seed: int
+) -> tuple[np.ndarray | None, list[np.ndarray]]:
+    """What a photograph looks like, and the images cut from it."""
+    data = photograph.read()
+    with room(data):
+        image = decode(data, photograph.id)
+        drawing = generator(seed, "images", "crops", photograph.id)
+        rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
+        return appearance(image), [centre_crop(image, size), *rows]
 
 
 def _check(made: Made, photographs: int) -> None:

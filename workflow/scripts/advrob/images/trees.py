@@ -1,5 +1,6 @@
 """Trees: a folder for each split, and in it one for each class; in a folder or an archive."""
 
+import os
 import posixpath
 from collections import defaultdict
 from contextlib import ExitStack
@@ -118,7 +119,7 @@ def unlabelled(root: str | None, draw: Draw) -> Classes:
     while waiting:
         folder = waiting.pop()
         # A link to a folder above would be followed without end.
-        if (real := folder.resolve()) in seen:
+        if (real := os.path.realpath(folder)) in seen:
             continue
         seen.add(real)
         waiting += folders(folder)

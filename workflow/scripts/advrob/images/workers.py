@@ -6,10 +6,11 @@ A file on a file system that no longer answers keeps its thread for ever. Those 
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 from advrob.errors import UserError
 
@@ -21,6 +22,9 @@ _AHEAD = 64
 
 # Seconds for a photograph to be read and decoded.
 PATIENCE = 300.0
+
+# Seconds between lines in the log, and to wait at a time.
+_MINUTE, _PIECE = 60.0, 0.5
 
 
 def in_order(
@@ -56,14 +60,12 @@ def in_order(
 
     def ended() -> Future[R]:
         future, item = pending.popleft()
-        try:
-            future.exception(PATIENCE)
-        except TimeoutError as error:
+        if not _ended(future, PATIENCE):
             raise UserError(
                 f"{name(item)}: has not been read for {PATIENCE:.0f} s. Expected a file system "
                 "that answers. See whether the disk or the server behind it still does, and run "
                 "the same command again."
-            ) from error
+            )
         return future
 
     try:
@@ -100,13 +102,21 @@ def alone(function: Callable[[], R], what: str) -> R:
             future.set_exception(error)
 
     _start(work)
-    while True:
-        try:
-            return future.result(60)
-        except TimeoutError:
-            if future.done():
-                raise
-            print(f"still {what}", flush=True)
+    while not _ended(future, _MINUTE):
+        print(f"still {what}", flush=True)
+    return future.result()
+
+
+def _ended(future: Future[Any], seconds: float) -> bool:
+    """Wait for a call to end; whether it has, in so many seconds.
+
+    In short pieces: a signal that arrives just before Python begins to wait is not seen until it
+    has waited.
+    """
+    give_up = time.monotonic() + seconds
+    while not future.done() and (left := give_up - time.monotonic()) > 0:
+        wait([future], timeout=min(_PIECE, left))
+    return future.done()
 
 
 def _start(work: Callable[[], None]) -> None:
