@@ -68,13 +68,13 @@ def training_chart(histories: Sequence[History]) -> Figure:
             if measure == HELD_OUT:
                 colour, label = COLOURS[0], "held-out images, original"
             else:
-                colour, label = COLOURS[1], "what it is taught, while learning"
+                colour, label = COLOURS[1], "images of its lesson, during training"
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, [100 * value for value in values], "o-", color=colour, label=label)
         axes.set_title(history.model)
         axes.set_xlabel("epoch")
         axes.set_ylim(0, 100)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     for row in grid:
         row[0].set_ylabel("accuracy, %")
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -101,6 +101,6 @@ def generator_chart(rows: Sequence[Sequence[Picture]], history: History) -> Figu
     for colour, measure, values in zip(COLOURS, history.measures, history.values, strict=False):
         axes.plot(epochs, values, "o-", color=colour, label=measure)
     axes.set(xlabel="epoch", ylabel="loss, nats", ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.legend()
     return figure
