@@ -9,7 +9,7 @@ from advrob import defences
 from advrob.defences import conv_autoencoder
 from advrob.defences.conv_autoencoder import ConvolutionalAutoencoder
 from advrob.errors import UserError
-from advrob.figures import diagrams
+from advrob.figures.layers import trace
 from advrob.files import store
 from advrob.job.compute import generator
 
@@ -65,7 +65,7 @@ def test_code_is_narrower_than_the_image():
         code = network.encoder(torch.zeros(1, 3, 224, 224))
     assert code.numel() <= 3 * 224 * 224 / 3
     with torch.device("meta"):
-        layers = diagrams.trace(ConvolutionalAutoencoder(), torch.empty(2, 3, 224, 224))
+        layers = trace(ConvolutionalAutoencoder(), torch.empty(2, 3, 224, 224))
     assert any(layer.shape == tuple(code.shape[1:]) for layer in layers)
 
 

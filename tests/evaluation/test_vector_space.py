@@ -17,7 +17,7 @@ from advrob.attacks.control import controlled, signs
 from advrob.errors import UserError
 from advrob.evaluation import vector_space
 from advrob.files import store
-from advrob.findings import vector_space_report
+from advrob.findings import image_space
 from advrob.job.compute import generator
 from advrob.linear import linalg
 from advrob.models.googlenet import GoogLeNet
@@ -237,7 +237,7 @@ def test_all_normals_of_a_binary_linear_classifier_are_one() -> None:
     torch.testing.assert_close(cosines.abs(), torch.ones(12), atol=1e-5, rtol=0)
     spectrum = vector_space.singular_values(rows)
     np.testing.assert_allclose(spectrum, [np.sqrt(12)] + [0] * 11, atol=1e-3)
-    assert vector_space_report.dimensions(spectrum) == pytest.approx(1, abs=1e-5)
+    assert image_space.dimensions(spectrum) == pytest.approx(1, abs=1e-5)
 
 
 def test_normals_of_three_classes_lie_in_a_plane() -> None:
@@ -247,7 +247,7 @@ def test_normals_of_three_classes_lie_in_a_plane() -> None:
     np.testing.assert_allclose(spectrum[2:], 0, atol=1e-3)
     cosines = [cosine(a, b) for a in rows.numpy() for b in rows.numpy()]
     mean = (np.square(cosines).sum() - 12) / (12 * 11)
-    assert vector_space_report.dimensions(spectrum) == pytest.approx(1 / mean, rel=1e-4)
+    assert image_space.dimensions(spectrum) == pytest.approx(1 / mean, rel=1e-4)
 
 
 def test_without_a_gradient_there_is_no_normal() -> None:
@@ -269,7 +269,7 @@ def test_random_units_have_a_flat_spectrum() -> None:
     # Marchenko and Pastur (1967): between 1 - q and 1 + q with q = sqrt(n / d).
     edge = np.sqrt(20 / 20_000)
     assert 1 - 1.2 * edge < spectrum[-1] < spectrum[0] < 1 + 1.2 * edge
-    assert vector_space_report.dimensions(spectrum) == pytest.approx(20_000, rel=0.4)
+    assert image_space.dimensions(spectrum) == pytest.approx(20_000, rel=0.4)
 
 
 def test_penultimate_is_what_the_networks_themselves_call_features() -> None:

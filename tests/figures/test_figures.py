@@ -7,19 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from docutils.core import publish_string
 from jinja2 import StrictUndefined, Template
 from PIL import Image
-from torch import nn
 
 from advrob.errors import UserError
-from advrob.figures import diagrams, panels, plotting
+from advrob.figures import panels, plotting
 from advrob.figures.panels import DPI, Picture
 from advrob.files import store
 from advrob.findings import metrics
 from advrob.findings.tables import Cell
-from advrob.job.compute import generator
 from conftest import write_scores
 
 ROOT = Path(__file__).parents[2]
@@ -136,20 +133,20 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
         (
-            "figure_fit_images",
+            "curves",
             {
+                "function": "fit_images",
                 "states": [str(results / f"{defence}.h5") for defence in ("pca", "pca_20")],
                 "scores": sorted(map(str, (results / "grown").rglob("*.h5"))),
-                "pattern": None,
                 "csv": str(folder / "figure.csv"),
             },
         ),
         (
-            "figure_sweep",
+            "curves",
             {
+                "function": "sweep",
                 "sweeps": [str(results / "sweep-original.h5")],
                 "scores": [str(results / "scores-original.h5")],
-                "pattern": None,
                 "csv": str(folder / "figure.csv"),
             },
         ),
@@ -192,13 +189,6 @@ def test_growth_is_by_the_number_of_images(results: Path, tmp_path: Path) -> Non
         for fitted in (("pca_20", 20), ("pca", 400))
     ]
     assert [float(row["accuracy"]) for row in rows[:2]] == pytest.approx([1 / 6, 5 / 6], abs=1e-6)
-
-
-def test_a_sweep_counts_only_images_of_the_pattern(results: Path) -> None:
-    sweep = plotting.read_sweep(str(results / "sweep-original.h5"), "photograph_0.jpg")
-    assert [result.n for result in sweep.results] == [2, 2, 2]
-    with pytest.raises(UserError, match="none of its 6 images"):
-        plotting.read_sweep(str(results / "sweep-original.h5"), "absent*")
 
 
 def test_pictures_are_shown_pixel_by_pixel(tmp_path: Path) -> None:
@@ -250,60 +240,6 @@ def test_pairs_of_other_images_are_refused(results: Path, tmp_path: Path) -> Non
     write(other, "scores/1", {"dataset": "original", "model": "m", "defence": "none"}, arrays)
     with pytest.raises(UserError, match="is about other images than"):
         draw(tmp_path, "figure_attack", **{**pairs(results), "scores_original": str(other)})
-
-
-@pytest.fixture
-def network() -> nn.Sequential:
-    return nn.Sequential(
-        nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2)),
-        nn.Sequential(nn.Flatten(), nn.Linear(128, 10)),
-    ).eval()
-
-
-def test_a_trace_has_the_shapes_and_parameters_that_the_network_has(
-    network: nn.Sequential,
-) -> None:
-    layers = diagrams.trace(network, torch.zeros(2, 3, 16, 16))
-    assert [layer.shape for layer in layers] == [(8, 8, 8), (128,), (10,)]
-    assert [layer.path for layer in layers] == ["0.0", "0.3", "1.1"]
-    assert layers[0].operations == ("convolution\n3×3, stride 2", "batch norm.", "ReLU")
-    total = sum(weights.numel() for weights in network.parameters())
-    assert sum(layer.parameters for layer in layers) == total
-    assert not any(part._forward_hooks for part in network.modules())
-
-
-def test_a_trace_looks_as_deep_as_it_is_told(network: nn.Sequential) -> None:
-    images = torch.zeros(2, 3, 16, 16)
-    assert [layer.shape for layer in diagrams.trace(network, images, depth=1)] == [(8, 4, 4), (10,)]
-    assert [layer.shape for layer in diagrams.trace(network, images, depth=0)] == [(10,)]
-
-
-def test_shared_weights_are_counted_once() -> None:
-    layer = nn.Linear(4, 4)
-    layers = diagrams.trace(nn.Sequential(layer, layer), torch.zeros(2, 4))
-    assert [layer.parameters for layer in layers] == [20, 0]
-
-
-def test_narrowest_is_the_code_of_an_autoencoder() -> None:
-    class Tied(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = torch.randn(7, 3 * 8 * 8, generator=generator(0, "weight"))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            codes = images.flatten(1) @ self.weight.T
-            return (codes @ self.weight).view_as(images)
-
-    assert diagrams.narrowest(Tied(), torch.zeros(5, 3, 8, 8)) == (7,)
-    assert diagrams.narrowest(nn.Identity(), torch.zeros(5, 3, 8, 8)) == (3, 8, 8)
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [(771, "771"), (8224, "8.22 k"), (7_000_000, "7.00 M"), (198_480, "198 k"), (0, "0")],
-)
-def test_counts_have_three_digits(number: int, text: str) -> None:
-    assert diagrams.count(number) == f"{text} parameters"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,8 @@
-"""Preventive models against their control: the table, its verdicts and the charts."""
-
-from pathlib import Path
+"""Preventive models against their control: the table and its verdicts."""
 
 import numpy as np
 import pytest
 
-from advrob.figures.panels import Picture
-from advrob.files import store
 from advrob.findings import metrics, preventive
 from advrob.findings.tables import Result
 
@@ -91,34 +87,3 @@ def test_behind_a_defence_the_control_is_behind_it_too() -> None:
 def test_a_data_set_of_another_network_is_no_role() -> None:
     with pytest.raises(ValueError, match="universal-other-none is no data set"):
         preventive.role("universal-other-none", "mine", "none", "base")
-
-
-@pytest.fixture
-def trained(tmp_path: Path) -> str:
-    path = tmp_path / "mine.h5"
-    arrays = {
-        "training_curve": np.array([[1.5, 0.5, 0.6], [1.0, 0.75, 0.8]]),
-        "training_measures": np.array(
-            ["loss", "accuracy while learning", "accuracy, held out"], dtype=object
-        ),
-    }
-    with store.write(path, "state/1", seed=0, params={"model": "mine"}, source="test") as file:
-        store.put(file, arrays)
-    return str(path)
-
-
-def test_curves_are_read_and_drawn(trained: str) -> None:
-    curves = preventive.read_curves(trained)
-    assert curves.model == "mine"
-    assert curves.rows()[:2] == [("mine", 1, "loss", 1.5), ("mine", 2, "loss", 1.0)]
-    figure = preventive.training_chart([curves] * 4)
-    drawn = [line.get_ydata() for line in figure.axes[0].get_lines()]
-    assert sorted(map(list, drawn)) == [[50.0, 75.0], [60.0, 80.0]]
-    assert [axes.get_title() for axes in figure.axes[:4]] == ["mine"] * 4
-
-
-def test_the_generators_chart_has_pictures_and_curves(trained: str) -> None:
-    picture = Picture(np.zeros((8, 8, 3), np.uint8), "a class", 0.5, True)
-    figure = preventive.generator_chart([[picture] * 3] * 2, preventive.read_curves(trained))
-    assert len(figure.axes) == 7
-    assert len(figure.axes[-1].get_lines()) == 3

@@ -2,7 +2,11 @@
 
 SHOWN = MODELS[0]
 ATTACKED = PLAN.universal(SHOWN)
-BEHIND = [Network(SHOWN, defence) for defence in PLAN["experiments.defences"]]
+BEHIND = [
+    Network(SHOWN, defence)
+    for defence in PLAN["experiments.defences"]
+    if defence != "none"
+]
 # The multi-task networks that figures 3 and 7 draw: their trunk and their auxiliary tasks.
 MULTITASK = "tf_efficientnet_lite0"
 TASKS = [["coarse"], ["rotation"], ["coarse", "rotation", "reconstruction"]]
@@ -86,6 +90,7 @@ rule figure_7:
     resources:
         **needed(JOBS.drawing),
     params:
+        undefended=PLAN.describe(Network(SHOWN)),
         networks=lambda wildcards, input: {
             network.defence: PLAN.describe(network, input.learned)
             for network in BEHIND
@@ -95,6 +100,7 @@ rule figure_7:
         size=PLAN["images.size"],
         # Shapes only: not worth waiting for a GPU.
         device="cpu",
+        seed=0,
         code=PLAN.code("figure_7", *BEHIND),
     script:
         "../scripts/figure_7.py"

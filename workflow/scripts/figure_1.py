@@ -3,7 +3,7 @@
 import torch
 
 from advrob import defences
-from advrob.figures import diagrams, plotting
+from advrob.figures import diagrams, layers, plotting
 from advrob.job.script import run
 
 
@@ -23,11 +23,11 @@ def main(*, settings: dict, size: int, pdf: str, png: str) -> str:
             settings.get("kind", "conv_autoencoder"), parameters, device="meta"
         )
         images = torch.empty(2, 3, size, size)
-    layers = [diagrams.image((3, size, size)), *diagrams.trace(network, images)]
-    drawing = diagrams.Drawing(0.2 + 0.92 * len(layers), 2.6)
-    drawing.chain(layers, 0.1, 1.35)
+    chain = [layers.image((3, size, size)), *layers.trace(network, images)]
+    drawing = diagrams.Drawing(0.2 + 0.92 * len(chain), 2.6)
+    drawing.chain(chain, 0.1, 1.35)
     plotting.save(drawing.figure, pdf=pdf, png=png)
-    return f"Figure 1: {diagrams.count(sum(layer.parameters for layer in layers))}"
+    return f"Figure 1: {layers.count(sum(layer.parameters for layer in chain))}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import torch
 
-from advrob.figures import diagrams, plotting
+from advrob.figures import diagrams, layers, plotting
 from advrob.job.script import run
 from advrob.training.gan import Discriminator, Generator
 
@@ -14,10 +14,10 @@ def main(*, size: int, pdf: str, png: str) -> str:
         generator, discriminator = Generator(size=size), Discriminator(size=size)
         vectors, images = torch.empty(2, generator.latent), torch.empty(2, 3, size, size)
     rows = (
-        [diagrams.image(vectors.shape[1:], "random vector"), *diagrams.trace(generator, vectors)],
+        [layers.image(vectors.shape[1:], "random vector"), *layers.trace(generator, vectors)],
         [
-            diagrams.image(images.shape[1:], "image, or image\n+ perturbation"),
-            *diagrams.trace(discriminator, images),
+            layers.image(images.shape[1:], "image, or image\n+ perturbation"),
+            *layers.trace(discriminator, images),
         ],
     )
     drawing = diagrams.Drawing(0.3 + 0.92 * max(map(len, rows)), 5.0)
@@ -26,7 +26,7 @@ def main(*, size: int, pdf: str, png: str) -> str:
         drawing.chain(row, 0.1, middle)
     plotting.save(drawing.figure, pdf=pdf, png=png)
     total = sum(layer.parameters for row in rows for layer in row)
-    return f"Figure 2: {diagrams.count(total)}"
+    return f"Figure 2: {layers.count(total)}"
 
 
 if __name__ == "__main__":

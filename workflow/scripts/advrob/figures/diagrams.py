@@ -1,169 +1,21 @@
-"""Diagrams of networks, drawn from what the networks really do.
-
-A module is run once and asked for its layers' kinds, output shapes and parameters; no shape in a
-diagram is written by hand.
-"""
+"""A page to draw networks on: layers as blocks, boxes and arrows."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import groupby
-from textwrap import shorten
 from typing import Any
 
-import torch
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Polygon
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from advrob.figures.plotting import COLOURS, GREY
-from advrob.training.multitask import MultiTaskNetwork
+from advrob.figures.layers import GREEN, Layer, count, sizes
+from advrob.figures.plotting import GREY
 
 Point = tuple[float, float]
 
-BLUE, ORANGE, GREEN, PURPLE = COLOURS[0], COLOURS[4], COLOURS[2], COLOURS[3]
-# Readable names of layers whose class says it otherwise.
-NAMES = {
-    "Conv2d": "convolution",
-    "ConvTranspose2d": "transposed conv.",
-    "Linear": "linear",
-    "BatchNorm2d": "batch norm.",
-    "LeakyReLU": "leaky ReLU",
-    "MaxPool2d": "max. pooling",
-    "AvgPool2d": "mean pooling",
-    "AdaptiveAvgPool2d": "mean pooling",
-    "Upsample": "upsampling",
-    "Tanh": "tanh",
-    "Sigmoid": "sigmoid",
-    "BatchNormAct2d": "batch norm.\nactivation",
-    "DepthwiseSeparableConv": "depthwise\nseparable conv.",
-    "InvertedResidual": "inverted\nresidual",
-}
-# Layers that change no value.
-RESHAPES = ("Flatten", "Unflatten", "Identity")
 # Inches: the largest block. How far a block reaches back, as a share of its height.
 TALLEST, WIDEST, SLANT = 0.9, 0.42, 0.16
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One step of a network, or several of which only the first does more than look at each value.
-
-    Attributes:
-        path: the name of the (first) module in the network, parts separated by dots.
-        operations: what it does, for a reader; the first names the layer.
-        shape: of the output for one example.
-        parameters: learned numbers that no earlier layer has.
-        colour: of its kind.
-    """
-
-    path: str
-    operations: tuple[str, ...]
-    shape: tuple[int, ...]
-    parameters: int
-    colour: str = GREY
-
-
-def trace(
-    module: nn.Module,
-    *inputs: Tensor,
-    depth: int | None = None,
-    call: Callable[..., Any] | None = None,
-) -> list[Layer]:
-    """Run a module and list the layers that it goes through, in order.
-
-    A layer is a module without parts of its own, or with weights of its own. Normalisations,
-    activations and reshapes are counted to the layer before them. A layer that is run twice is
-    listed twice, its parameters once.
-
-    Args:
-        module: what to run; on the ``meta`` device this costs nothing.
-        inputs: tensors whose first axis is the batch.
-        depth: how many levels of parts to look into: what lies at this level is one layer.
-        call: what to run in the module's place, one of its methods.
-    """
-    found: list[tuple[Layer, bool]] = []
-    counted: set[int] = set()
-
-    def record(path: str, part: nn.Module, output: Tensor) -> None:
-        fresh = [weights for weights in part.parameters() if id(weights) not in counted]
-        counted.update(map(id, fresh))
-        name = type(part).__name__
-        layer = Layer(
-            path,
-            () if name in RESHAPES else (_describe(part),),
-            tuple(output.shape[1:]),
-            sum(weights.numel() for weights in fresh),
-            _colour(part),
-        )
-        # Weights of one axis scale or shift; those of two or more mix values.
-        mixes = any(weights.ndim > 1 for weights in part.parameters())
-        found.append((layer, mixes))
-
-    hooks = [
-        part.register_forward_hook(lambda part, _, output, path=path: record(path, part, output))
-        for path, part in _units(module, depth)
-    ]
-    try:
-        with torch.inference_mode():
-            (call or module)(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return _fold(found)
-
-
-def narrowest(module: nn.Module, images: Tensor) -> tuple[int, ...]:
-    """The smallest shape, for one image, that images pass through inside a module.
-
-    Args:
-        module: images to images; need not consist of layers.
-        images: ``(N, 3, H, W)``, N unlike any other length inside the module.
-    """
-    shapes = [tuple(images.shape[1:])]
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(
-            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            result = function(*args, **(kwargs or {}))
-            if (
-                isinstance(result, Tensor)
-                and result.requires_grad
-                and result.ndim > 1
-                and len(result) == len(images)
-            ):
-                shapes.append(tuple(result.shape[1:]))
-            return result
-
-    # What is drawn or looked up does not depend on the images, and is no part of their way.
-    with Watch():
-        module(images.clone().requires_grad_())
-    return min(shapes, key=math.prod)
-
-
-def trace_tasks(network: MultiTaskNetwork, images: Tensor) -> tuple[list[Layer], list[Layer]]:
-    """The layers of a multi-task network's trunk, down to its stages, and its heads.
-
-    Args:
-        network: what to run.
-        images: ``(N, 3, H, W)``, on the network's device.
-    """
-    layers = trace(network, images, depth=3, call=network.tasks)
-    own = [
-        replace(layer, path=layer.path.removeprefix("network."))
-        for layer in layers
-        if layer.path.startswith("network.")
-    ]
-    # The network's last layer is the main task's head.
-    return own[:-1], [replace(own[-1], path="class"), *layers[len(own) :]]
-
-
-def together(layers: Sequence[Layer], name: str) -> Layer:
-    """Several layers as one of a given name."""
-    return Layer(name, (name,), layers[-1].shape, sum(layer.parameters for layer in layers))
 
 
 class Drawing:
@@ -273,89 +125,7 @@ class Drawing:
                 )
         return end
 
-    def tasks(self, left: float, middle: float, trunk: Layer, heads: Sequence[Layer]) -> None:
-        """Draw a multi-task network: its trunk, and the heads that share it, main task first.
-
-        Args:
-            left: where the trunk begins.
-            middle: the height of its centre.
-            trunk: all of it as one layer.
-            heads: the layers after it.
-        """
-        wide, head_wide, high, step, gap = 1.05, 1.1, 0.44, 0.54, 0.35
-        lines = (*trunk.operations, sizes(trunk.shape), count(trunk.parameters))
-        self.box((left + wide / 2, middle), wide, 0.6, lines, BLUE)
-        start = left + wide
-        for number, head in enumerate(heads):
-            y = middle + ((len(heads) - 1) / 2 - number) * step
-            self.arrow((start + 0.03, middle), (start + gap - 0.03, y))
-            lines = (head.path.removeprefix("heads."), f"{sizes(head.shape)} outputs")
-            colour = PURPLE if number else ORANGE
-            self.box((start + gap + head_wide / 2, y), head_wide, high, lines, colour)
-
-    def defended(
-        self,
-        defences: Mapping[str, tuple[Mapping[str, Any], tuple[int, ...]]],
-        shape: tuple[int, ...],
-        model: Layer,
-        top: float,
-    ) -> None:
-        """Draw images that reach one model through each of several defences.
-
-        The hourglass beside a defence has a neck as narrow as the square root of the share of
-        numbers that pass through it.
-
-        Args:
-            defences: name -> settings and narrowest shape inside.
-            shape: of an image.
-            model: all of it as one layer; its operations are its lines.
-            top: the upper edge.
-        """
-        row, tall = 0.66, 0.66 * len(defences) - 0.12
-        middle = top - row * len(defences) / 2
-        self.box((0.6, middle), 0.9, tall, ("image", sizes(shape)))
-        lines = (*model.operations, count(model.parameters))
-        self.box((5.7, middle), 1.4, tall, lines, BLUE)
-        self.box((7.1, middle), 0.7, 0.54, ("logits", sizes(model.shape)))
-        self.arrow((6.43, middle), (6.72, middle))
-        for number, (name, (settings, code)) in enumerate(defences.items()):
-            y = top - row * (number + 0.5)
-            about = [name.replace("_", " ")]
-            if options := [_option(*item) for item in settings.items() if item[0] != "kind"]:
-                text = ", ".join(options).replace("_", " ")
-                about.append(shorten(text, 50, placeholder=" …"))
-            share = math.prod(code) / math.prod(shape)
-            if share < 1:
-                about.append(f"{sizes(shape)} → {sizes(code)} → {sizes(shape)}")
-            self.arrow((1.08, y), (1.37, y))
-            self.box((3.0, y), 3.2, 0.54, about, GREEN, shift=0.2)
-            self._hourglass((1.75, y), 0.4, 0.36, share**0.5)
-            self.arrow((4.63, y), (4.97, y))
-
-    def adversarial_training(
-        self, generator: Layer, model: Layer, latent: int, middle: float
-    ) -> None:
-        """Draw a model that trains on images with and without a generator's perturbations.
-
-        Args:
-            generator: all of it as one layer.
-            model: all of it as one layer; its operations are its lines.
-            latent: length of the generator's random vectors.
-            middle: the height of the row's centre.
-        """
-        lines = (*generator.operations, sizes(generator.shape), count(generator.parameters))
-        self.box((0.6, middle), 0.9, 0.54, ("vector", str(latent)))
-        self.arrow((1.08, middle), (1.37, middle))
-        self.box((2.1, middle), 1.4, 0.6, lines, ORANGE)
-        self.arrow((2.83, middle), (3.12, middle))
-        self.box((3.8, middle), 1.3, 0.54, ("image", "with and without it"))
-        self.arrow((4.48, middle), (4.97, middle))
-        lines = (*model.operations, count(model.parameters))
-        self.box((5.7, middle), 1.4, 0.6, lines, BLUE)
-        self.arrow((6.43, middle), (6.72, middle))
-        self.box((7.1, middle), 0.7, 0.54, ("logits", sizes(model.shape)))
-
-    def _hourglass(self, centre: Point, width: float, height: float, share: float) -> None:
+    def hourglass(self, centre: Point, width: float, height: float, share: float) -> None:
         """Draw a box whose waist is ``share`` of its height."""
         x, y = centre
         waist = max(share, 0.06)
@@ -397,87 +167,6 @@ class Drawing:
             (left, left, right, right), (y, y + 0.05, y + 0.05, y), color=GREY, linewidth=0.8
         )
         self.text((left + right) / 2, y + 0.16, label, 8)
-
-
-def image(shape: Sequence[int], name: str = "image") -> Layer:
-    """What a network starts from, as the first block of a chain."""
-    return Layer("", (name,), tuple(shape), 0)
-
-
-def sizes(shape: Sequence[int]) -> str:
-    """A shape for a reader, such as ``3×224×224``."""
-    return "×".join(map(str, shape)) or "1"
-
-
-def count(parameters: int) -> str:
-    """A number of parameters to three digits, such as ``4.65 M parameters``."""
-    for unit, suffix in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
-        if parameters >= unit:
-            return f"{parameters / unit:#.3g}".rstrip(".") + f"{suffix} parameters"
-    return f"{parameters} parameters"
-
-
-def _option(key: str, value: Any) -> str:
-    """A defence's parameter for a reader; a chain's members by their kinds."""
-    if key == "defences":
-        return " → ".join(member["kind"] for member in value)
-    return f"{key} {value}"
-
-
-def _units(module: nn.Module, depth: int | None, path: str = "") -> list[tuple[str, nn.Module]]:
-    """The parts of a module that are layers, with their paths."""
-    children = list(module.named_children())
-    if not children or depth == 0 or list(module.parameters(recurse=False)):
-        return [(path, module)]
-    below = None if depth is None else depth - 1
-    return [
-        unit
-        for name, child in children
-        for unit in _units(child, below, f"{path}.{name}" if path else name)
-    ]
-
-
-def _fold(found: Sequence[tuple[Layer, bool]]) -> list[Layer]:
-    layers: list[Layer] = []
-    for layer, mixes in found:
-        before = layers[-1] if layers else None
-        if before and not mixes and math.prod(before.shape) == math.prod(layer.shape):
-            layers[-1] = replace(
-                before,
-                operations=before.operations + layer.operations,
-                shape=layer.shape,
-                parameters=before.parameters + layer.parameters,
-            )
-        else:
-            layers.append(layer)
-    return layers
-
-
-def _describe(part: nn.Module) -> str:
-    """A layer's name with its kernel, and with its stride where that is not one."""
-    if isinstance(part, nn.Sequential):
-        return (f"{len(part)} × " if len(part) > 1 else "") + _describe(part[0])
-    kinds = [kind.__name__ for kind in type(part).__mro__]
-    name = next((NAMES[kind] for kind in kinds if kind in NAMES), kinds[0])
-    kernel, stride = (_side(getattr(part, key, None)) for key in ("kernel_size", "stride"))
-    if kernel:
-        name += f"\n{kernel}×{kernel}"
-        if stride and stride != 1:
-            name += f", stride {stride}"
-    return name
-
-
-def _side(value: int | Sequence[int] | None) -> int | None:
-    return value if isinstance(value, int) or value is None else value[0]
-
-
-def _colour(part: nn.Module) -> str:
-    kind = type(part).__name__
-    if "Transpose" in kind or "Up" in kind or "Unpool" in kind:
-        return ORANGE
-    if "Pool" in kind:
-        return GREEN
-    return PURPLE if isinstance(part, nn.Linear) else BLUE
 
 
 def _extent(shape: Sequence[int]) -> tuple[float, float]:

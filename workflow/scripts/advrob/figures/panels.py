@@ -1,4 +1,4 @@
-"""Rows of photographs, each labelled with what a network takes it for."""
+"""Rows of photographs, each labelled with the class that a network predicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ DPI = 150
 
 @dataclass(frozen=True)
 class Picture:
-    """An image and, unless it is not something to classify, what a network says of it.
+    """An image and the class that a network predicts, or a caption.
 
     Attributes:
         image: 8-bit ``(H, W, 3)``.
         name: the predicted class, or any caption.
-        confidence: the softmax probability of that class; None for a caption.
-        right: whether that class is the image's label.
+        confidence: the softmax probability of that class; None with a caption.
+        correct: whether that class is the image's label.
     """
 
     image: np.ndarray
     name: str
     confidence: float | None = None
-    right: bool = False
+    correct: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def read_pairs(
         with store.read(path, "scores/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
             scores.append({name: file[name][:] for name in ("predicted", "confidence", "correct")})
-            made = store.params(file)
+            params = store.params(file)
     fooled = scores[0]["correct"] & ~scores[1]["correct"]
     rows = choose(fooled, labels, ids, count)
     images = []
@@ -121,8 +121,8 @@ def read_pairs(
         classes=classes,
         before=before,
         after=after,
-        dataset=made["dataset"],
-        model=made["model"],
+        dataset=params["dataset"],
+        model=params["model"],
     )
 
 
@@ -209,15 +209,15 @@ def heading(result: Result) -> str:
     kind = "original" if result.dataset == "original" else "attacked"
     behind = "" if result.defence == "none" else f", {result.defence}"
     images = "original" if result.dataset == "original" else "universal"
-    theirs = paper.TABLE_1.get((images, result.defence))
-    beside = "" if theirs is None else f" (paper {100 * theirs:.2f} %)"
+    published = paper.TABLE_1.get((images, result.defence))
+    beside = "" if published is None else f" (paper {100 * published:.2f} %)"
     return f"{kind}{behind}\n{100 * result.accuracy.accuracy:.1f} %{beside}"
 
 
 def _label(picture: Picture) -> str:
     if picture.confidence is None:
         return picture.name
-    mark = "✓" if picture.right else "✗"
+    mark = "✓" if picture.correct else "✗"
     return f"{mark} {shorten(picture.name, 22, placeholder='…')}, {100 * picture.confidence:.0f} %"
 
 
@@ -225,5 +225,5 @@ def _look(picture: Picture) -> dict[str, Any]:
     # Right and wrong differ by mark and weight as well as by colour.
     if picture.confidence is None:
         return {"fontsize": 7, "color": GREY}
-    weight = "bold" if picture.right else "normal"
-    return {"fontsize": 7, "color": RIGHT if picture.right else WRONG, "fontweight": weight}
+    weight = "bold" if picture.correct else "normal"
+    return {"fontsize": 7, "color": RIGHT if picture.correct else WRONG, "fontweight": weight}

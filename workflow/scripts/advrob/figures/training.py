@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from advrob.figures import panels
 from advrob.figures.panels import Picture
@@ -13,6 +14,9 @@ from advrob.files import store
 COLUMNS = ("model", "epoch", "measure", "value")
 # The one accuracy that all models have in common; others are of what a model's lesson shows it.
 HELD_OUT = "accuracy, held out"
+
+# Inches: the height of the chart below pictures.
+CHART = 2.2
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,13 @@ def training_chart(histories: Sequence[History]) -> Figure:
             if measure == HELD_OUT:
                 colour, label = COLOURS[0], "held-out images, original"
             else:
-                colour, label = COLOURS[1], "what it is taught, while learning"
+                colour, label = COLOURS[1], "images of its lesson, during training"
             epochs = range(1, len(values) + 1)
             axes.plot(epochs, [100 * value for value in values], "o-", color=colour, label=label)
         axes.set_title(history.model)
         axes.set_xlabel("epoch")
         axes.set_ylim(0, 100)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     for row in grid:
         row[0].set_ylabel("accuracy, %")
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -89,18 +93,20 @@ def generator_chart(rows: Sequence[Sequence[Picture]], history: History) -> Figu
         rows: the samples, and the images with them.
         history: of the generator's training.
     """
-    heights = (1.75 * len(rows), 2.2)
-    figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=heights).flat
-    grid = above.subplots(len(rows), len(rows[0]), squeeze=False)
-    for line, pictures in zip(grid, rows, strict=True):
-        for axes, picture in zip(line, pictures, strict=True):
-            panels.show(axes, picture)
-    axes = below.subplots()
+    figure = panels.grid(rows, [""] * len(rows[0]), [""] * len(rows))
+    width, height = figure.get_size_inches()
+    total = height + CHART
+    figure.set_size_inches(width, total)
+    # Positions in whole pixels: those of a layout engine differ by rounding from run to run.
+    for axes in figure.axes:
+        left, bottom, wide, high = axes.get_position(original=True).bounds
+        above = (left, (bottom * height + CHART) / total, wide, high * height / total)
+        axes.set_position(above)
+    axes = figure.add_axes((0.6 / width, 0.5 / total, 1 - 0.7 / width, (CHART - 0.7) / total))
     epochs = range(1, len(history.values[0]) + 1)
     for colour, measure, values in zip(COLOURS, history.measures, history.values, strict=False):
         axes.plot(epochs, values, "o-", color=colour, label=measure)
     axes.set(xlabel="epoch", ylabel="loss, nats", ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     axes.legend()
     return figure
