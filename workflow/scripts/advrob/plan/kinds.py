@@ -66,8 +66,8 @@ SORTS = {
 LITERALS = {str: "string", int: "integer"}
 # What a key may be annotated as.
 EXPECTED = (
-    "Expected one of float, int, bool, str, Literal, Sequence, Mapping, a union of one of them with "
-    "None, or Annotated with a dictionary of words of JSON Schema."
+    "Expected one of float, int, bool, str, Literal, Sequence, Mapping, a union of one of them "
+    "with None, or Annotated with a dictionary of words of JSON Schema."
 )
 # Python's types, as JSON Schema calls them.
 TYPES = {
@@ -151,13 +151,14 @@ def kind(sort: str, name: str, key: str) -> Kind:
     """
     known = kinds(sort)
     file = f"advrob/{SORTS[sort].folder}/{name}.py"
-    files = {path.stem for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
-    if name not in known and name in files:
+    files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
+    if name in files and name not in known and read(files[name], sort) is None:
         raise ConfigurationError(
             f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one such "
             "class, which is the plug-in."
         )
-    require_known(key, name, known, f"{SORTS[sort].title} (there is no file {file})")
+    missing = "" if name in files else f" (there is no file {file})"
+    require_known(key, name, known, f"{SORTS[sort].title}{missing}")
     return known[name]
 
 
@@ -401,9 +402,9 @@ def _schema(annotation: ast.expr, place: str) -> dict[str, Any]:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             found = _literal(values, place, "the values")
             listed = list(found) if isinstance(found, tuple) else [found]
-            (name, *others) = {LITERALS.get(type(value)) for value in listed}
-            if name and not others:
-                return {"type": name, "enum": listed}
+            types = {LITERALS.get(type(value)) for value in listed}
+            if len(types) == 1 and None not in types:
+                return {"type": types.pop(), "enum": listed}
         case ast.Subscript(value=ast.Name(id="Sequence" | "list"), slice=item):
             inner = _schema(item, place)
             return {"type": "array", "items": inner or {"type": "string"}}
