@@ -150,15 +150,16 @@ def kind(sort: str, name: str, key: str) -> Kind:
         ConfigurationError: there is none of that name, or its file is not a plug-in.
     """
     known = kinds(sort)
-    file = f"advrob/{SORTS[sort].folder}/{name}.py"
-    files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
-    if name in files and name not in known and read(files[name], sort) is None:
-        raise ConfigurationError(
-            f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one such "
-            "class, which is the plug-in."
-        )
-    missing = "" if name in files else f" (there is no file {file})"
-    require_known(key, name, known, f"{SORTS[sort].title}{missing}")
+    if name not in known:
+        file = f"advrob/{SORTS[sort].folder}/{name}.py"
+        files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
+        if name in files and read(files[name], sort) is None:
+            raise ConfigurationError(
+                f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one "
+                "such class, which is the plug-in."
+            )
+        missing = "" if name in files else f" (there is no file {file})"
+        require_known(key, name, known, f"{SORTS[sort].title}{missing}")
     return known[name]
 
 

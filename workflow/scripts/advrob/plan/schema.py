@@ -136,7 +136,7 @@ def mistake(config: Mapping[str, Any]) -> str | None:
         None where there is none.
     """
     # The schema names additionalProperties before required: what is missing is often misspelled.
-    error = next(_validator(load()).iter_errors(config), None)
+    error = next(_validator_class()(load()).iter_errors(config), None)
     if error is not None:
         return _sentence(error)
     for place in plugged(config):
@@ -144,7 +144,7 @@ def mistake(config: Mapping[str, Any]) -> str | None:
             schema = place.schema()
         except ConfigurationError as wrong:
             return str(wrong)
-        error = next(_validator(schema).iter_errors(place.entry), None)
+        error = next(_validator_class()(schema).iter_errors(place.entry), None)
         if error is not None:
             return _sentence(error, place)
     return None
@@ -259,8 +259,9 @@ def _without_training(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": own}
 
 
-def _validator(schema: Mapping[str, Any]) -> Any:
-    """A validator of JSON Schema and of what ours adds to it.
+@cache
+def _validator_class() -> Any:
+    """The class of validators of JSON Schema and of what ours adds to it.
 
     Stricter in three things: 2.0 is not a whole number, NaN and infinity are no numbers, and
     neither is what takes more than 64 bits. Our own words are: ``levels`` marks numbers in units
@@ -298,7 +299,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
         }
     )
     words = {"levels": levels, "exclusive": exclusive, "ordered": ordered}
-    return extend(Draft202012Validator, words, type_checker=types)(schema)
+    return extend(Draft202012Validator, words, type_checker=types)
 
 
 def _is_number(value: Any) -> bool:
