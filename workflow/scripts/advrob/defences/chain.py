@@ -1,6 +1,7 @@
 """Several defences, one after the other."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -14,10 +15,10 @@ class Chain(Defence):
     fitted once, however many chains it is in.
 
     Args:
-        defences: ready for use, in order.
+        defences: the members, in the order that images pass.
     """
 
-    def __init__(self, *, defences: Sequence[Defence]) -> None:
+    def __init__(self, *, defences: Annotated[Sequence[Defence], {"minItems": 1}]) -> None:
         super().__init__()
         self.members = nn.ModuleList(defences)
         self.stochastic = any(member.stochastic for member in defences)

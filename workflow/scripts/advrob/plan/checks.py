@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigurationError, require_known
+from .errors import ConfigurationError, nearest, require_known
 from .names import UNDEFENDED
 
 if TYPE_CHECKING:
@@ -68,20 +68,33 @@ def _models(plan: "Plan") -> None:
             used.add(entry["base"])
     for name, entry in models.items():
         weights = entry.get("weights")
-        if name in used and weights and not Path(weights).is_file():
+        if name in used and weights is None and _needs_weights(name, plan):
+            raise ConfigurationError(
+                f"models.{name}.weights: is missing. {plan.places['models', name].kind_name} comes "
+                "without weights of its own: name the file that has them."
+            )
+        if name in used and weights is not None and not _is_file(weights):
             raise ConfigurationError(
                 f"models.{name}.weights: found no file {weights}. Put the network's weights there, "
                 "or name another file."
             )
 
 
+def _needs_weights(name: str, plan: "Plan") -> bool:
+    """Whether a model is pretrained and of a kind that has no weights of its own."""
+    place = plan.places.get(("models", name))
+    return place is not None and bool(place.kind().traits.get("needs_weights"))
+
+
 def _trained(name: str, plan: "Plan") -> None:
     models = plan["models"]
     key, entry = f"models.{name}", models[name]
-    if odd := sorted(entry.keys() ^ {"base", "train"}):
+    both = {"base", "train"}
+    if odd := sorted(entry.keys() ^ both):
+        found = f"extra.{nearest(odd[0], both - entry.keys())}" if odd[0] in entry else "missing."
         raise ConfigurationError(
-            f"{key}: {odd[0]} is {'extra' if odd[0] in entry else 'missing'}. A model that is "
-            "trained has base, the name of another model, and train."
+            f"{key}: {odd[0]} is {found} A model that is trained has base, the name of another "
+            "model, and train."
         )
     pretrained = [other for other in models if "train" not in models[other]]
     require_known(f"{key}.base", entry["base"], pretrained, "a model that is not trained itself")
@@ -144,8 +157,15 @@ def _preventive(plan: "Plan") -> None:
 
 def _published(plan: "Plan", name: str) -> None:
     """Refuse a published perturbation whose file is not there."""
-    if name and not Path(file := plan["perturbations.published"][name]["file"]).is_file():
+    if name and not _is_file(file := plan["perturbations.published"][name]["file"]):
         raise ConfigurationError(
             f"perturbations.published.{name}.file: found no file {file}. Put the perturbation "
             "there as its authors publish it, or name another file."
         )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than the file system's names
+        return False

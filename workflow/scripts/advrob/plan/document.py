@@ -1,26 +1,43 @@
-"""``docs/configuration.md``, made from the configuration's schema.
+"""``docs/configuration.md``, made from the configuration's schema and the files of the plug-ins.
 
 Run it as ``PYTHONPATH=workflow/scripts python -m advrob.plan.document > docs/configuration.md``.
+With ``--schema`` it prints the JSON Schema for editors, `advrob.plan.editors`.
 """
 
 import json
+import sys
+from collections.abc import Iterable
 
+from advrob.plan.editors import editor_schema
+from advrob.plan.kinds import SORTS, Kind, kinds
 from advrob.plan.schema import Key, expected, keys, load
 
 HEAD = """\
 # Configuration
 
-<!-- Made from workflow/schemas/config.schema.yaml by advrob.plan.document; edit the schema. -->
+<!-- Made by advrob.plan.document from workflow/schemas/config.schema.yaml and the files of the
+plug-ins; edit those. -->
 
 {description}
 The default is [config.yaml](../config.yaml). Override any part of it with files
 (`--configfile presets/imagenette.yaml mine.yaml`: later ones win) or single keys
-(`--config seed=1 batch_size=64`). What does not fit below is refused before anything runs, in a
-sentence that names the key and the nearest one that exists.
+(`--config seed=1 batch_size=64`). `null` takes away what an earlier file gives. What does not fit
+below is refused before anything runs, in a sentence that names the key and the nearest one that
+exists. Editors that know YAML check it, too, with
+[config.schema.json](../workflow/schemas/config.schema.json).
 
 In the names of keys, `<name>` is a name that you choose, and `[]` stands for each item of a list.
+Keys of a kind, a method or a lesson stand beside the key that names it.
 """
 TABLE = "| Key | Value | Default | Meaning |\n| --- | --- | --- | --- |"
+# The heading above the plug-ins of a sort.
+HEADINGS = {
+    "model": "Kinds of model",
+    "lesson": "Lessons",
+    "defence": "Kinds of defence",
+    "universal": "Universal methods",
+    "attack": "Kinds of attack",
+}
 
 
 def document() -> str:
@@ -33,6 +50,9 @@ def document() -> str:
     for part in parts:
         below = [key for key in every if key.path.startswith(f"{part.path}.")]
         sections += [f"## {part.path}\n", f"{part.schema['description']}\n", _table(below)]
+        for sort, heading in HEADINGS.items():
+            if SORTS[sort].section.partition(".")[0] == part.path:
+                sections += _plug_ins(sort, heading)
     return "\n".join(sections)
 
 
@@ -42,7 +62,48 @@ def _inner(key: Key) -> dict[str, object]:
     return dict(entries if isinstance(entries, dict) else key.schema)
 
 
-def _table(found: list[Key]) -> str:
+def _plug_ins(sort: str, heading: str) -> list[str]:
+    """A section with all plug-ins of a sort."""
+    about = SORTS[sort]
+    found = kinds(sort)
+    # A universal method's keys stand in one place, others in entries that have names.
+    names = ", ".join(f"`{name}`" for name in found)
+    intro = (
+        f"`{about.section}.{about.key}` is one of {names}: the files in `advrob/{about.folder}`."
+    )
+    sections = [f"### {heading}\n", f"{intro}\n"]
+    for name, kind in found.items():
+        sections += [f"#### {name}\n", *_plug_in(kind)]
+    return sections
+
+
+def _plug_in(kind: Kind) -> list[str]:
+    """What a plug-in is, and its keys."""
+    section = [f"{kind.summary.replace('``', '`')}\n"]
+    own = {"properties": kind.keys, "required": kind.required}
+    if kind.keys:
+        section.append(_table(keys(own)))
+    if sentence := _together(kind.traits):
+        section.append(f"{sentence}\n")
+    return section
+
+
+def _together(words: object) -> str:
+    """What a schema, or the traits of a plug-in, says about keys that depend on each other."""
+    found = dict(words) if isinstance(words, dict) else {}
+    return " ".join(
+        [
+            *(f"{_listed(group)} exclude each other." for group in found.get("exclusive", ())),
+            *(f"{_listed(group)} must not fall." for group in found.get("ordered", ())),
+        ]
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)
+
+
+def _table(found: Iterable[Key]) -> str:
     return "\n".join([TABLE, *map(_row, found), ""])
 
 
@@ -53,9 +114,16 @@ def _row(key: Key) -> str:
         default = f"`{json.dumps(key.schema['default'])}`"
     else:
         default = ""
-    cells = [f"`{key.path}`", expected(key.schema), default, key.schema["description"]]
+    meaning = " ".join(
+        filter(
+            None,
+            [key.schema.get("description"), key.schema.get("reason"), _together(key.schema)],
+        )
+    )
+    cells = [f"`{key.path}`", expected(key.schema), default, meaning]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 if __name__ == "__main__":
-    print(document(), end="")
+    wanted = json.dumps(editor_schema(), indent=1) + "\n" if "--schema" in sys.argv else document()
+    print(wanted, end="")

@@ -16,7 +16,7 @@ Validation, documentation, code versions and contract tests all read it from her
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Sort:
         base: the class that its plug-ins derive from.
         section: of the configuration, where entries name it.
         key: of an entry, which names the kind.
+        given: the parameters of ``__init__`` that are no keys: what the workflow passes.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Sort:
     base: str
     section: str
     key: str = "kind"
+    given: tuple[str, ...] = ()
 
 
 SORTS = {
@@ -55,9 +57,18 @@ SORTS = {
         "perturbations.universal",
         "method",
     ),
-    "lesson": Sort("a lesson", "training", "Lesson", "models.<name>.train", "method"),
+    "lesson": Sort(
+        "a lesson", "training", "Lesson", "models.<name>.train", "method", given=("pupil",)
+    ),
     "model": Sort("a kind of model", "models", "ModelKind", "models.<name>"),
 }
+# The types that the values of a Literal may have, which all have the same.
+LITERALS = {str: "string", int: "integer"}
+# What a key may be annotated as.
+EXPECTED = (
+    "Expected one of float, int, bool, str, Literal, Sequence, Mapping, a union of one of them "
+    "with None, or Annotated with a dictionary of words of JSON Schema."
+)
 # Python's types, as JSON Schema calls them.
 TYPES = {
     "float": "number",
@@ -122,7 +133,8 @@ def _kinds(library: Path, sort: str) -> Mapping[str, Kind]:
     for path in sorted((library / SORTS[sort].folder).glob("*.py")):
         kind = read(path, sort) if path.stem != "__init__" else None
         if kind is not None and not kind.traits.get("abstract"):
-            found.update(dict.fromkeys(kind.traits.get("names", [kind.name]), kind))
+            names = kind.traits.get("names", [kind.name])
+            found.update({name: replace(kind, name=name) for name in names})
     return found
 
 
@@ -138,13 +150,16 @@ def kind(sort: str, name: str, key: str) -> Kind:
         ConfigurationError: there is none of that name, or its file is not a plug-in.
     """
     known = kinds(sort)
-    file = f"advrob/{SORTS[sort].folder}/{name}.py"
-    if name not in known and (LIBRARY / SORTS[sort].folder / f"{name}.py").is_file():
-        raise ConfigurationError(
-            f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one such "
-            "class, which is the plug-in."
-        )
-    require_known(key, name, known, f"{SORTS[sort].title} (there is no file {file})")
+    if name not in known:
+        file = f"advrob/{SORTS[sort].folder}/{name}.py"
+        files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
+        if name in files and read(files[name], sort) is None:
+            raise ConfigurationError(
+                f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one "
+                "such class, which is the plug-in."
+            )
+        missing = "" if name in files else f" (there is no file {file})"
+        require_known(key, name, known, f"{SORTS[sort].title}{missing}")
     return known[name]
 
 
@@ -157,7 +172,7 @@ def read(path: Path, sort: str) -> Kind | None:
     """
     tree = parsed(path)
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    lineages = {node.name: _lineage(node, tree, path, sort) for node in classes}
+    lineages = {node.name: _lineage(node, path, sort) for node in classes}
     # A class from which another in the same file derives is a part of that one.
     inner = {name for lineage in lineages.values() for name in lineage[1:]}
     found = [node for node in classes if lineages[node.name] and node.name not in inner]
@@ -169,7 +184,7 @@ def read(path: Path, sort: str) -> Kind | None:
             f"{where}: holds {len(found)} classes that derive from {SORTS[sort].base} "
             f"({', '.join(node.name for node in found)}). Expected one: one file for each plug-in."
         )
-    lineage = [_class(parsed(file), name) for name, file in _bases(found[0], tree, path, sort)]
+    lineage = [_class(parsed(file), name) for name, file in _bases(found[0], path, sort)]
     traits: dict[str, Any] = {}
     methods: set[str] = set()
     for node in reversed(lineage):
@@ -177,7 +192,8 @@ def read(path: Path, sort: str) -> Kind | None:
         traits = {name: value for name, value in traits.items() if name != "abstract"}
         traits |= _traits(node)
         methods |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
-    keys, required = _keys(lineage, where)
+    # An abstract class is configured through those that derive from it.
+    keys, required = ({}, ()) if traits.get("abstract") else _keys(lineage, where, sort)
     return Kind(
         sort=sort,
         name=path.stem,
@@ -215,41 +231,77 @@ def _class(tree: ast.Module, name: str) -> ast.ClassDef:
     return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
 
 
-def _lineage(node: ast.ClassDef, tree: ast.Module, path: Path, sort: str) -> list[str]:
+def _lineage(node: ast.ClassDef, path: Path, sort: str) -> list[str]:
     """The names of a plug-in's class and of its bases in the same file; empty for other classes."""
-    return [name for name, file in _bases(node, tree, path, sort) if file == path]
+    return [name for name, file in _bases(node, path, sort) if file == path]
 
 
-def _bases(node: ast.ClassDef, tree: ast.Module, path: Path, sort: str) -> list[tuple[str, Path]]:
+def _bases(
+    node: ast.ClassDef, path: Path, sort: str, below: tuple[ast.ClassDef, ...] = ()
+) -> list[tuple[str, Path]]:
     """A class and the plug-ins that it derives from, nearest first, up to the sort's base class.
 
     Empty if it does not derive from that.
     """
     for base in node.bases:
-        name = base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "")
+        name, file, found = _defined(ast.unparse(base), path, (*below, node))
         if name == SORTS[sort].base:
             return [(node.name, path)]
-        for file, other in _defined(name, tree, path):
-            above = _bases(_class(other, name), other, file, sort)
+        if found is not None:
+            above = _bases(found, file, sort, (*below, node))
             if above:
                 return [(node.name, path), *above]
     return []
 
 
-def _defined(name: str, tree: ast.Module, path: Path) -> list[tuple[Path, ast.Module]]:
-    """Where a class that a file names is defined: in itself, or in another file of the library."""
-    if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
-        return [(path, tree)]
+def _defined(
+    name: str, path: Path, below: tuple[ast.ClassDef, ...]
+) -> tuple[str, Path, ast.ClassDef | None]:
+    """A class that a file names, ``Name`` or ``module.Name``: its own name, its file, and itself.
+
+    Args:
+        name: as the file has it.
+        path: of the file.
+        below: classes that derive from it, which it cannot be.
+
+    Returns:
+        No class where it is defined outside the library.
+    """
+    tree = parsed(path)
+    module, _, own = name.rpartition(".")
+    for node in tree.body if not module else ():
+        if isinstance(node, ast.ClassDef) and node.name == own and node not in below:
+            return own, path, node
     for node in tree.body:
-        if not isinstance(node, ast.ImportFrom) or not any(
-            (alias.asname or alias.name) == name for alias in node.names
-        ):
-            continue
-        package, *parts = (node.module or "").split(".")
-        file = LIBRARY.joinpath(*parts).with_suffix(".py")
-        if package == "advrob" and file.is_file():
-            return _defined(name, parsed(file), file)
-    return []
+        if isinstance(node, ast.ImportFrom):
+            parts = _parts(node, path)
+            for alias in node.names:
+                called = alias.asname or alias.name
+                if called == own and not module:
+                    return _imported(alias.name, parts, path, below)
+                if called == module:
+                    return _imported(own, [*parts, alias.name], path, below)
+    return own, path, None
+
+
+def _imported(
+    name: str, parts: list[str], path: Path, below: tuple[ast.ClassDef, ...]
+) -> tuple[str, Path, ast.ClassDef | None]:
+    """`_defined` of a class in a module of the library."""
+    file = LIBRARY.joinpath(*parts[1:]).with_suffix(".py")
+    if parts[0] == LIBRARY.name and file.is_file() and file != path:
+        return _defined(name, file, below)
+    return name, path, None
+
+
+def _parts(node: ast.ImportFrom, path: Path) -> list[str]:
+    """The module that an import names, also a relative one, as parts of its dotted name."""
+    parts = node.module.split(".") if node.module else []
+    if not node.level:
+        return parts
+    # A file outside the library has no package.
+    package = path.parts[len(LIBRARY.parent.parts) :] if path.is_relative_to(LIBRARY) else ()
+    return [*package[: -node.level], *parts] or [""]
 
 
 def _traits(node: ast.ClassDef) -> dict[str, Any]:
@@ -263,68 +315,97 @@ def _traits(node: ast.ClassDef) -> dict[str, Any]:
             continue
         try:
             found[name] = ast.literal_eval(value)
-        except ValueError:
+        except (ValueError, TypeError):
             continue
     return found
 
 
 def _keys(
-    lineage: list[ast.ClassDef], where: str
+    lineage: list[ast.ClassDef], where: str, sort: str
 ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
     """Keys and which are required, of the nearest class with an ``__init__``."""
     for node in lineage:
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                _require_keywords(item.args, where, SORTS[sort].given)
                 sentences = _arguments(ast.get_docstring(node) or "")
                 keys, required = {}, []
                 pairs = zip(item.args.kwonlyargs, item.args.kw_defaults, strict=True)
                 for argument, default in pairs:
                     place = f"{where}: {argument.arg}"
-                    schema = _schema(argument.annotation, place)
+                    schema = _key(argument.annotation, place)
                     if argument.arg in sentences:
                         schema["description"] = sentences[argument.arg]
                     if default is None:
                         required.append(argument.arg)
                     else:
-                        schema["default"] = _literal(default, place)
+                        schema["default"] = _literal(default, place, "the default")
                     keys[argument.arg] = schema
                 return keys, tuple(required)
     return {}, ()
 
 
-def _literal(node: ast.expr, place: str) -> Any:
+def _require_keywords(arguments: ast.arguments, where: str, given: tuple[str, ...]) -> None:
+    """Refuse parameters that a configuration could not set."""
+    positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
+    extra = [name for name in positional[1:] if name not in given]
+    if extra:
+        raise ConfigurationError(
+            f"{where}: __init__ takes {', '.join(extra)} by position. Expected parameters that are "
+            f"keyword-only, since they are the keys of the configuration. Write "
+            f"({', '.join(['self', *given, '*', *extra])})."
+        )
+    for star in filter(None, (arguments.vararg, arguments.kwarg)):
+        raise ConfigurationError(
+            f"{where}: __init__ takes any number of arguments as {star.arg}. Expected each one by "
+            "name, since they are the keys of the configuration."
+        )
+
+
+def _literal(node: ast.expr, place: str, what: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ConfigurationError(
-            f"{place}: has the default {ast.unparse(node)}. Expected a literal value, such as 0.5, "
+            f"{place}: has {what} {ast.unparse(node)}. Expected a literal value, such as 0.5, "
             "since files of plug-ins are read without running them."
         ) from None
 
 
-def _schema(annotation: ast.expr | None, place: str) -> dict[str, Any]:
+def _key(annotation: ast.expr | None, place: str) -> dict[str, Any]:
+    """JSON Schema of a key, which has to say something."""
+    schema = {} if annotation is None else _schema(annotation, place)
+    if not schema:
+        found = "without an annotation" if annotation is None else "annotated as Any"
+        raise ConfigurationError(f"{place}: is {found}, so nothing would be checked. {EXPECTED}")
+    return schema
+
+
+def _schema(annotation: ast.expr, place: str) -> dict[str, Any]:
     """JSON Schema of a type."""
     match annotation:
-        case None:
-            return {}
-        case ast.Constant(value=None):
-            return {"type": "null"}
         case ast.Name(id=name) if name in TYPES:
             return {"type": TYPES[name]}
         case ast.BinOp(op=ast.BitOr(), left=left, right=ast.Constant(value=None)):
-            inner = _schema(left, place)
-            # The form that keywords such as "enum" need: they do not let null pass.
-            if "enum" in inner:
-                return inner | {"enum": [*inner["enum"], None], "type": [inner["type"], "null"]}
-            return inner | {"type": [inner["type"], "null"]}
+            inner = _key(left, place)
+            null = {"type": [inner["type"], "null"]}
+            # The word "enum" does not let null pass.
+            return inner | null | ({"enum": [*inner["enum"], None]} if "enum" in inner else {})
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[kind, *words])):
             inner = _schema(kind, place)
             for word in words:
-                inner |= _literal(word, place)
-            return inner
+                found = _literal(word, place, "the words")
+                if not isinstance(found, Mapping):
+                    break
+                inner |= found
+            else:
+                return inner
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-            found = ast.literal_eval(values)
-            return {"type": "string", "enum": list(found) if isinstance(found, tuple) else [found]}
+            found = _literal(values, place, "the values")
+            listed = list(found) if isinstance(found, tuple) else [found]
+            types = {LITERALS.get(type(value)) for value in listed}
+            if len(types) == 1 and None not in types:
+                return {"type": types.pop(), "enum": listed}
         case ast.Subscript(value=ast.Name(id="Sequence" | "list"), slice=item):
             inner = _schema(item, place)
             return {"type": "array", "items": inner or {"type": "string"}}
@@ -332,10 +413,7 @@ def _schema(annotation: ast.expr | None, place: str) -> dict[str, Any]:
             return {"type": "object", "additionalProperties": _schema(value, place) or True}
         case ast.Name(id="Any" | "Defence"):
             return {}
-    raise ConfigurationError(
-        f"{place}: is annotated as {ast.unparse(annotation)}. Expected one of float, int, bool, "
-        "str, Literal, Sequence, Mapping, a union of one of them with None, or Annotated."
-    )
+    raise ConfigurationError(f"{place}: is annotated as {ast.unparse(annotation)}. {EXPECTED}")
 
 
 # A line of a docstring's arguments that begins one: its name, a colon, a sentence.

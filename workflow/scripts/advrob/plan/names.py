@@ -92,17 +92,17 @@ class DataSet:
         Raises:
             ValueError: it is no such name.
         """
-        family, *rest = name.split("-")
-        if family == TUNING:
-            inner = cls.parse("-".join(rest)) if rest else cls()
-            return cls(inner.family, inner.target, inner.label, tuning=True)
-        match family, rest:
-            case "original", []:
+        if name == TUNING:
+            return cls(tuning=True)
+        tuning = name.startswith(f"{TUNING}-")
+        match name.removeprefix(f"{TUNING}-").split("-"):
+            case ["original"] if not tuning:
                 return cls()
-            case "published", [label]:
-                return cls(PUBLISHED, label=label)
-            case _, [model, defence] if family not in (ORIGINAL, PUBLISHED):
-                return cls(family, Network(model, defence))
+            case ["published", label] if label:
+                return cls(PUBLISHED, label=label, tuning=tuning)
+            case [family, model, defence] if family and model and defence:
+                if family not in (ORIGINAL, PUBLISHED, TUNING):
+                    return cls(family, Network(model, defence), tuning=tuning)
         raise ValueError(
             f"'{name}' is no data set. Expected original, published-NAME or ATTACK-MODEL-DEFENCE."
         )

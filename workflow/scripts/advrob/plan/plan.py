@@ -1,5 +1,6 @@
 """The plan: a configuration, read once into what everything above asks of it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, TypedDict
 
 from . import schema, versions
 from .checks import check
-from .errors import ConfigurationError, require_known
+from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
 from .names import (
     GRADIENT,
@@ -23,6 +24,9 @@ from .names import (
 
 # The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
+
+# Braces in the name of a data set, with what is inside, and also one alone.
+BRACES = r"\{[^{}-]*\}?|\}"
 
 
 class NetworkDescription(TypedDict):
@@ -239,6 +243,11 @@ class Plan:
             ConfigurationError: it cannot.
         """
         name = template.replace("{model}", model)
+        if "{" in name or "}" in name:
+            raise ConfigurationError(
+                f"{key}: found '{template}', expected no name in braces but {{model}}, which "
+                f"stands for each model.{did_you_mean([re.sub(BRACES, '{model}', template)])}"
+            )
         try:
             found = DataSet.parse(name)
         except ValueError as error:

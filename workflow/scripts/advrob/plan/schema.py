@@ -30,6 +30,8 @@ TYPES = {
 }
 # The longest value that a message repeats, in characters.
 LONGEST = 60
+# Whole numbers are stored in 64 bits.
+LARGEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -118,9 +120,9 @@ def _limits(schema: Mapping[str, Any]) -> str:
 
 def _items(schema: Mapping[str, Any]) -> str:
     least, most = schema.get("minItems", 0), schema.get("maxItems")
-    different = "different " if schema.get("uniqueItems") and least > 1 else ""
+    different = "different " if schema.get("uniqueItems") and least != 1 else ""
     items = f"{least} {different}item{'s' if least > 1 else ''}"
-    count = items if least == most else f"at least {items}" if least else "items"
+    count = items if least == most else f"at least {items}" if least else f"{different}items"
     return f"{count}, each {expected(schema['items'])}"
 
 
@@ -134,7 +136,7 @@ def mistake(config: Mapping[str, Any]) -> str | None:
         None where there is none.
     """
     # The schema names additionalProperties before required: what is missing is often misspelled.
-    error = next(_validator(load()).iter_errors(config), None)
+    error = next(_validator_class()(load()).iter_errors(config), None)
     if error is not None:
         return _sentence(error)
     for place in plugged(config):
@@ -142,7 +144,7 @@ def mistake(config: Mapping[str, Any]) -> str | None:
             schema = place.schema()
         except ConfigurationError as wrong:
             return str(wrong)
-        error = next(_validator(schema).iter_errors(place.entry), None)
+        error = next(_validator_class()(schema).iter_errors(place.entry), None)
         if error is not None:
             return _sentence(error, place)
     return None
@@ -257,13 +259,15 @@ def _without_training(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {**schema, "properties": own}
 
 
-def _validator(schema: Mapping[str, Any]) -> Any:
-    """A validator of JSON Schema and of what ours adds to it.
+@cache
+def _validator_class() -> Any:
+    """The class of validators of JSON Schema and of what ours adds to it.
 
-    Stricter in two things: 2.0 is not a whole number, and NaN not a number. Three words are our
-    own: ``levels`` marks numbers in units of 1/255, of which a fraction of one is refused, since
-    most papers give them in units of 1; ``exclusive`` lists keys that exclude each other, and
-    ``ordered`` keys whose values must not fall.
+    Stricter in three things: 2.0 is not a whole number, NaN and infinity are no numbers, and
+    neither is what takes more than 64 bits. Our own words are: ``levels`` marks numbers in units
+    of 1/255, of which a fraction of one is refused, since most papers give them in units of 1;
+    ``exclusive`` lists keys that exclude each other, ``ordered`` keys whose values must not fall;
+    ``reason`` says why there is a limit.
     """
     # Later than at the top: the documentation of the schema needs no validator.
     from jsonschema import Draft202012Validator, ValidationError
@@ -289,17 +293,19 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
     types = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda checker, value: _is_number(value) and isinstance(value, int),
-            "number": lambda checker, value: _is_number(value) and math.isfinite(value),
+            "integer": lambda checker, value: isinstance(value, int) and _is_number(value),
+            "number": lambda checker, value: _is_number(value),
             "array": lambda checker, value: isinstance(value, list | tuple),
         }
     )
     words = {"levels": levels, "exclusive": exclusive, "ordered": ordered}
-    return extend(Draft202012Validator, words, type_checker=types)(schema)
+    return extend(Draft202012Validator, words, type_checker=types)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < LARGEST
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _sentence(error: Any, place: Place | None = None) -> str:
@@ -308,7 +314,7 @@ def _sentence(error: Any, place: Place | None = None) -> str:
     path = [*(place.path if place else ()), *path]
     if error.validator == "additionalProperties":
         (name, *_) = [key for key in found if key not in schema["properties"]]
-        foreign = place and _of_other_kinds(place, str(name))
+        foreign = place and not error.absolute_path and _of_other_kinds(place, str(name))
         return foreign or _unknown(path, str(name), schema["properties"])
     if error.validator == "exclusive":
         return (
@@ -330,12 +336,27 @@ def _sentence(error: Any, place: Place | None = None) -> str:
             "a pixel. Expected a number in units of 1/255: did you mean "
             f"{round(255 * found, 2):g}?"
         )
-    hint = ""
+    return f"{_dotted(path)}: found {_shown(found)}, expected {expected(schema)}.{_hint(error)}"
+
+
+def _hint(error: Any) -> str:
+    """What may be behind a value that cannot be right."""
+    found, schema = error.instance, error.schema
     if error.validator == "type" and isinstance(found, str) and _reads_as_number(found):
-        hint = " YAML takes what was found for text: leave out quotes, and write 1e-4 as 1.0e-4."
-    elif "enum" in schema:
-        hint = did_you_mean(get_close_matches(str(found), map(str, schema["enum"]), n=1))
-    return f"{_dotted(path)}: found {_shown(found)}, expected {expected(schema)}.{hint}"
+        return (
+            " What was found is text to YAML: leave out quotes, write 1e-4 as 1.0e-4, and put a "
+            "mapping into a file instead of behind --config."
+        )
+    if error.validator == "type" and isinstance(found, int) and abs(found) >= LARGEST:
+        return " What was found takes more than 64 bits."
+    if error.validator in ("minimum", "maximum") and "reason" in schema:
+        return f" {schema['reason']}"
+    if error.validator == "uniqueItems":
+        twice = next(item for item in found if found.count(item) > 1)
+        return f" {_shown(twice)} is in it twice: remove one."
+    if "enum" in schema:
+        return did_you_mean(get_close_matches(str(found), map(str, schema["enum"]), n=1))
+    return ""
 
 
 def _of_other_kinds(place: Place, name: str) -> str | None:
@@ -380,5 +401,8 @@ def _dotted(parts: Iterable[str | int]) -> str:
 
 def _shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    except TypeError:  # a key that JSON does not have, such as a date
+        text = str(value)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
