@@ -67,7 +67,6 @@ def read(
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 
-@torch.inference_mode()
 def analyse(
     networks: Mapping[str, NetworkDescription],
     ids: Sequence[str],
@@ -121,6 +120,7 @@ def analyse(
     return arrays | names
 
 
+@torch.inference_mode()
 def displacements(
     original: np.ndarray,
     attacked: Mapping[str, np.ndarray],
