@@ -3,9 +3,10 @@
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import timm
 from safetensors.torch import save_file
 
 from advrob.files import store
+from advrob.job.compute import Job
+from advrob.plan.plan import NetworkDescription
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +42,36 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), file)
     return file
+
+
+def a_job(*, seed: int = 3, batch_size: int = 4) -> Job:
+    """What a script is given to compute by, on a CPU."""
+    return Job.of(seed=seed, device_name="cpu", batch_size=batch_size)
+
+
+def tiny_network(
+    weights: Path | str,
+    defence: str = "none",
+    settings: Mapping[str, Any] | None = None,
+    *,
+    learned: str | None = None,
+) -> NetworkDescription:
+    """What a script is told of the network of `tiny_weights` behind a defence.
+
+    Args:
+        weights: the network's.
+        defence: its name, which is its kind.
+        settings: its entry.
+        learned: the file with what it learned.
+    """
+    return {
+        "model": "tiny",
+        "defence": defence,
+        "model_settings": {"kind": "timm", "architecture": "test_resnet", "weights": str(weights)},
+        "defence_settings": settings or {},
+        "members": [defence],
+        "learned": {f"defence {defence}": learned} if learned else {},
+    }
 
 
 class Named(dict):
@@ -70,19 +103,34 @@ def rule(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SimpleNamespace:
     return snakemake
 
 
+def cell_of(path: str, role: str = "") -> tuple[str, str, str, str]:
+    """The cell that a score file is of, by its name: data set, model, defence; and its role."""
+    *_, dataset, model, file = Path(path).parts
+    return dataset, model, Path(file).stem, role
+
+
 def write_scores(
     folder: Path, dataset: str, model: str, defence: str, correct: np.ndarray, ids: Sequence[str]
 ) -> str:
-    """A score file of one draw, under the name that it has in ``results/scores``."""
+    """A score file under the name that it has in ``results/scores``.
+
+    Args:
+        folder: in place of that.
+        dataset: what the network was scored on.
+        model: of the network.
+        defence: of the network.
+        correct: bool ``(N,)``, or ``(draws, N)``.
+        ids: of the images.
+    """
     path = folder / dataset / model / f"{defence}.h5"
     params = {"dataset": dataset, "model": model, "defence": defence}
+    draws = np.atleast_2d(correct)
     arrays = {
-        "predicted": np.where(correct, 0, 1).astype(np.int64),
-        "correct": correct,
+        "predicted": np.where(draws[0], 0, 1).astype(np.int64),
+        "correct": draws[0],
         "confidence": np.full(len(ids), 0.5, np.float32),
-        "draws": correct[None],
+        "draws": draws,
         "ids": np.array(ids),
     }
-    with store.write(path, "scores/1", seed=0, params=params, source="a test") as file:
-        store.put(file, arrays)
+    store.save(path, "scores/1", arrays, seed=0, params=params, source="a test")
     return str(path)

@@ -24,7 +24,7 @@ from advrob.attacks.universal import search
 from advrob.files import store
 from advrob.job import script as job
 from advrob.learning import fitting
-from conftest import Named, NamedList
+from conftest import Named, NamedList, tiny_network
 
 # Which of the checkpoint's writes to wait for, how many seconds more, and what to send then. Each
 # write takes PAUSE seconds here, so that some of these moments are in the middle of one.
@@ -39,14 +39,8 @@ MOMENTS = [
 
 def rules(weights: str) -> dict[str, tuple[Callable[..., str], str, dict]]:
     """Scripts, what they call their output, and parameters, by a name."""
-    network = {
-        "model_settings": {"kind": "timm", "architecture": "test_resnet", "weights": weights},
-        "defence_settings": {"minimum": -10, "maximum": 10},
-        "state": "",
-        "batch_size": 2,
-        "device": "cpu",
-        "seed": 1,
-    }
+    described = tiny_network(weights, "noise", {"minimum": -10, "maximum": 10})
+    network = {"network": described, "batch_size": 2, "device": "cpu", "seed": 1}
     bound = {"norm": "linf", "radius": 10, "passes": 2, "fooling_rate": 1.0}
     fit = {"device": "cpu", "seed": 1}
     return {

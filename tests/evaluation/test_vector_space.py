@@ -21,6 +21,7 @@ from advrob.findings import image_space
 from advrob.job.compute import generator
 from advrob.linear import linalg
 from advrob.models.googlenet import GoogLeNet
+from conftest import a_job, tiny_network
 
 CPU = torch.device("cpu")
 SIDE = 16
@@ -322,18 +323,20 @@ def write(path: Path, schema: str, arrays: dict[str, Any]) -> None:
 
 def analyse(folder: Path, space: Path, **changes: Any) -> str:
     keywords = {name: str(folder / f"{name}.h5") for name in ("original", "universal", "gradient")}
+    defences = {"none": {}, "noise": {"minimum": -10, "maximum": 10}, "pca": {}}
+    described = {
+        name: tiny_network("", name, settings, learned=learned)
+        for (name, settings), learned in zip(
+            defences.items(), (None, None, str(folder / "pca.h5")), strict=True
+        )
+    }
     return importlib.import_module("vector_space").main(
         **(keywords | changes),
-        parts={"none": [], "noise": [], "pca": [str(folder / "pca.h5")]},
         space=str(space),
         model="toy",
-        model_settings={},
-        trained=[],
-        defences={"none": {}, "noise": {"minimum": -10, "maximum": 10}, "pca": {}},
+        networks=described,
         settings={"images": 5, "normals": 3},
-        batch_size=2,
-        device="cpu",
-        seed=0,
+        job=a_job(seed=0, batch_size=2),
     )
 
 

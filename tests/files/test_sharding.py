@@ -11,6 +11,7 @@ import score
 import sweep
 from advrob.errors import UserError
 from advrob.files import sharding, store
+from conftest import a_job, tiny_network
 
 # Real photographs, small.
 SETTINGS = {
@@ -24,21 +25,14 @@ SETTINGS = {
     },
     "fit": {"packages": [{"package": "sklearn", "files": ["datasets/images/*.jpg"]}], "crops": 3},
 }
-NETWORK = {
-    "model": "tiny",
-    "model_settings": {"kind": "timm", "architecture": "test_resnet"},
-    "state": [],
-    "batch_size": 2,
-    "device": "cpu",
-    "seed": 3,
-}
-NOISE = {"defence": "noise", "defence_settings": {"minimum": -20, "maximum": 20}}
+JOB = a_job(batch_size=2)
 ATTACK = {"radius": 8, "step": 2, "iterations": 3}
 
 
 @pytest.fixture(scope="module")
 def network(tiny_weights):
-    return NETWORK | {"model_settings": NETWORK["model_settings"] | {"weights": str(tiny_weights)}}
+    """A network behind a defence that draws."""
+    return tiny_network(tiny_weights, "noise", {"minimum": -20, "maximum": 20})
 
 
 def extract(folder, shard=sharding.WHOLE, **changes):
@@ -87,11 +81,11 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
         gradient.main(
             images=images["test"],
             dataset=path,
+            network=network,
             settings=ATTACK,
+            job=JOB,
             checkpoint=tmp_path / f"{shard}.checkpoint",
             scatteritem=shard,
-            **network,
-            **NOISE,
         )
 
     whole, *others = (gathered(tmp_path, shards, make) for shards in (1, 2, 3, 5))
@@ -103,19 +97,20 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
 
 
 def test_scores_do_not_depend_on_shards(images, network, tmp_path):
-    def make(path, shard, **changes):
+    def make(path, shard, job=JOB):
         score.main(
             images=images["test"],
             scores=path,
-            draws=3,
             dataset="original",
+            network=network,
+            draws=3,
+            job=job,
             scatteritem=shard,
-            **(network | NOISE | changes),
         )
 
     whole, *others = (gathered(tmp_path, shards, make) for shards in (1, 2, 3, 5))
     assert all(other == whole for other in others)
-    make(str(tmp_path / "other.h5"), sharding.WHOLE, seed=4)
+    make(str(tmp_path / "other.h5"), sharding.WHOLE, a_job(seed=4, batch_size=2))
     with h5py.File(tmp_path / "1.h5") as file, h5py.File(tmp_path / "other.h5") as other:
         assert (file["confidence"][:] != other["confidence"][:]).any(), "the noise is drawn"
 
@@ -126,10 +121,10 @@ def test_sweeps_do_not_depend_on_shards(images, network, tmp_path):
             images=images["test"],
             sweep=path,
             dataset="original",
+            network=network,
             magnitudes=[0, 10, 40],
+            job=JOB,
             scatteritem=shard,
-            trained=[],
-            **{key: value for key, value in network.items() if key != "state"},
         )
 
     whole, *others = (gathered(tmp_path, shards, make) for shards in (1, 2, 3))
@@ -160,10 +155,11 @@ def test_shards_of_something_else_are_not_gathered(images, network, tmp_path):
         score.main(
             images=images["test"],
             scores=paths[-1],
-            draws=3,
             dataset="original",
+            network=network,
+            draws=3,
+            job=a_job(seed=seed, batch_size=2),
             scatteritem=f"{number}-of-2",
-            **(network | NOISE | {"seed": seed}),
         )
     with pytest.raises(UserError, match=r"2\.h5: is no part of the same whole .*differ in seed"):
         gather.main(shards=paths, wholes=[str(tmp_path / "whole.h5")])

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from advrob.findings import metrics, preventive
 from advrob.findings.tables import Result
+from advrob.plan import experiments
+from advrob.plan.names import Network
+from advrob.plan.plan import Plan
+from conftest import ROOT
 
 N = 200
 IDS = [f"{number}.jpeg" for number in range(N)]
@@ -20,7 +25,7 @@ def results(model: str, defence: str, shares: dict[str, int]) -> list[Result]:
         "own gradient": f"gradient-{model}-{defence}",
     }
     return [
-        Result(names[part], model, defence, IDS, np.arange(N) < right)
+        Result(names[part], model, defence, IDS, np.arange(N) < right, part)
         for part, right in shares.items()
     ]
 
@@ -44,7 +49,7 @@ def test_each_model_is_compared_with_the_control_in_its_role() -> None:
     found = results("control", "none", CONTROL)
     for model, shares in MODELS.items():
         found += results(model, "none", shares)
-    table = preventive.table_preventive(found, "control", "base")
+    table = preventive.table_preventive(found, "control")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert len(rows) == 5 * 5
     for row in rows:
@@ -75,7 +80,7 @@ def test_each_model_is_compared_with_the_control_in_its_role() -> None:
 def test_behind_a_defence_the_control_is_behind_it_too() -> None:
     found = results("control", "none", CONTROL) + results("control", "noise", MODELS["both"])
     found += results("mine", "none", MODELS["both"]) + results("mine", "noise", MODELS["both"])
-    table = preventive.table_preventive(found, "control", "base")
+    table = preventive.table_preventive(found, "control")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     behind = [row for row in rows if row["model"] == "mine" and row["defence"] == "noise"]
     assert {row["difference"] for row in behind} == {0}
@@ -84,6 +89,20 @@ def test_behind_a_defence_the_control_is_behind_it_too() -> None:
     }
 
 
-def test_a_data_set_of_another_network_is_no_role() -> None:
-    with pytest.raises(ValueError, match="universal-other-none is no data set"):
-        preventive.role("universal-other-none", "mine", "none", "base")
+def test_a_tables_roles_are_those_of_its_cells() -> None:
+    """Every model and defence has a score in each, and the table looks for no other."""
+    plan = Plan(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    roles: dict[Network, list[str]] = {}
+    for cell in experiments.preventive(plan):
+        roles.setdefault(cell.network, []).append(cell.role)
+    assert len(roles) >= 2
+    assert all(found == list(preventive.ROLES) for found in roles.values())
+
+
+def test_roles_are_told_whatever_the_order_of_the_results() -> None:
+    found = results("control", "none", CONTROL) + results("mine", "none", MODELS["costs"])
+    table = preventive.table_preventive(found[::-1], "control")
+    roles = {row[3]: row[2] for row in table.rows if row[0] == "mine"}
+    assert list(roles) == list(preventive.ROLES)
+    assert roles["static universal"] == "universal-base-none"
+    assert roles["own universal"] == "universal-mine-none"

@@ -1,420 +1,339 @@
-"""The table of robustness and its checks, from score files whose outcomes are known."""
+"""The table of robustness, from score files whose outcomes are known."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from sklearn.datasets import load_sample_image
+from test_checks import IDS, N, budget, control, first, last
 
-import attack as attack_script
-import controls as controls_script
-from advrob import defences, models
-from advrob.attacks.control import CONTROLS
+import table_robustness as script
 from advrob.errors import UserError
-from advrob.evaluation import adaptive
-from advrob.files import store
-from advrob.findings import robustness
-from advrob.images.pixels import to_tensor
-from advrob.job.compute import generator
-from advrob.networks import Network
+from advrob.findings import metrics, robustness
+from advrob.findings.checks import Check, Verdict
+from advrob.findings.robustness import Evaluation, ThreatModel
+from advrob.plan.names import DataSet, Network
+from conftest import cell_of, write_scores
 
-N = 100
-IDS = [f"{number:03}.jpeg" for number in range(N)]
-
-
-def score(folder: Path, dataset: str, defence: str, right: np.ndarray) -> str:
-    """A score file; ``right`` is bool ``(N,)`` or ``(draws, N)``."""
-    path = folder / f"{dataset}-{defence}.h5"
-    draws = np.atleast_2d(right)
-    n = draws.shape[1]
-    with store.write(
-        path,
-        "scores/1",
-        seed=0,
-        params={"dataset": dataset, "model": "m", "defence": defence},
-        source="",
-    ) as file:
-        store.put(
-            file,
-            {
-                "predicted": np.zeros(n, np.int64),
-                "correct": draws[0],
-                "confidence": np.zeros(n, np.float32),
-                "draws": draws,
-                "ids": np.array(IDS[:n], dtype=object),
-            },
-        )
-    return str(path)
+BOUNDS = {
+    "pgd": ThreatModel("linf", 4),
+    "square": ThreatModel("linf", 4),
+    "pgd_l2": ThreatModel("l2", 300),
+}
+BOTH = ("none", "noise")
+EFFORT = ("radius", "effort")
+# Data set and defence -> what is right, of a model alone and behind noise.
+Outcomes = Mapping[tuple[str, str], np.ndarray]
+GIVEN = {
+    ("original", "none"): first(0.8),
+    ("pgd-m-none", "none"): first(0.1),
+    ("square-m-none", "none"): last(0.5),
+    ("pgd_l2-m-none", "none"): first(0.3),
+    ("original", "noise"): first(0.7),
+    ("pgd-m-none", "noise"): first(0.6),
+    ("square-m-none", "noise"): last(0.85),
+    ("pgd_l2-m-none", "noise"): first(0.7),
+    ("pgd-m-noise", "noise"): first(0.2),
+    ("square-m-noise", "noise"): last(0.9),
+    ("pgd_l2-m-noise", "noise"): first(0.4),
+}
 
 
-def control(folder: Path, defence: str, datasets: list[str], right, farthest: float) -> str:
-    path = folder / f"controls-{defence}.h5"
-    with store.write(path, "controls/1", seed=0, params={}, source="") as file:
-        store.put(
-            file,
-            {
-                "datasets": np.array(datasets, dtype=object),
-                "controls": np.array(["signs", "shuffled"], dtype=object),
-                "correct": np.stack([np.stack([right, right]) for _ in datasets]),
-                "farthest": np.full(len(datasets), farthest),
-                "ids": np.array(IDS, dtype=object),
-            },
-        )
-    return str(path)
+def written(folder: Path, given: Outcomes) -> tuple[list[str], list[tuple[str, str, str, str]]]:
+    """Score files, and the cells that they are of."""
+    paths = [
+        write_scores(folder, dataset, "m", defence, right, IDS[: right.shape[-1]])
+        for (dataset, defence), right in given.items()
+    ]
+    return paths, [cell_of(path) for path in paths]
 
 
-def budget(folder: Path, defence: str, shares: list[float], gradient: float = 1.0) -> str:
-    path = folder / f"budget-{defence}.h5"
-    curve = np.stack([first(share) for share in shares])
-    with store.write(path, "budget/1", seed=0, params={}, source="") as file:
-        store.put(
-            file,
-            {
-                "radii": np.arange(len(shares), dtype=np.float64),
-                "correct": curve,
-                "efforts": np.arange(1, len(shares) + 1),
-                "correct_effort": curve,
-                "gradients": np.full(N, gradient, np.float32),
-                "ids": np.array(IDS, dtype=object),
-            },
-        )
-    return str(path)
+def read(folder: Path, given: Outcomes) -> list[Evaluation]:
+    return robustness.read_outcomes(*written(folder, given))
 
 
-def first(share: float) -> np.ndarray:
-    """The first images are right."""
-    return np.arange(N) < share * N
+def rows(table: robustness.Table) -> list[dict]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 
 
-def last(share: float) -> np.ndarray:
-    """The last images are right."""
-    return first(share)[::-1]
-
-
-@pytest.fixture
-def scores(tmp_path) -> list[str]:
-    """A model alone and behind noise: original, one attack each, and one without gradients."""
-    given = {
-        ("original", "none"): first(0.8),
-        ("pgd-m-none", "none"): first(0.1),
-        ("square-m-none", "none"): last(0.5),
-        ("original", "noise"): first(0.7),
-        ("pgd-m-none", "noise"): first(0.6),
-        ("square-m-none", "noise"): first(0.95),
-        ("pgd-m-noise", "noise"): first(0.2),
-        ("square-m-noise", "noise"): last(0.9),
+def test_a_worst_case_is_of_every_attack_within_a_threat_model_image_by_image(tmp_path):
+    table = robustness.table_robustness(read(tmp_path, GIVEN), BOUNDS)
+    worst = {
+        (row["defence"], row["norm"], row["radius"]): row["accuracy"]
+        for row in rows(table)
+        if row["attack"] == "worst case"
     }
-    return [score(tmp_path, *key, right) for key, right in given.items()]
+    assert worst == {
+        # The first 80, the first 10 and the last 50: no image is in all.
+        ("none", "linf", 4): 0,
+        ("none", "l2", 300): pytest.approx(0.3),
+        # Its own attacks leave images 10 to 19. That by Square on the model alone takes 5 more.
+        ("noise", "linf", 4): pytest.approx(0.05),
+        ("noise", "l2", 300): pytest.approx(0.4),
+    }
+    assert [accuracy.accuracy for accuracy in table.accuracies] == pytest.approx(
+        [0.3, 0, 0.4, 0.05]
+    )
+    assert table.answer == "worst case: at best 40.0% (m/noise within l_2 300)"
+    assert {row["knowledge"] for row in rows(table) if row["attack"] == "worst case"} == {"all"}
 
 
-def test_the_worst_case_is_of_adaptive_attacks_image_by_image(scores):
-    table, worst = robustness.table_robustness(robustness.read_outcomes(scores))
-    rows = {tuple(row[:4]): row for row in table.rows}
-    # Alone: right on the first 80 originals, the first 10 under PGD, the last 50 under Square.
-    assert rows["m", "none", "adaptive", "worst case"][5] == 0
-    # Behind noise: the first 20 under PGD, all but the first 10 under Square.
-    assert rows["m", "noise", "adaptive", "worst case"][5] == pytest.approx(0.1)
-    assert [cell.result.accuracy for cell in worst] == [0, pytest.approx(0.1)]
-    assert rows["m", "noise", "static", "pgd"][5] == pytest.approx(0.6)
-    assert rows["m", "noise", "adaptive", "pgd"][5] == pytest.approx(0.2)
-    assert ("m", "none", "static", "pgd") not in rows
-    assert {row[2] for row in table.rows} == {"none", "static", "adaptive"}
-    line = dict(zip(table.header, table.lines[1], strict=True))
-    assert line["static: pgd"].startswith("60.0 (")
-    assert line["adaptive: pgd"].startswith("20.0 (")
-    assert line["adaptive: worst case"].startswith("10.0 (")
-    assert dict(zip(table.header, table.lines[0], strict=True))["static: pgd"] == "–"
+def test_an_attack_with_a_smaller_radius_is_within_a_larger_one_of_its_norm(tmp_path):
+    bounds = BOUNDS | {"square": ThreatModel("linf", 8), "pgd_l2": ThreatModel("l2", 1)}
+    table = robustness.table_robustness(read(tmp_path, GIVEN), bounds)
+    worst = {
+        (row["norm"], row["radius"]): row["accuracy"]
+        for row in rows(table)
+        if (row["defence"], row["attack"]) == ("noise", "worst case")
+    }
+    # Without Square the first 20 hold within 4; with it 5 of them within 8.
+    assert worst == {
+        ("linf", 4): pytest.approx(0.2),
+        ("linf", 8): pytest.approx(0.05),
+        ("l2", 1): pytest.approx(0.4),
+    }
+    assert ThreatModel("linf", 8).allows(ThreatModel("linf", 8))
+    assert not ThreatModel("linf", 8).allows(ThreatModel("linf", 8.5))
+    assert not ThreatModel("linf", 8).allows(ThreatModel("l2", 1))
+
+
+def test_rows_say_what_an_attack_knew_and_may_do(tmp_path):
+    table = robustness.table_robustness(read(tmp_path, GIVEN), BOUNDS)
+    found = {(row["defence"], row["knowledge"], row["attack"]): row for row in rows(table)}
+    known = {key[:2] for key in found}
+    # What is made against the model alone knows all of it, where there is no defence.
+    assert known == {
+        *((name, what) for name in BOTH for what in ("none", "adaptive", "all")),
+        ("noise", "matched"),
+    }
+    assert found["none", "adaptive", "pgd"]["accuracy"] == pytest.approx(0.1)
+    assert found["noise", "matched", "pgd"]["accuracy"] == pytest.approx(0.6)
+    row = found["noise", "adaptive", "pgd_l2"]
+    interval = metrics.wilson(40, N)
+    assert (row["n"], row["accuracy"], row["ci_low"], row["ci_high"]) == (N, 0.4, *interval)
+    assert (row["norm"], row["radius"], row["grade"]) == ("l2", 300, "–")
+    original = found["noise", "none", "original"]
+    assert (original["norm"], original["radius"], original["grade"]) == ("–", "–", "–")
+    alone, behind = (dict(zip(table.header, line, strict=True)) for line in table.lines)
+    assert behind["original"].startswith("70.0 (")
+    assert behind["matched: pgd"].startswith("60.0 (")
+    assert behind["adaptive: pgd"].startswith("20.0 (")
+    assert behind["worst case within l_inf 4"] == "5.0 (2 to 11), D"
+    assert behind["worst case within l_2 300"].startswith("40.0 (")
+    assert alone["adaptive: pgd"].startswith("10.0 (")
+    assert alone["matched: pgd"] == "–"
 
 
 def test_most_draws_decide(tmp_path):
     draws = np.array([[True, True, False], [True, False, False], [False, True, False]])
-    path = score(tmp_path, "original", "noise", draws)
-    (network,) = robustness.read_outcomes([path])
-    outcome = network.outcomes["original"]
+    (network,) = read(tmp_path, {("original", "noise"): draws})
+    outcome = network.outcomes[DataSet()]
     assert list(outcome.right.values()) == [True, True, False]
-    accuracies = draws.mean(axis=1)
-    assert outcome.spread.deviation == pytest.approx(accuracies.std(ddof=1))
+    assert outcome.spread.deviation == pytest.approx(draws.mean(axis=1).std(ddof=1))
+    # Half of the draws are not most.
+    (network,) = read(tmp_path, {("original", "noise"): draws[:2]})
+    assert list(network.outcomes[DataSet()].right.values()) == [True, False, False]
 
 
-def test_only_images_that_were_attacked_count(tmp_path, scores):
-    scores[1] = score(tmp_path, "pgd-m-none", "none", first(0.1)[:40])
-    table, _ = robustness.table_robustness(robustness.read_outcomes(scores))
-    counted = {row[1]: row[4] for row in table.rows}
-    assert counted == {"none": 40, "noise": 100}
+def test_only_images_that_every_attack_was_tried_on_count(tmp_path):
+    given = GIVEN | {("pgd-m-none", "none"): first(0.1)[:40]}
+    table = robustness.table_robustness(read(tmp_path, given), BOUNDS)
+    counted = {(row["defence"], row["n"]) for row in rows(table)}
+    assert counted == {("none", 40), ("noise", 100)}
 
 
-def checks_of(scores, tmp_path, *, controls=0.75, farthest=4.0, curve=(0.8, 0.4, 0.0), length=1.0):
-    networks = robustness.read_outcomes(scores)
-    robustness.add_checks(
-        networks,
-        [budget(tmp_path, name, list(curve), length) for name in ("none", "noise")],
-        [
-            control(tmp_path, name, [f"pgd-m-{name}"], first(controls), farthest)
-            for name in ("none", "noise")
-        ],
-        {"pgd": 4, "square": 4},
-        ["square"],
+def test_scores_of_something_else_are_refused(tmp_path):
+    paths, cells = written(tmp_path, GIVEN)
+    swapped = [*paths[:7], paths[8], paths[7], *paths[9:]]
+    sentence = (
+        r"pgd-m-noise/m/noise\.h5: holds the scores of m/noise on pgd-m-noise, expected those of "
+        r"m/noise on pgd_l2-m-none\. Delete the file and run Snakemake again\."
     )
-    return networks
+    with pytest.raises(UserError, match=sentence):
+        robustness.read_outcomes(swapped, cells)
+    swapped = [paths[4], *paths[1:4], paths[0], *paths[5:]]
+    with pytest.raises(UserError, match="of m/noise on original, expected those of m/none on"):
+        robustness.read_outcomes(swapped, cells)
 
 
-def failed(networks) -> set[tuple[str, str]]:
+# The checks of an evaluation, from files --------------------------------------------------------
+
+SOUND = {
+    ("original", "none"): first(0.8),
+    ("pgd-m-none", "none"): first(0.1),
+    ("square-m-none", "none"): first(0.5),
+    ("original", "noise"): first(0.7),
+    ("pgd-m-none", "noise"): first(0.6),
+    ("square-m-none", "noise"): first(0.65),
+    ("pgd-m-noise", "noise"): first(0.2),
+    ("square-m-noise", "noise"): first(0.4),
+}
+
+
+def files(
+    folder: Path, *, controls=0.75, farthest=4.0, curve=(0.8, 0.4, 0.0), length=1.0
+) -> tuple[list[str], list[str]]:
+    """Files of budgets and of controls of both networks."""
+    budgets = [budget(folder / f"budget-{name}.h5", curve, length=length) for name in BOTH]
+    # Of Square no changes were measured: its checks are those of PGD.
+    made = [
+        control(folder / f"controls-{name}.h5", {f"pgd-m-{name}": (first(controls), farthest)})
+        for name in BOTH
+    ]
+    return budgets, made
+
+
+def checked(folder: Path, given: Outcomes = SOUND, bounds=BOUNDS, **changes) -> list[Evaluation]:
+    evaluations = read(folder, given)
+    robustness.add_checks(evaluations, *files(folder, **changes), bounds, ["square"])
+    return evaluations
+
+
+def of_verdict(evaluations: list[Evaluation], verdict: Verdict) -> set[tuple[str, str]]:
     return {
-        (network.defence, check.name)
-        for network in networks
-        for check in network.checks
-        if not check.passed
+        (each.network.defence, check.name)
+        for each in evaluations
+        for check in each.checks
+        if check.verdict == verdict
     }
 
 
-def test_a_sound_evaluation_passes(scores, tmp_path):
-    networks = checks_of(scores, tmp_path)
-    assert failed(networks) == set()
-    assert len(networks[1].checks) > len(networks[0].checks) > 5
-    table, _ = robustness.table_robustness(networks)
-    assert {row[-1] for row in table.rows} == {"passed"}
-    checks = robustness.table_checks(networks)
-    assert {row[4] for row in checks.rows} == {"true"}
-    assert len(checks.rows) == sum(len(network.checks) for network in networks)
+def worst_rows(evaluations: list[Evaluation], defence: str) -> list[dict]:
+    table = robustness.table_robustness(evaluations, BOUNDS)
+    return [
+        row for row in rows(table) if (row["defence"], row["attack"]) == (defence, "worst case")
+    ]
 
 
-BOTH = ("none", "noise")
+def test_a_sound_evaluation_passes(tmp_path):
+    evaluations = checked(tmp_path)
+    assert {check.verdict for each in evaluations for check in each.checks} == {Verdict.PASSED}
+    # Behind a defence there are the attacks on the model alone to compare with.
+    assert len(evaluations[1].checks) == len(evaluations[0].checks) + 2
+    table = robustness.table_robustness(evaluations, BOUNDS)
+    assert {row["checks"] for row in rows(table)} == {"passed"}
+    assert {row["grade"] for row in rows(table) if row["attack"] == "worst case"} == {"A"}
+    checks = robustness.table_checks(evaluations)
+    assert {(row["passed"], row["verdict"]) for row in rows(checks)} == {("true", "passed")}
+    count = sum(len(each.checks) for each in evaluations)
+    assert len(checks.rows) == len(checks.lines) == count
+    assert checks.answer == f"{count} checks passed, 0 checks failed, 0 checks not shown"
 
 
 @pytest.mark.parametrize(
     ("changes", "names"),
     [
-        ({"controls": 0.05}, {("noise", "beats signs"), ("noise", "beats shuffled")}),
+        # As many are right under random changes as behind noise under PGD.
+        ({"controls": 0.2}, {("noise", "beats signs"), ("noise", "beats shuffled")}),
         ({"farthest": 5.0}, {(name, "stays in bounds") for name in BOTH}),
+        ({"farthest": 0.0}, {(name, "changes images") for name in BOTH}),
         ({"curve": (0.8, 0.4, 0.3)}, {(name, "falls to nothing") for name in BOTH}),
         (
             {"curve": (0.4, 0.8, 0.0)},
-            {(name, f"falls with the {what}") for name in BOTH for what in ("radius", "effort")},
+            {(name, f"never rises with the {what}") for name in BOTH for what in EFFORT},
         ),
         ({"length": 0.0}, {(name, "has gradients") for name in BOTH}),
-        ({"length": np.nan}, {(name, "has gradients") for name in BOTH}),
     ],
 )
-def test_an_unsound_one_fails_and_is_marked(scores, tmp_path, changes, names):
-    networks = checks_of(scores, tmp_path, **changes)
-    assert failed(networks) == names
-    table, _ = robustness.table_robustness(networks)
-    for network in networks:
-        marks = {row[-1] for row in table.rows if row[1] == network.defence}
-        mine = [name for defence, name in names if defence == network.defence]
-        assert len(marks) == 1
-        assert all(name in next(iter(marks)) for name in mine)
+def test_an_unsound_one_fails_and_is_marked(tmp_path, changes, names):
+    evaluations = checked(tmp_path, **changes)
+    assert of_verdict(evaluations, Verdict.FAILED) == names
+    for defence in BOTH:
+        mine = {name for of, name in names if of == defence}
+        for row in worst_rows(evaluations, defence):
+            assert row["grade"] == ("D" if mine else "A")
+            assert row["checks"].startswith("failed: ") == bool(mine)
+            assert all(name in row["checks"] for name in mine)
+    checks = robustness.table_checks(evaluations)
+    marked = {line[2] for line in checks.lines if line[4] == "**failed**"}
+    assert marked == {name for _, name in names}
 
 
 @pytest.mark.parametrize(
-    ("dataset", "weaker"),
-    [("pgd-m-none", "pgd-m-none"), ("square-m-noise", "square-m-noise")],
+    ("curve", "names"),
+    [
+        ((0.8, 0.4, 0.08), {"falls to nothing"}),
+        ((0.5, 0.52, 0.0), {f"never rises with the {what}" for what in EFFORT}),
+    ],
 )
-def test_an_attack_that_knows_more_but_does_less_fails(scores, tmp_path, dataset, weaker):
+def test_what_cannot_be_shown_is_marked(tmp_path, curve, names):
+    evaluations = checked(tmp_path, curve=curve)
+    assert of_verdict(evaluations, Verdict.FAILED) == set()
+    assert of_verdict(evaluations, Verdict.NOT_SHOWN) == {
+        (defence, name) for defence in BOTH for name in names
+    }
+    for row in worst_rows(evaluations, "noise"):
+        assert row["grade"] == "C"
+        assert row["checks"].startswith("not shown: ")
+        assert all(name in row["checks"] for name in names)
+
+
+def test_failures_are_told_before_what_is_not_shown():
+    verdicts = {"a": Verdict.NOT_SHOWN, "b": Verdict.FAILED, "c": Verdict.PASSED}
+    checks = [Check(name, "x", verdict, 0.0, "") for name, verdict in verdicts.items()]
+    assert Evaluation(Network("m"), checks=[*checks, *checks]).remark == "failed: b; not shown: a"
+    assert Evaluation(Network("m"), checks=checks[2:]).remark == "passed"
+
+
+@pytest.mark.parametrize(
+    ("weaker", "verdict"), [(first(0.02), Verdict.FAILED), (first(0.19), Verdict.NOT_SHOWN)]
+)
+@pytest.mark.parametrize("dataset", ["pgd-m-none", "square-m-noise"])
+def test_an_attack_that_knows_more_but_does_less(tmp_path, dataset, weaker, verdict):
     # What was made against the model alone, or without gradients, beats what knows the network.
-    scores = [path for path in scores if Path(path).name != f"{dataset}-noise.h5"]
-    scores.append(score(tmp_path, dataset, "noise", first(0.02)))
-    assert failed(checks_of(scores, tmp_path)) == {("noise", f"as strong as {weaker}")}
+    evaluations = checked(tmp_path, SOUND | {(dataset, "noise"): weaker})
+    others = [check for check in evaluations[1].checks if check.verdict != Verdict.PASSED]
+    assert [(check.name, check.verdict) for check in others] == [
+        (f"as strong as {dataset}", verdict)
+    ]
 
 
-def test_a_missing_score_is_told(tmp_path, scores):
-    scores[6] = score(tmp_path, "pgd-m-noise", "noise", first(0.1)[:40])
+@pytest.mark.parametrize(
+    ("square", "compared"),
+    [
+        (ThreatModel("linf", 4), True),
+        (ThreatModel("linf", 2), True),
+        (ThreatModel("linf", 8), False),
+        (ThreatModel("l2", 2), False),
+    ],
+)
+def test_only_what_may_do_no_more_is_a_twin_without_gradients(tmp_path, square, compared):
+    evaluations = checked(tmp_path, bounds=BOUNDS | {"square": square})
+    names = [(check.subject, check.name) for check in evaluations[1].checks]
+    assert (("pgd-m-noise", "as strong as square-m-noise") in names) == compared
+    # Square has a twin that does not know the defence; one with gradients is not asked for.
+    assert ("square-m-noise", "as strong as square-m-none") in names
+    assert ("square-m-noise", "as strong as pgd-m-noise") not in names
+
+
+def test_a_missing_score_is_told(tmp_path):
+    given = SOUND | {("pgd-m-noise", "noise"): first(0.1)[:40]}
     with pytest.raises(UserError, match=r"pgd-m-noise: has no score of 040\.jpeg and 59 more"):
-        checks_of(scores, tmp_path)
+        checked(tmp_path, given)
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_controls_have_the_same_size(name):
-    draw = np.random.default_rng(0)
-    moves = draw.integers(-10, 11, (4, 6, 5, 3)).astype(np.int16)
-    found = CONTROLS[name](moves, np.random.default_rng(1))
-    assert found.dtype == moves.dtype
-    assert (found != moves).any()
-    for before, after in zip(moves, found, strict=True):
-        assert sorted(np.abs(before).ravel()) == sorted(np.abs(after).ravel())
-    again = CONTROLS[name](moves, np.random.default_rng(1))
-    np.testing.assert_array_equal(found, again)
-
-
-def test_distances():
-    originals = np.full((3, 4, 4, 3), 100, np.uint8)
-    attacked = originals.copy()
-    attacked[1, 0, 0, 0] = 104
-    attacked[2] -= 3
-    np.testing.assert_allclose(adaptive.distances(originals, attacked, "linf"), [0, 4, 3])
-    np.testing.assert_allclose(
-        adaptive.distances(originals, attacked, "l2"), [0, 4, 3 * 48**0.5], rtol=1e-6
-    )
-
-
-def test_the_same_unseen_images_are_attacked_for_every_network():
-    ids = [f"val/{'ILSVRC2012_val' if number % 2 else 'n01'}_{number}.JPEG" for number in range(50)]
-    chosen = adaptive.sample(ids, 10, "ILSVRC2012_val_*", seed=3)
-    assert len(chosen) == len(set(chosen)) == 10
-    assert (chosen % 2 == 1).all()
-    assert (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(chosen, adaptive.sample(ids, 10, "ILSVRC2012_val_*", seed=3))
-    assert len(adaptive.sample(ids, 1000, None, seed=3)) == 50
-    with pytest.raises(UserError, match="matches none of the 50"):
-        adaptive.sample(ids, 10, "x*", seed=3)
-
-
-class Brightness(torch.nn.Module):
-    """Three classes by how bright an image is."""
-
-    def forward(self, images):
-        mean = images.flatten(1).mean(dim=1)
-        return 40 * torch.stack([0.5 - mean, mean - 0.5, torch.full_like(mean, -1.0)], dim=1)
-
-
-@pytest.mark.parametrize("defence", ["none", "noise"])
-def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, defence):
-    bounds = {"minimum": -3, "maximum": 3} if defence == "noise" else {}
-    network = Network(
-        defences.build(defence, bounds, generator=generator(0)), Brightness(), mixed=True
-    )
-    levels = np.linspace(60, 200, 12).astype(np.uint8)
-    pixels = np.broadcast_to(levels[:, None, None, None], (12, 8, 8, 3)).copy()
-    labels = (to_tensor(pixels).flatten(1).mean(dim=1) > 0.5).long()
-    trials = [adaptive.Trial(radius, 5) for radius in (0, 8, 40, 100)]
-    settings = {
-        "draws": 3,
-        "batch_size": 12,
-        "device": torch.device("cpu"),
-        "generator": lambda trial, start: generator(1, trial, start),
+def test_the_script_writes_both_tables(tmp_path):
+    paths, cells = written(tmp_path, SOUND)
+    budgets, controls = files(tmp_path)
+    outputs = {
+        name: tmp_path / f"{name}.txt"
+        for name in ("csv", "markdown", "checks_csv", "checks_markdown")
     }
-    right, lengths = adaptive.budgets(
-        network, pixels, labels, trials, checkpoint=tmp_path / "a", **settings
+    said = script.main(
+        scores=paths,
+        cells=cells,
+        budgets=budgets,
+        controls=controls,
+        bounds={"pgd": ("linf", 4), "square": ("linf", 4)},
+        gradient_free=["square"],
+        note="A remark.",
+        **{name: str(path) for name, path in outputs.items()},
     )
-    # An image falls as soon as the radius, or half a level more, takes it over the middle.
-    distance = np.abs(levels.astype(float) - 127.5)
-    np.testing.assert_array_equal(right[0], True)
-    for row, trial in zip(right, trials, strict=True):
-        sure = np.abs(distance - trial.radius) > 4
-        np.testing.assert_array_equal(row[sure], (distance > trial.radius)[sure])
-    assert (lengths > 0).all()
-    # Cut after some batches, it goes on to the same end.
-    calls = iter(range(5))
-
-    def cut(trial, start):
-        next(calls)
-        return generator(1, trial, start)
-
-    with pytest.raises((StopIteration, RuntimeError)):
-        adaptive.budgets(
-            network,
-            pixels,
-            labels,
-            trials,
-            checkpoint=tmp_path / "b",
-            **(settings | {"generator": cut}),
-        )
-    again, _ = adaptive.budgets(
-        network, pixels, labels, trials, checkpoint=tmp_path / "b", **settings
-    )
-    np.testing.assert_array_equal(again, right)
-
-
-@pytest.fixture
-def photographs(tmp_path, tiny_weights) -> str:
-    """Crops of a real photograph, labelled with what the network sees in them."""
-    picture = load_sample_image("china.jpg")
-    corners = np.random.default_rng(0).integers(0, 380, (10, 2))
-    pixels = np.stack([picture[i : i + 32, j : j + 32] for i, j in corners])
-    model = models.build("tiny", tiny(tiny_weights)["model_settings"])
-    with torch.no_grad():
-        labels = model(to_tensor(pixels)).argmax(dim=1).numpy()
-    path = tmp_path / "test.h5"
-    with store.write(path, "images/1", seed=0, params={}, source="") as file:
-        store.put(
-            file,
-            {
-                "images": pixels,
-                "labels": labels,
-                "ids": np.array(IDS[:10], dtype=object),
-                "classes": np.array([str(number) for number in range(1000)], dtype=object),
-            },
-        )
-    return str(path)
-
-
-def tiny(weights: Path) -> dict:
-    return {
-        "model": "tiny",
-        "model_settings": {"kind": "timm", "architecture": "test_resnet", "weights": str(weights)},
-        "state": [],
-        "pattern": None,
-        "batch_size": 4,
-        "device": "cpu",
-        "seed": 3,
-    }
-
-
-@pytest.mark.parametrize("kind", ["pgd", "apgd", "square"])
-@pytest.mark.parametrize("defence", ["none", "noise"])
-def test_scripts_attack_and_control(tmp_path, tiny_weights, photographs, kind, defence):
-    bounds = {"minimum": -4, "maximum": 4} if defence == "noise" else {}
-    network = tiny(tiny_weights) | {"defence": defence, "defence_settings": bounds, "limit": 6}
-    options = {
-        "pgd": {"norm": "l2", "radius": 300, "step": 100, "iterations": 4},
-        "apgd": {"norm": "linf", "radius": 8, "iterations": 4, "loss": "logits_ratio"},
-        "square": {"radius": 8, "queries": 10},
-    }[kind]
-    dataset = tmp_path / f"a-tiny-{defence}.h5"
-    arguments = network | {"images": photographs, "attack": "a", "settings": {"kind": kind}}
-    arguments["settings"] |= options
-    made = []
-    for checkpoint in (tmp_path / "first", tmp_path / "second"):
-        attack_script.main(**arguments, dataset=str(dataset), draws=2, checkpoint=checkpoint)
-        made.append(dataset.read_bytes())
-    assert made[0] == made[1]
-    with store.read(dataset, "images/1") as file, store.read(photographs, "images/1") as source:
-        assert len(file["images"]) == 6
-        rows = [IDS.index(name) for name in store.strings(file["ids"])]
-        moves = file["images"][:].astype(int) - source["images"][:][rows]
-        np.testing.assert_array_equal(file["labels"][:], source["labels"][:][rows])
-        distances = file["distances"][:]
-    assert 0 < distances.max() <= options["radius"]
-    if kind != "pgd":
-        np.testing.assert_array_equal(distances, np.abs(moves).max(axis=(1, 2, 3)))
-    controls = tmp_path / "controls.h5"
-    controls_script.main(
-        **network,
-        images=photographs,
-        attacked=[str(dataset)],
-        norms=[options.get("norm", "linf")],
-        controls=str(controls),
-    )
-    with store.read(controls, "controls/1") as file:
-        assert store.strings(file["datasets"]) == [dataset.stem]
-        assert file["correct"].shape == (1, 2, 6)
-        assert file["farthest"][0] == distances.max()
-
-
-def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, tiny_weights, photographs):
-    network = tiny(tiny_weights) | {"defence": "noise", "limit": 6}
-    network["defence_settings"] = {"minimum": -40, "maximum": 40}
-    found = []
-    for folder in ("here", "elsewhere"):
-        (tmp_path / folder).mkdir()
-        dataset = tmp_path / folder / "a-tiny-noise.h5"
-        attack_script.main(
-            **network,
-            images=photographs,
-            attack="a",
-            settings={"kind": "square", "radius": 40, "queries": 2},
-            dataset=str(dataset),
-            draws=1,
-            checkpoint=tmp_path / folder / "checkpoint",
-        )
-        controls = tmp_path / folder / "controls.h5"
-        controls_script.main(
-            **network,
-            images=photographs,
-            attacked=[str(dataset)],
-            norms=["linf"],
-            controls=str(controls),
-        )
-        found.append(controls.read_bytes())
-    assert found[0] == found[1]
+    assert said.startswith("worst case: at best 20.0% (m/noise within l_inf 4); ")
+    assert said.endswith(" checks passed, 0 checks failed, 0 checks not shown")
+    lines = outputs["csv"].read_text().splitlines()
+    assert lines[0].endswith(",spread,checks,norm,radius,grade")
+    assert "m,noise,all,worst case,100,0.200000," in "\n".join(lines)
+    assert outputs["checks_csv"].read_text().startswith("model,defence,check,subject,passed,found")
+    assert outputs["markdown"].read_text().endswith("A remark.\n")
+    assert outputs["checks_markdown"].read_text().startswith("# Checks of the evaluation\n")

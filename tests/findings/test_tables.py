@@ -1,15 +1,16 @@
 import csv
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import table as script
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.findings import metrics, paper, tables
-from conftest import write_scores
+from advrob.findings.tables import Result
+from conftest import cell_of, write_scores
 
 N = 40
 IDS = [
@@ -23,15 +24,24 @@ def score(folder: Path, dataset: str, model: str, defence: str, hits: int, n: in
 
 def make(
     folder: Path,
-    number: int | str,
-    scores: Sequence[str],
+    function: str,
+    scores: Sequence[str] = (),
     pattern: str | None = None,
-    **extra: object,
+    files: Sequence[str] = (),
+    **options: object,
 ) -> tuple[list[dict[str, str]], str]:
-    """Run the script of a table and read back what it wrote."""
+    """Run the script of tables and read back what it wrote."""
     outputs = {"csv": str(folder / "table.csv"), "markdown": str(folder / "table.md")}
-    script = importlib.import_module(f"table_{number}")
-    script.main(scores=scores, pattern=pattern, note="A remark.", **outputs, **extra)
+    script.main(
+        function=f"tables.{function}",
+        cells=[cell_of(path) for path in scores],
+        options=options,
+        pattern=pattern,
+        note="A remark.",
+        scores=tuple(scores),
+        files=tuple(files),
+        **outputs,
+    )
     with Path(outputs["csv"]).open(newline="") as file:
         return list(csv.DictReader(file)), Path(outputs["markdown"]).read_text()
 
@@ -46,7 +56,7 @@ def test_table_1(tmp_path: Path) -> None:
         score(tmp_path, "universal-lite-none", "lite", "noise", 20),
         score(tmp_path, "universal-lite-noise", "lite", "noise", 10),
     ]
-    rows, text = make(tmp_path, 1, scores)
+    rows, text = make(tmp_path, "table_1", scores)
     header = ["dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"]
     assert list(rows[0]) == header
     assert [row["defence"] for row in rows] == ["none", "noise", "noise"]
@@ -65,32 +75,74 @@ def test_table_1(tmp_path: Path) -> None:
 
 def test_a_pattern_counts_only_unseen_images(tmp_path: Path) -> None:
     scores = [score(tmp_path, "original", "lite", "none", 30)]
-    rows, text = make(tmp_path, 1, scores, "ILSVRC2012_val_*")
+    rows, text = make(tmp_path, "table_1", scores, "ILSVRC2012_val_*")
     assert (rows[0]["n"], rows[0]["correct"]) == ("10", "8")
     assert "whose file name matches `ILSVRC2012_val_*`" in text
     with pytest.raises(UserError, match=r"none of its 40 images has a file name like 'x\*'"):
-        make(tmp_path, 1, scores, "x*")
+        make(tmp_path, "table_1", scores, "x*")
 
 
 @pytest.mark.parametrize(
-    ("dataset", "expected"),
+    ("dataset", "defence", "expected"),
     [
-        ("original", "none"),
-        ("universal-lite-none", "matched"),
-        ("universal-lite-pca", "adaptive"),
-        ("universal-lite-noise", "transferred"),
-        ("universal-google-none", "transferred"),
-        ("universal-google-pca", "transferred"),
-        ("gradient-lite-pca", "adaptive"),
-        ("published-vgg16", "published"),
+        ("original", "pca", "none"),
+        ("universal-lite-none", "pca", "matched"),
+        ("universal-lite-pca", "pca", "adaptive"),
+        ("universal-lite-noise", "pca", "transferred"),
+        ("universal-google-none", "pca", "transferred"),
+        ("universal-google-pca", "pca", "transferred"),
+        ("gradient-lite-pca", "pca", "adaptive"),
+        ("published-vgg16", "pca", "published"),
+        ("tuning", "pca", "none"),
+        ("tuning-universal-lite-none", "pca", "matched"),
+        # Of a network without a defence nothing is left to know.
+        ("universal-lite-none", "none", "adaptive"),
+        ("universal-lite-pca", "none", "transferred"),
+        ("published-vgg16", "none", "published"),
     ],
 )
-def test_relation(dataset: str, expected: str) -> None:
-    assert tables.relation(dataset, "lite", "pca") == expected
+def test_what_the_maker_of_a_data_set_knew(dataset: str, defence: str, expected: str) -> None:
+    result = Result(dataset, "lite", defence, IDS, np.arange(N) < 20)
+    assert result.knowledge == expected
+    (line,) = tables.table_1([result]).lines
+    assert line[:4] == (dataset, expected, "lite", defence)
 
 
-def test_relation_of_no_defence() -> None:
-    assert tables.relation("universal-lite-none", "lite", "none") == "matched"
+def test_only_attacks_on_the_model_alone_stand_beside_the_papers() -> None:
+    """The paper attacked no network through its defence."""
+    scored = {
+        ("original", "pca"): "23.35",
+        ("universal-lite-none", "none"): "55.25",
+        ("universal-lite-none", "pca"): "22.10",
+        ("published-vgg16", "pca"): "22.10",
+        ("universal-lite-pca", "pca"): "–",
+    }
+    results = [Result(dataset, "lite", name, IDS, np.arange(N) < 20) for dataset, name in scored]
+    assert [line[-1] for line in tables.table_1(results).lines] == list(scored.values())
+
+
+def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
+    """As after a file was renamed: the name says one thing and the file another."""
+    paths = [
+        score(tmp_path, "original", "lite", "none", 30),
+        score(tmp_path, "universal-lite-none", "lite", "noise", 20),
+    ]
+    cells = [cell_of(path) for path in paths]
+    assert len(tables.read_results(paths, cells)) == 2
+    with pytest.raises(UserError) as caught:
+        tables.read_results(paths[::-1], cells)
+    assert str(caught.value) == (
+        f"{paths[1]}: holds the scores of lite/noise on universal-lite-none, expected those of "
+        "lite/none on original. Delete the file and run Snakemake again."
+    )
+
+
+def test_results_have_the_roles_of_their_cells(tmp_path: Path) -> None:
+    path = score(tmp_path, "universal-lite-none", "lite", "none", 30)
+    (given,) = tables.read_results([path], [cell_of(path, "own universal")])
+    (found,) = tables.read_results([path])
+    assert (given.role, found.role) == ("own universal", "")
+    assert given.accuracy == found.accuracy == metrics.accuracy(np.arange(N) < 30, IDS)
 
 
 def test_table_2_scores_each_network_on_the_images_made_against_the_other(tmp_path: Path) -> None:
@@ -99,7 +151,7 @@ def test_table_2_scores_each_network_on_the_images_made_against_the_other(tmp_pa
         score(tmp_path, "gradient-lite-none", "lite", "pca", 8),
         score(tmp_path, "gradient-lite-none", "lite", "none", 0),
     ]
-    rows, text = make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+    rows, text = make(tmp_path, "table_2", scores, pairs=[["none", "pca"]])
     assert ",".join(rows[0]) == (
         "model,network_a,network_b,n,accuracy_a,ci_low_a,ci_high_a,accuracy_b,ci_low_b,ci_high_b"
     )
@@ -115,10 +167,10 @@ def test_table_2_scores_each_network_on_the_images_made_against_the_other(tmp_pa
 def test_table_2_names_what_it_lacks(tmp_path: Path) -> None:
     scores = [score(tmp_path, "gradient-lite-pca", "lite", "none", 24)]
     with pytest.raises(UserError, match=r"results/scores/gradient-lite-none/lite/pca\.h5"):
-        make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+        make(tmp_path, "table_2", scores, pairs=[["none", "pca"]])
     scores.append(score(tmp_path, "gradient-lite-none", "lite", "pca", 3, n=20))
     with pytest.raises(UserError, match="40 images and lite/pca on 20"):
-        make(tmp_path, 2, scores, pairs=[["none", "pca"]])
+        make(tmp_path, "table_2", scores, pairs=[["none", "pca"]])
 
 
 def test_table_3(tmp_path: Path) -> None:
@@ -128,7 +180,7 @@ def test_table_3(tmp_path: Path) -> None:
         for dataset, hits in (("original", 32), ("universal-lite-none", 22))
         for defence in ratios
     ]
-    rows, text = make(tmp_path, 3, scores, ratios=ratios)
+    rows, text = make(tmp_path, "table_3", scores, ratios=ratios)
     assert ",".join(rows[0]) == (
         "model,ratio,n,accuracy_original,ci_low_original,ci_high_original,"
         "accuracy_universal,ci_low_universal,ci_high_universal"
@@ -138,7 +190,7 @@ def test_table_3(tmp_path: Path) -> None:
     line = "| lite | 75 % | 40 | 80.00 | 65.2 to 89.5 | 70.45 | universal-lite-none | matched |"
     assert line in text
     with pytest.raises(UserError, match="scores on 0 attacked data sets"):
-        make(tmp_path, 3, scores[:2], ratios=ratios)
+        make(tmp_path, "table_3", scores[:2], ratios=ratios)
 
 
 def test_comparisons(tmp_path: Path) -> None:
@@ -227,23 +279,18 @@ def test_certified_accuracy(tmp_path: Path) -> None:
             "ids": np.array(IDS[:4]),
         }
         store.put(file, arrays)
-    outputs = {"csv": str(tmp_path / "table.csv"), "markdown": str(tmp_path / "table.md")}
-    script = importlib.import_module("table_certified")
-    script.main(certified=[str(path)], radii=[0, 3, 4, 6], note=None, **outputs)
-    with Path(outputs["csv"]).open(newline="") as csv_file:
-        rows = list(csv.DictReader(csv_file))
+    rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 3, 4, 6])
     assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
     assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
     assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
-    text = Path(outputs["markdown"]).read_text()
     assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
     scores = [score(tmp_path, "original", "lite", "none", 30)]
-    make(tmp_path, 1, scores)
+    make(tmp_path, "table_1", scores)
     first = [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")]
-    make(tmp_path, 1, scores)
+    make(tmp_path, "table_1", scores)
     assert first == [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")]
 
 
@@ -256,12 +303,12 @@ def test_the_papers_tables_agree_with_each_other() -> None:
 
 def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
     shares = {"a": (80, 20), "b": (70, 60), "c": (75, 50), "d": (75, 50)}
-    cells = [
-        tables.Cell(dataset, "m", name, metrics.accuracy(np.arange(100) < right, IDS_100))
+    results = [
+        Result(dataset, "m", name, IDS_100, np.arange(100) < right)
         for name, pair in shares.items()
         for dataset, right in zip(("tuning", "tuning-universal-m-none"), pair, strict=True)
     ]
-    table = tables.table_settings(cells, {"first": ["a", "b"], "second": ["c", "d"]})
+    table = tables.table_settings(results, {"first": ["a", "b"], "second": ["c", "d"]})
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert {row["defence"]: row["chosen"] for row in rows} == {
         "a": "false",
@@ -273,7 +320,7 @@ def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
     assert [row["mean"] for row in rows] == pytest.approx([0.5, 0.65, 0.625, 0.625])
     assert sum("chosen" in line[-1] for line in table.lines) == 2
     with pytest.raises(UserError, match="no score of m/e on tuning"):
-        tables.table_settings(cells, {"first": ["a", "e"]})
+        tables.table_settings(results, {"first": ["a", "e"]})
 
 
 IDS_100 = [f"{number}.jpeg" for number in range(100)]

@@ -18,13 +18,15 @@ from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
 from advrob.learning import fitting
-from advrob.plan.configuration import LESSON_KEYS
-from advrob.training import Pupil
+from advrob.plan import kinds
+from advrob.plug_ins import load
+from advrob.training import Lesson, Pupil
 from advrob.training.gan import Adversary, Game, apply, load_generator, train_generator
-from advrob.training.lessons import LESSONS
 from advrob.training.multitask import SIDE
 from advrob.training.trainer import train
+from conftest import a_job, tiny_network
 
+METHODS = list(kinds.kinds("lesson"))
 SIZE = 32
 CPU = torch.device("cpu")
 COLOURS = {3: (200, 40, 40), 7: (40, 200, 40), 11: (40, 40, 200)}
@@ -90,14 +92,20 @@ def options(method: str) -> dict[str, Any]:
     return {"tasks": TASKS} if method == "multitask" else {}
 
 
+def lesson_of(method: str, who: Pupil, **given: Any) -> Any:
+    found = load("lesson", method)(who, **given)
+    assert isinstance(found, Lesson)
+    return found
+
+
 # Lessons ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", LESSONS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_lesson_gives_a_loss_that_the_network_can_lower(method: str) -> None:
     who = pupil()
     who.model.network.requires_grad_(True)
-    lesson = LESSONS[method](who, **options(method))
+    lesson = lesson_of(method, who, **options(method))
     loss, measured = lesson.loss(who.model, *batch())
     assert loss.ndim == 0
     assert len(measured) == len(lesson.measures)
@@ -108,16 +116,26 @@ def test_every_lesson_gives_a_loss_that_the_network_can_lower(method: str) -> No
         assert weights.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("method", LESSONS)
+@pytest.mark.parametrize("method", METHODS)
 def test_keys_of_the_configuration_are_those_of_the_lesson(method: str) -> None:
-    parameters = inspect.signature(LESSONS[method]).parameters.values()
-    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == LESSON_KEYS[method]
-    assert LESSON_KEYS.keys() == LESSONS.keys()
+    """With the defaults that it has, and a sentence for each."""
+    found = inspect.signature(load("lesson", method)).parameters.values()
+    own = {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
+    known = kinds.kind("lesson", method, "models.m.train.method")
+    assert known.keys.keys() == own.keys()
+    assert {key for key in own if own[key] is inspect.Parameter.empty} == {*known.required}
+    for key, schema in known.keys.items():
+        assert schema["description"].endswith(".")
+        assert key in known.required or schema["default"] == own[key]
+
+
+def test_every_file_with_a_lesson_is_one() -> None:
+    assert set(METHODS) == {"standard", "universal", "free", "pgd", "gan", "multitask"}
 
 
 def test_a_universal_perturbation_climbs_by_signs_within_its_radius() -> None:
     who = pupil()
-    lesson = LESSONS["universal"](who, radius=3, step=2)
+    lesson = lesson_of("universal", who, radius=3, step=2)
     images, labels = batch()
     for number in range(3):
         before = lesson.perturbation.detach().clone()
@@ -133,7 +151,7 @@ def test_a_universal_perturbation_climbs_by_signs_within_its_radius() -> None:
 
 def test_free_training_keeps_a_perturbation_for_each_place() -> None:
     who = pupil()
-    lesson = LESSONS["free"](who, radius=4, replays=3)
+    lesson = lesson_of("free", who, radius=4, replays=3)
     assert lesson.replays == 3
     loss, _ = lesson.loss(who.model, *batch())
     loss.backward()
@@ -146,7 +164,7 @@ def test_free_training_keeps_a_perturbation_for_each_place() -> None:
 @pytest.mark.parametrize(("iterations", "step"), [(1, 5.0), (4, 2.0)])
 def test_pgd_shows_images_within_the_radius_that_are_worse(iterations: int, step: float) -> None:
     who = pupil()
-    lesson = LESSONS["pgd"](who, radius=4, iterations=iterations)
+    lesson = lesson_of("pgd", who, radius=4, iterations=iterations)
     assert lesson.step == step
     images, labels = batch()
     shown: list[Tensor] = []
@@ -166,7 +184,7 @@ def test_pgd_shows_images_within_the_radius_that_are_worse(iterations: int, step
 def test_perturbations_grow_over_the_first_half(method: str) -> None:
     who = pupil()
     who.model.network.requires_grad_(True)
-    lesson = LESSONS[method](who, radius=8)
+    lesson = lesson_of(method, who, radius=8)
     images, labels = batch()
     for progress, radius in ((0.0, 0), (0.25, 4), (0.5, 8), (0.9, 8)):
         lesson.progress = progress
@@ -187,7 +205,7 @@ def test_perturbations_grow_over_the_first_half(method: str) -> None:
 def test_multitask_losses_are_those_of_the_tasks() -> None:
     who = pupil()
     images, labels = batch()
-    lesson = LESSONS["multitask"](who, tasks={"coarse": 2.0, "reconstruction": 3.0})
+    lesson = lesson_of("multitask", who, tasks={"coarse": 2.0, "reconstruction": 3.0})
     features = who.model.network.convolve(images).relu().mean(dim=(2, 3))
     coarse = F.cross_entropy(lesson.heads["coarse"](features), lesson.category[labels])
     small = F.interpolate(images, (SIDE, SIDE), mode="area").flatten(1)
@@ -312,7 +330,7 @@ def test_training_learns_and_answers_only_its_classes(tmp_path: Path) -> None:
     assert found["known"].tolist() == sorted(COLOURS)
 
 
-@pytest.mark.parametrize("method", LESSONS)
+@pytest.mark.parametrize("method", METHODS)
 def test_training_that_is_cut_goes_on_to_the_same_bytes(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,24 +395,22 @@ def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Pa
     }
     with store.write(source, "images/1", seed=0, params={}, source="test") as file:
         store.put(file, arrays)
-    base = {"kind": "timm", "architecture": "test_resnet", "weights": str(tiny_weights)}
-    settings = {
-        "base": base,
-        "train": {"method": "universal", "epochs": 1, "batch_size": 4, "learning_rate": 0.01},
-    }
+    described = tiny_network(tiny_weights)
+    base = described["model_settings"]
+    lesson = {"method": "universal", "epochs": 1, "batch_size": 4, "learning_rate": 0.01}
+    settings = {"base": base, "train": lesson}
     said = script.main(
         images=str(source),
         state=str(state),
         model="mine",
         model_settings=settings,
-        batch_size=8,
-        device="cpu",
-        seed=1,
+        job=a_job(seed=1, batch_size=8),
         checkpoint=tmp_path / "c",
     )
     assert said.startswith("mine: ")
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    built = networks.build("mine", settings, "none", {}, state=[str(state)], device=CPU)
+    trained = {"model": "mine", "model_settings": settings, "learned": {"model mine": str(state)}}
+    built = networks.build(described | trained, device=CPU)
     logits = built(pixels)
     assert logits.shape == (16, 1000)
     assert set(logits.argmax(dim=1).tolist()) <= set(COLOURS)
