@@ -2,6 +2,7 @@
 #
 # A network is a model behind a defence, a data set is the test images, original or attacked, and a
 # score is one network on one data set. Tables and figures join scores.
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -10,21 +11,31 @@ from snakemake.exceptions import WorkflowError
 from snakemake.io import regex_from_filepattern
 from snakemake.utils import min_version
 
-from workflow.scripts.advrob.plan import experiments
-from workflow.scripts.advrob.plan.errors import ConfigurationError
-from workflow.scripts.advrob.plan.jobs import Jobs
-from workflow.scripts.advrob.plan.names import (
+# Where Snakemake has scripts find the library, too. An installed one comes first, and is the only
+# one where this workflow is a module of another one and comes from git.
+sys.path.append(
+    f"{workflow.current_basedir.get_path_or_uri(secret_free=True)}/workflow/scripts"
+)
+
+from advrob.images.contents import fingerprint
+from advrob.plan import experiments
+from advrob.plan.errors import ConfigurationError
+from advrob.plan.jobs import Jobs
+from advrob.plan.names import (
     DataSet,
     Network,
     certificate_file,
     dataset_file,
 )
-from workflow.scripts.advrob.plan.plan import Plan
+from advrob.plan.plan import Plan
 
 min_version("9.0")
 
 
-configfile: "config.yaml"
+# The working folder's, or the one that comes with the workflow.
+configfile: (
+    "config.yaml" if Path("config.yaml").exists() else workflow.source_path("config.yaml")
+)
 
 
 # The first page of `snakemake --report`.

@@ -22,13 +22,21 @@ rule images:
     threads: 4
     resources:
         **needed(JOBS.images),
+        # No parameter: another spelling of the same folder makes nothing anew.
+        root=PLAN["images_root"] or "",
     params:
-        root=PLAN["images_root"],
         settings={
             key: value
             for key, value in PLAN["images"].items()
             if key not in ("archive", "unseen", "note")
         },
+        # What is in the files: where they are does not matter.
+        photographs=lambda wildcards, input: fingerprint(
+            PLAN["images_root"] or str(input.archive or ""),
+            PLAN["images"],
+            cache=".snakemake/photographs.json",
+        ),
+        sha256=PLAN["images.archive.sha256"],
         seed=PLAN["seed"],
         code=PLAN.code("images"),
     script:

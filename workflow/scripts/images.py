@@ -12,7 +12,7 @@ def main(
     *,
     test: str,
     fit: str,
-    root: str | None,
+    root: str,
     settings: dict[str, Any],
     seed: int,
     archive: str | list[str] = "",

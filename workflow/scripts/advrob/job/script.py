@@ -83,6 +83,10 @@ def _result(main: Callable[..., str | None], snakemake: Any, memory: int) -> tup
 
 def _call(main: Callable[..., str | None], snakemake: Any, memory: int) -> str | None:
     given: dict[str, Any] = {"memory": memory}
+    # Resources that are text say where something is, and are no reason to make anything anew.
+    given.update(
+        {name: value for name, value in snakemake.resources.items() if isinstance(value, str)}
+    )
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
         given.update(dict(part.items()))
     wanted = inspect.signature(main, eval_str=True).parameters

@@ -22,6 +22,12 @@ from .names import (
     model_file,
 )
 
+# Of the demonstration set: few photographs, so several views of each, and a warning.
+DEMONSTRATION_CROPS = {"test": 3, "fit": 8}
+DEMONSTRATION_NOTE = (
+    "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. Draw "
+    "no conclusions from it; presets/imagenette.yaml is the next step."
+)
 # The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
 
@@ -97,6 +103,7 @@ class Plan:
             raise ConfigurationError(mistake)
         self.config: dict[str, Any] = schema.filled(given)
         self.config["defences"] |= _fit_defences(self.config)
+        _complete_images(self.config["images"])
         self.places = {place.path: place for place in schema.plugged(self.config)}
         check(self)
 
@@ -281,6 +288,15 @@ class Plan:
     def grown(self) -> list[str]:
         """The principal components of the paper's defence, and of fewer images, ascending."""
         return [*(f"pca_{n}" for n in sorted(self["experiments.fit_images"] or [])), "pca"]
+
+
+def _complete_images(images: dict[str, Any]) -> None:
+    """Fill in what depends on whether the photographs are the demonstration set."""
+    demonstration = images["layout"] == "packages" and "packages" not in images["test"]
+    for part, crops in DEMONSTRATION_CROPS.items():
+        images[part].setdefault("crops", crops if demonstration else 1)
+    if demonstration and images["note"] is None:
+        images["note"] = DEMONSTRATION_NOTE
 
 
 def _fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -37,6 +37,9 @@ def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> lis
             name, such as ``defences.pca``.
         scripts: the folder of the scripts and the library.
     """
+    if not (scripts / f"{script}.py").is_file():
+        # The library is installed without its scripts: all of it stands for each of them.
+        return sorted((scripts / "advrob").rglob("*.py"))
     found: set[Path] = set()
     waiting = [scripts / f"{script}.py"]
     waiting += [scripts / "advrob" / f"{module.replace('.', '/')}.py" for module in modules]
