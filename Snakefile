@@ -32,10 +32,13 @@ from advrob.plan.plan import Plan
 min_version("9.0")
 
 
-# The working folder's, or the one that comes with the workflow.
-configfile: (
-    "config.yaml" if Path("config.yaml").exists() else workflow.source_path("config.yaml")
-)
+# The working folder's configuration, or the one that comes with the workflow.
+CONFIGURATION = "config.yaml"
+if not Path(CONFIGURATION).exists():
+    CONFIGURATION = workflow.source_path("config.yaml")
+
+
+configfile: CONFIGURATION
 
 
 # The first page of `snakemake --report`.

@@ -127,5 +127,11 @@ class Ball:
 
 def lengths(moves: Tensor) -> Tensor:
     """Euclidean lengths of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, at least the smallest number."""
+    return sizes(moves, "l2")
+
+
+def sizes(moves: Tensor, norm: str) -> Tensor:
+    """The norms of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, at least the smallest number."""
+    order = {"linf": torch.inf, "l2": 2}[norm]
     tiny = torch.finfo(moves.dtype).tiny
-    return torch.linalg.vector_norm(moves, dim=(1, 2, 3), keepdim=True).clamp_(min=tiny)
+    return torch.linalg.vector_norm(moves, order, dim=(1, 2, 3), keepdim=True).clamp_(min=tiny)

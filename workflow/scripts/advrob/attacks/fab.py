@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks import Attack, in_turn, likely_targets
-from advrob.attacks.bounds import Ball
+from advrob.attacks.bounds import Ball, sizes
 from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import margin
 from advrob.attacks.pgd import gradient_of
@@ -158,12 +158,6 @@ def _step(moved: Tensor, origin: Tensor, normal: Tensor, lead: Tensor, norm: str
     alpha = (own / (own + other).clamp(min=1e-30)).clamp(max=ALPHA_MAX)
     ahead = (1 - alpha) * (moved + ETA * from_iterate) + alpha * (origin + ETA * from_origin)
     return ahead.clamp(0, 1)
-
-
-def sizes(moves: Tensor, norm: str) -> Tensor:
-    """The norms of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``."""
-    order = {"linf": torch.inf, "l2": 2}[norm]
-    return torch.linalg.vector_norm(moves, order, dim=(1, 2, 3), keepdim=True)
 
 
 def to_plane(images: Tensor, normal: Tensor, value: Tensor, norm: str) -> Tensor:
