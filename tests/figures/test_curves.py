@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from advrob.errors import UserError
 from advrob.figures import charts, curves
 from advrob.files import store
-from advrob.findings import metrics, tables
+from advrob.findings import metrics
 from conftest import write_scores
 
 N = 40
@@ -155,15 +155,15 @@ def test_certified_accuracy_is_exact_at_every_radius(tmp_path: Path) -> None:
     assert {line.get_drawstyle() for line in chart.figure.axes[0].get_lines()} == {"steps-pre"}
 
 
-def test_certified_curves_go_through_the_tables_numbers(tmp_path: Path) -> None:
-    predicted = np.resize([0, 0, -1, 0, 1, 0, 0], (2, N))
-    # Whole radii, at which the table asks as well.
-    radius = np.where(predicted < 0, 0, np.resize([1.0, 2, 3, 4, 5], (2, N)))
-    path = write_certificates(tmp_path, "m", predicted, radius)
-    table, _ = tables.table_certified([path], [0, 1, 2, 3, 4, 5])
-    chart = curves.certified(certified=[path])
-    ours = {row[3:5]: row[5:] for row in chart.rows}
-    assert {row[2:4]: row[4:] for row in table.rows}.items() <= ours.items()
+def test_certified_accuracy_has_wilson_intervals_of_photographs(tmp_path: Path) -> None:
+    predicted = np.resize([0, 0, -1, 0, 1, 0, 0], (1, N))
+    radius = np.where(predicted < 0, 0, np.resize([1.0, 2, 3, 4, 5], (1, N)))
+    chart = curves.certified(certified=[write_certificates(tmp_path, "m", predicted, radius)])
+    assert [row[4] for row in chart.rows] == [0, 1, 2, 3, 4, 5, 6]
+    for *_, asked, n, _, low, high in chart.rows:
+        right = (predicted[0] == 0) & (radius[0] >= asked)
+        # Two crops of each photograph.
+        assert (n, low, high) == (N, *metrics.wilson(right.sum() / 2, N // 2))
 
 
 def test_certified_curves_are_told_apart_and_compared(tmp_path: Path) -> None:
