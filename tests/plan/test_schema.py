@@ -422,7 +422,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(path=st.sampled_from(EVERY), value=VALUES)
 def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
     config = default()

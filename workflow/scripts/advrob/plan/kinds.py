@@ -221,9 +221,10 @@ def _parsed(path: Path, changed: int) -> ast.Module:
     try:
         return ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None)
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else error
         raise ConfigurationError(
-            f"{path}{f', line {line}' if line else ''}: is not valid Python ({error}). Correct it."
+            f"{path}{line}: is not valid Python ({said}). Correct it."
         ) from error
 
 

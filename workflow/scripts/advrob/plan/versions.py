@@ -20,12 +20,24 @@ RUNNING = (
     "advrob/plan/",
     *(
         f"advrob/job/{name}.py"
-        for name in ("script", "log", "limits", "locks", "progress", "record")
+        for name in (
+            "disk",
+            "limits",
+            "locks",
+            "log",
+            "machine",
+            "progress",
+            "record",
+            "script",
+            "signals",
+        )
     ),
 )
 COMPUTING = ("advrob/plan/components.py",)
 # Statements that only tell a reader something.
 TELLING = {"print", "announce"}
+# What gives its first argument, and tells a reader how far it is.
+COUNTING = "progress"
 
 
 def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> list[Path]:
@@ -103,12 +115,14 @@ class _Silent(ast.NodeTransformer):
         value = node.value
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             return ast.Pass()
-        if isinstance(value, ast.Call):
-            name = value.func.attr if isinstance(value.func, ast.Attribute) else ""
-            name = value.func.id if isinstance(value.func, ast.Name) else name
-            if name in TELLING:
-                return ast.Pass()
-        return node
+        if isinstance(value, ast.Call) and _called(value) in TELLING:
+            return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Drop what a loop is called in the log."""
+        self.generic_visit(node)
+        return node.args[0] if _called(node) == COUNTING and node.args else node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Keep what is raised, not what it says."""
@@ -122,3 +136,10 @@ class _Silent(ast.NodeTransformer):
         if node.name == "main" and node.body and isinstance(node.body[-1], ast.Return):
             node.body[-1] = ast.Pass()
         return node
+
+
+def _called(node: ast.Call) -> str:
+    """The name of what is called, without what it belongs to."""
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
