@@ -20,6 +20,7 @@ from advrob.errors import UserError
 from advrob.images import pixels
 from advrob.learning.weights import load_weights, weight_arrays
 from advrob.models.checkpoints import Checkpoint
+from advrob.plan import kinds
 from advrob.plug_ins import load
 
 # Mean and scale by channel of an input in [0, 1], and whether the channels are in the order BGR.
@@ -165,9 +166,17 @@ def build(
 
 
 def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
+    kind = settings.get("kind", name)
+    cls = load("model", kind)
     own = {key: value for key, value in settings.items() if key not in COMMON}
-    kind: ModelKind = load("model", settings.get("kind", name))(**own)
-    return kind
+    declared = kinds.kind("model", kind, f"models.{name}.kind").keys
+    if unknown := sorted(own.keys() - declared.keys()):
+        raise UserError(
+            f"models.{name}: '{unknown[0]}' is not a key of {kind}. Expected of its own: "
+            f"{', '.join(declared) or 'none'}; of all kinds: {', '.join(sorted(COMMON))}."
+        )
+    made: ModelKind = cls(**own)
+    return made
 
 
 def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
