@@ -35,7 +35,7 @@ def build(kind: str, norm: str, radius: float, **others: object) -> attacks.Atta
 
 
 def has_levels(kind: str) -> bool:
-    return "levels" in inspect.signature(attacks.attack_class(kind).__init__).parameters
+    return "levels" in inspect.signature(load("attack", kind).__init__).parameters
 
 
 @pytest.fixture
