@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +29,9 @@ from torch import Tensor, nn
 from advrob import defences, models, networks
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
-from advrob.attacks.universal.search import Universal, fooling_rate, universal
-from advrob.attacks.universal.stochastic_gradient import universal_gradient
+from advrob.attacks.universal.deepfool import SummedDeepFool
+from advrob.attacks.universal.search import UniversalMethod, fooling_rate, search
+from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.evaluation.scoring import predict
 from advrob.images.pixels import quantise, to_tensor
 from advrob.job import compute
@@ -140,17 +142,17 @@ def their_deepfool(task: Task, start: Callable[[], None]) -> Callable[[], str]:
 
 def our_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, one pass of the DeepFool version."""
-    return _search(task, start, universal, passes=1)
+    return _search(task, start, SummedDeepFool(), passes=1)
 
 
 def our_universal_gradient(task: Task, start: Callable[[], None]) -> Callable[[], str]:
-    """Ours, the gradient version with its defaults."""
-    return _search(task, start, universal_gradient)
+    """Ours, the gradient version in three passes, as the presets configure it."""
+    return _search(task, start, StochasticGradient(), passes=3, fooling_rate=1.0)
 
 
 def our_hasty_universal_gradient(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, the gradient version, one pass like the peer's."""
-    return _search(task, start, universal_gradient, passes=1)
+    return _search(task, start, StochasticGradient(), passes=1, fooling_rate=1.0)
 
 
 def their_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
@@ -215,11 +217,12 @@ PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
 
 
 def _search(
-    task: Task, start: Callable[[], None], search: Callable[..., Universal], **options: int
+    task: Task, start: Callable[[], None], method: UniversalMethod, **options: Any
 ) -> Callable[[], str]:
     network, (fit, test) = task.network(), task.images()
     start()
     found = search(
+        method,
         network,
         fit,
         fit[:1],  # others are scored when the clock has stopped, as the peer's are
@@ -227,6 +230,7 @@ def _search(
         generator=generator(0, "benchmark"),
         norm="linf",
         radius=RADIUS,
+        batch_size=method.largest_batch or 32,
         **options,
     )
     return partial(_fools, task, network, found.perturbation, test)

@@ -2,23 +2,27 @@
 
 import pytest
 import torch
+import yaml
 from test_defences import make, photographs
 
 from advrob import defences, networks
 from advrob.job.compute import generator
-from advrob.plan import configuration
-from advrob.plan.configuration import ConfigurationError
+from advrob.plan.errors import ConfigurationError
+from advrob.plan.names import Network
+from advrob.plan.plan import Plan
+from conftest import ROOT
 
-CONFIG = {
-    "defences": {
-        "none": {},
-        "small": {"kind": "downsample", "ratio": 0.5},
-        "pca": {"variance": 0.9},
-        "patch_pca": {"patch": 4, "variance": 0.9},
-        "noise": {"minimum": -10, "maximum": 10},
-        "both": {"kind": "chain", "defences": ["patch_pca", "small", "pca"]},
-    }
+MEMBERS = {
+    "small": {"kind": "downsample", "ratio": 0.5},
+    "patch_pca": {"patch": 4, "variance": 0.9},
+    "both": {"kind": "chain", "defences": ["patch_pca", "small", "pca"]},
 }
+
+
+def plan(**entries) -> Plan:
+    """The default configuration with further defences."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return Plan(config | {"defences": config["defences"] | MEMBERS | entries})
 
 
 @pytest.fixture
@@ -43,10 +47,10 @@ def test_members_get_their_own_states(images, tmp_path):
     """In order, past the member that has none."""
     members = {kind: make(kind, tmp_path) for kind in ("pca", "patch_pca")}
     small = defences.build("downsample", {"ratio": 0.5})
+    described = plan().describe(Network("efficientnet_lite0", "both"))
+    described["learned"] = {f"defence {kind}": str(tmp_path / f"{kind}.h5") for kind in members}
     chain = networks.build_defence(
-        "both",
-        configuration.described(CONFIG, "both"),
-        state=[str(tmp_path / f"{kind}.h5") for kind in ("patch_pca", "pca")],
+        described,
         generator=generator(0, "chain"),
         device=torch.device("cpu"),
     )
@@ -55,24 +59,26 @@ def test_members_get_their_own_states(images, tmp_path):
 
 
 def test_a_job_is_told_all_of_a_chain():
-    assert configuration.members(CONFIG, "both") == ["patch_pca", "small", "pca"]
-    assert configuration.members(CONFIG, "small") == ["small"]
-    assert configuration.described(CONFIG, "small") == CONFIG["defences"]["small"]
-    assert configuration.described(CONFIG, "both") == {
-        "kind": "chain",
-        "defences": [
-            {"kind": "patch_pca", "patch": 4, "variance": 0.9},
-            {"kind": "downsample", "ratio": 0.5},
-            {"kind": "pca", "variance": 0.9},
-        ],
+    found = plan()
+    network = Network("efficientnet_lite0", "both")
+    assert found.members("small") == ["small"]
+    assert found.defence_settings("small") == found["defences.small"]
+    files = ["results/defences/shared/patch_pca.h5", "results/defences/shared/pca.h5"]
+    assert found.learned_files(network) == files
+    # A workflow that imports this one may put them into a folder.
+    described = found.describe(network, [f"robustness/{file}" for file in files])
+    assert described["members"] == ["patch_pca", "small", "pca"]
+    assert described["learned"] == {
+        "defence patch_pca": f"robustness/{files[0]}",
+        "defence pca": f"robustness/{files[1]}",
     }
-    assert configuration.parts(CONFIG, "both") == [
-        "defences.chain",
-        "defences.patch_pca",
-        "defences.downsample",
-        "defences.pca",
-    ]
-    assert not configuration.is_fitted(CONFIG, "both")
+    kinds = [entry["kind"] for entry in described["defence_settings"]["defences"]]
+    assert kinds == ["patch_pca", "downsample", "pca"]
+    entry = described["defence_settings"]["defences"][1]
+    assert entry == {"kind": "downsample"} | found["defences.small"]
+    modules = [f"defences.{kind}" for kind in ("chain", "patch_pca", "downsample", "pca")]
+    assert found.modules(network)[:-1] == modules
+    assert not found.is_fitted("both")
 
 
 @pytest.mark.parametrize(
@@ -83,6 +89,5 @@ def test_a_job_is_told_all_of_a_chain():
     ],
 )
 def test_members_that_do_not_exist_are_refused(members, message):
-    defences = CONFIG["defences"] | {"both": {"kind": "chain", "defences": members}}
     with pytest.raises(ConfigurationError, match=message):
-        configuration._chains(defences)
+        plan(both={"kind": "chain", "defences": members})

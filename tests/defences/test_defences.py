@@ -6,13 +6,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from advrob.plan.configuration import DEFENCES, defence_kind
 from torch.nn import functional as F
 
 from advrob import defences
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
+from advrob.plan import kinds
 from advrob.plug_ins import load
 from denoisers import ffdnet_weights
 
@@ -39,13 +39,14 @@ PARAMETERS = {
         ]
     },
 }
+KINDS = kinds.kinds("defence")
 # Their backward pass leaves rounding out, or all; what it is, test_transformations.py checks.
 STRAIGHT_THROUGH = {"jpeg", "bit_depth", "total_variation"}
 SIZE = 16
 
 
 def test_every_defence_is_checked():
-    assert {path.stem for path in DEFENCES.glob("*.py")} - {"__init__"} == PARAMETERS.keys()
+    assert KINDS.keys() == PARAMETERS.keys()
 
 
 def photographs(count, size=SIZE):
@@ -62,7 +63,7 @@ def make(kind, tmp_path: Path, size=SIZE, **changes):
     parameters = PARAMETERS[kind] | changes
     if kind == "ffdnet":
         parameters["weights"] = ffdnet_weights(tmp_path / "weights.pth")
-    if not defence_kind(kind).fitted:
+    if not KINDS[kind].fitted:
         return defences.build(kind, parameters, generator=generator(0, kind))
     path = tmp_path / f"{kind}.h5"
     fitted = load("defence", kind)(**parameters)
@@ -152,7 +153,7 @@ def test_bfloat16_changes_little(defence, images):
     assert (fast.float() - exact).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("kind", [k for k in PARAMETERS if defence_kind(k).fitted])
+@pytest.mark.parametrize("kind", [kind for kind in PARAMETERS if KINDS[kind].fitted])
 def test_fitting_twice_gives_the_same_bytes(kind, tmp_path):
     files = []
     for name in ("a", "b"):
@@ -162,7 +163,7 @@ def test_fitting_twice_gives_the_same_bytes(kind, tmp_path):
     assert files[0] == files[1]
 
 
-@pytest.mark.parametrize("kind", [k for k in PARAMETERS if defence_kind(k).fitted])
+@pytest.mark.parametrize("kind", [kind for kind in PARAMETERS if KINDS[kind].fitted])
 def test_a_fitted_defence_keeps_its_curve_and_its_error(kind, tmp_path):
     make(kind, tmp_path)
     with h5py.File(tmp_path / f"{kind}.h5") as file:

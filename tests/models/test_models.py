@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from advrob.plan.configuration import MODEL_KINDS
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -20,8 +19,11 @@ from advrob.images import extract, published
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.models.googlenet import GoogLeNet, LocalResponseNorm
+from advrob.plan import kinds
+from advrob.plug_ins import load
 
 CPU = torch.device("cpu")
+KINDS = kinds.kinds("model")
 
 
 @pytest.fixture(scope="module")
@@ -284,9 +286,9 @@ def test_what_cannot_be_imported_is_explained(package, function, message):
         models.build("m", {"kind": "import", "function": function})
 
 
-@pytest.mark.parametrize("kind", MODEL_KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_one_class_in_a_file_of_its_own(kind):
-    cls = models.kind_class(kind)
+    cls = load("model", kind)
     assert issubclass(cls, models.ModelKind)
     assert kind in (cls.names or (cls.__module__.rpartition(".")[2],))
     assert cls.needs_weights == (kind == "googlenet")
@@ -295,14 +297,14 @@ def test_each_kind_is_one_class_in_a_file_of_its_own(kind):
 def test_every_file_with_a_kind_is_a_kind_of_the_configuration():
     folder = Path(models.__file__).parent
     declared = {path.stem for path in folder.glob("*.py") if "(ModelKind):" in path.read_text()}
-    assert declared == {models.MODULES.get(kind, kind) for kind in MODEL_KINDS}
+    assert declared == {kind.module.rpartition(".")[2] for kind in KINDS.values()}
 
 
 def test_a_jobs_code_holds_no_kind_that_it_does_not_name():
     """An edit of one kind reruns the jobs on networks of that kind only."""
     program = "import sys, advrob.models; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    modules = {models.MODULES.get(kind, kind) for kind in MODEL_KINDS}
+    modules = {kind.module.rpartition(".")[2] for kind in KINDS.values()}
     assert "advrob.models" in loaded.stdout.split()
     assert not modules & {name.rpartition("advrob.models.")[2] for name in loaded.stdout.split()
                           if name.startswith("advrob.")}  # fmt: skip
@@ -316,7 +318,10 @@ class Malicious:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"kind": "resnet"}, "found 'resnet', expected one of"),
+        (
+            {"kind": "resnet"},
+            "'resnet' is not a kind of model .* Expected one of: efficientnet_lite0",
+        ),
         ({"kind": "googlenet", "architecture": "v1"}, "'architecture' is not a key of googlenet"),
         ({"kind": "googlenet"}, r"models\.m\.weights: is missing"),
         ({"kind": "googlenet", "weights": "nowhere.safetensors"}, "found no file nowhere"),

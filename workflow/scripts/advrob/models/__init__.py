@@ -24,6 +24,7 @@ from advrob.models import folding
 from advrob.models.answers import WITH_BACKGROUND, check_answers, logits_of
 from advrob.models.checkpoints import Checkpoint
 from advrob.models.features import penultimate
+from advrob.plan import kinds
 from advrob.plug_ins import load
 
 __all__ = [
@@ -178,9 +179,17 @@ def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
 
 
 def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
+    kind = settings.get("kind", name)
+    cls = load("model", kind)
     own = {key: value for key, value in settings.items() if key not in COMMON}
-    kind: ModelKind = load("model", settings.get("kind", name))(**own)
-    return kind
+    declared = kinds.kind("model", kind, f"models.{name}.kind").keys
+    if unknown := sorted(own.keys() - declared.keys()):
+        raise UserError(
+            f"models.{name}: '{unknown[0]}' is not a key of {kind}. Expected of its own: "
+            f"{', '.join(declared) or 'none'}; of all kinds: {', '.join(sorted(COMMON))}."
+        )
+    made: ModelKind = cls(**own)
+    return made
 
 
 def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:

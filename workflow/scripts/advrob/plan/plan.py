@@ -25,8 +25,8 @@ from .names import (
 # Of the demonstration set: few photographs, so several views of each, and a warning.
 DEMONSTRATION_CROPS = {"test": 3, "fit": 8}
 DEMONSTRATION_NOTE = (
-    "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. Draw "
-    "no conclusions from it; presets/imagenette.yaml is the next step."
+    "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. "
+    "Draw no conclusions from it; presets/imagenette.yaml is the next step."
 )
 # The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
