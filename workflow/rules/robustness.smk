@@ -109,6 +109,7 @@ rule table_robustness:
         scores=scores(experiments.robustness(PLAN)),
         budgets=[f"results/budgets/{network}.h5" for network in ROBUST_NETWORKS],
         controls=[f"results/controls/{network}.h5" for network in ROBUST_NETWORKS],
+        checkups=[f"results/checkups/{network}.json" for network in ROBUST_NETWORKS],
     output:
         csv="results/tables/table_robustness.csv",
         markdown=report(
@@ -231,5 +232,6 @@ rule robustness:
     input:
         rules.table_robustness.output.csv,
         rules.figure_budget.output.pdf,
+        rules.table_calibration.output.csv,
         branch(CANDIDATES, then=rules.table_settings.output.csv, otherwise=[]),
     localrule: True

@@ -1,6 +1,11 @@
 """Measure the configured attacks against networks whose robustness is known exactly."""
 
-from advrob.evaluation.benchmark import calibrated_attacks, known_networks, measure
+from advrob.evaluation.benchmark import (
+    calibrated_attacks,
+    known_networks,
+    measure,
+    reduced,
+)
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.files.records import save_records
@@ -15,7 +20,7 @@ def main(
     with store.read(images, "images/1") as source:
         chosen = read_sample(source, job.seed, **sample)
         job.announce(f"calibrate {len(attacks)} attacks", len(chosen))
-        pixels = chosen.images[:]
+        pixels = reduced(chosen.images[:], settings["size"])
     makers = calibrated_attacks(attacks)
     networks = known_networks(pixels, chosen.labels, settings["twins"], job)
     found = measure(networks, pixels, chosen.labels, makers, settings["radii"], job)

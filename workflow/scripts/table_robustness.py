@@ -10,6 +10,7 @@ def main(
     cells: list[tuple[str, str, str, str]],
     budgets: list[str],
     controls: list[str],
+    checkups: list[str],
     bounds: dict[str, tuple[str, float]],
     gradient_free: list[str],
     note: str | None,
@@ -21,7 +22,7 @@ def main(
     """Join the scores of networks under attacks; test what a sound evaluation would show."""
     threats = {family: robustness.ThreatModel(*bound) for family, bound in bounds.items()}
     evaluations = robustness.read_outcomes(scores, cells)
-    robustness.add_checks(evaluations, budgets, controls, threats, gradient_free)
+    robustness.add_checks(evaluations, checkups, budgets, controls, threats, gradient_free)
     table = robustness.table_robustness(evaluations, threats)
     checks = robustness.table_checks(evaluations)
     tables.write(table, csv_path=csv, markdown_path=markdown, note=note)

@@ -13,7 +13,7 @@ from advrob.attacks import Attack
 from advrob.evaluation.calibration import LinearNetwork, Record, calibrate, templates
 from advrob.evaluation.checkup import checkup
 from advrob.evaluation.twins import TWINS
-from advrob.images.pixels import to_tensor
+from advrob.images.pixels import resize, to_tensor, to_uint8
 from advrob.job.compute import Job
 
 HONEST = "honest"
@@ -47,6 +47,13 @@ class Measurement(Record):
 
     network: str
     flagged: str
+
+
+def reduced(pixels: np.ndarray, size: int) -> np.ndarray:
+    """8-bit images ``(N, H, W, 3)`` as ``(N, size, size, 3)``; smaller ones stay as they are."""
+    if max(pixels.shape[1:3]) <= size:
+        return pixels
+    return to_uint8(resize(to_tensor(pixels), size).clamp(0, 1))
 
 
 def calibrated_attacks(

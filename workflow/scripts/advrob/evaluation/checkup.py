@@ -5,7 +5,7 @@ In seconds, for any module on images in [0, 1]. Each finding is a sentence with 
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from advrob.evaluation.derivatives import Probe, probe, same_draws
 from advrob.job import compute
 
 Level = Literal["passed", "note", "warning", "failed"]
-Grade = Literal["A", "B", "C", "D"]
 
 # Images whose predictions are counted, those that are scaled otherwise, those whose answers are
 # compared, and those whose gradient is.
@@ -475,30 +474,3 @@ def _gradient(probed: Probe) -> list[Finding]:
             advice = "Attack the margin or the ratio of logits, or divide the logits."
             findings.append(Finding("cross-entropy", "warning", found, expected, advice))
     return findings
-
-
-def grade(findings: Iterable[Finding], *, failed: int = 0, unshown: int = 0) -> Grade:
-    """What the evidence for a network's robustness is worth.
-
-    * **A**: everything passed: attacks followed the exact gradient of a network that always gives
-      the same answer, and every check of the attacks passed.
-    * **B**: there are notes, as on a stochastic defence or a straight-through gradient, or a check
-      of the attacks could not decide: attacks followed an approximation.
-    * **C**: there are warnings: attacks are likely to be weaker than they could be, or the network
-      is not the one that was meant.
-    * **D**: something failed, here or among the checks of the attacks: accuracy that is left says
-      nothing about robustness.
-
-    An accuracy of 0 % under attack needs no grade: images that fool a network fool it.
-
-    Args:
-        findings: of `checkup`.
-        failed: checks of the attacks that failed.
-        unshown: checks of the attacks that too few images leave open.
-    """
-    levels = {finding.level for finding in findings}
-    if "failed" in levels or failed:
-        return "D"
-    if "warning" in levels:
-        return "C"
-    return "B" if "note" in levels or unshown else "A"

@@ -13,6 +13,7 @@ import numpy as np
 
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.records import load_records
 from advrob.findings import metrics
 from advrob.plan.names import DataSet, Network
 
@@ -34,8 +35,19 @@ class Verdict(StrEnum):
     """What the results say of a check."""
 
     PASSED = "passed"
-    FAILED = "failed"
+    # Of a check-up: something to know, as that a defence is stochastic.
+    NOTED = "noted"
     NOT_SHOWN = "not shown"
+    FAILED = "failed"
+
+
+# What each level of a check-up's finding is among the checks.
+LEVELS = {
+    "passed": Verdict.PASSED,
+    "note": Verdict.NOTED,
+    "warning": Verdict.NOT_SHOWN,
+    "failed": Verdict.FAILED,
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +58,14 @@ class Check:
         name: short.
         subject: the data set, or what else was looked at.
         verdict: what the results say of it.
-        found: the measured value.
+        found: the measured value, or in words.
         expected: in words.
     """
 
     name: str
     subject: str
     verdict: Verdict
-    found: float
+    found: float | str
     expected: str
 
     @property
@@ -89,6 +101,24 @@ class Outcome:
                 "Expected one of every attacked image; delete its old scores."
             )
         return np.array([self.right[identity] for identity in ids])
+
+
+def checkup_checks(path: str) -> list[Check]:
+    """What a check-up found, as checks.
+
+    Args:
+        path: a network's file of findings.
+    """
+    return [
+        Check(
+            f"check-up: {record['name']}",
+            "original",
+            LEVELS[record["level"]],
+            record["found"],
+            record["advice"] or record["expected"],
+        )
+        for record in load_records(path)[1]
+    ]
 
 
 def _verdict(passed: bool, failed: bool) -> Verdict:
@@ -279,9 +309,10 @@ def _falling(
 def grade(checks: Sequence[Check], accuracy: metrics.Accuracy) -> str:
     """How far a worst case can be believed, A to D.
 
-    A: every check passed, and the worst case is known to 10 points in each direction. B: every
-    check passed. C: none failed, but some could not be shown with so few images. D: a check failed,
-    so that what is left may be the attacks' weakness; or there are no checks.
+    A: every check passed, and the interval of the worst case is at most 20 points wide. B: every
+    check passed or has a note, as that attacks followed an average over draws or a straight-through
+    gradient. C: none failed, but some could not be shown, with so few images or such a network. D:
+    a check failed, so that what is left may be the attacks' weakness; or there are no checks.
 
     Args:
         checks: of the network's evaluation.
@@ -292,4 +323,5 @@ def grade(checks: Sequence[Check], accuracy: metrics.Accuracy) -> str:
         return "D"
     if Verdict.NOT_SHOWN in verdicts:
         return "C"
-    return "A" if accuracy.high - accuracy.low <= 0.2 else "B"
+    narrow = accuracy.high - accuracy.low <= 0.2
+    return "A" if narrow and Verdict.NOTED not in verdicts else "B"

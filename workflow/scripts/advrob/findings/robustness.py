@@ -17,6 +17,7 @@ from advrob.findings.checks import (
     Outcome,
     Verdict,
     budget_checks,
+    checkup_checks,
     control_checks,
     grade,
     strength_checks,
@@ -119,6 +120,7 @@ def read_outcomes(
 
 def add_checks(
     evaluations: Sequence[Evaluation],
+    checkups: Sequence[str],
     budgets: Sequence[str],
     controls: Sequence[str],
     bounds: Mapping[str, ThreatModel],
@@ -128,7 +130,8 @@ def add_checks(
 
     Args:
         evaluations: changed in place.
-        budgets: a file of each network, in their order.
+        checkups: a file of each network, in their order.
+        budgets: likewise.
         controls: likewise.
         bounds: family of a data set -> what its attack may do.
         gradient_free: families of attacks that do without gradients.
@@ -139,8 +142,10 @@ def add_checks(
         for family, threat in bounds.items()
         if family not in gradient_free
     }
-    for evaluation, budget, control in zip(evaluations, budgets, controls, strict=True):
+    files = zip(evaluations, checkups, budgets, controls, strict=True)
+    for evaluation, checkup, budget, control in files:
         evaluation.checks += [
+            *checkup_checks(checkup),
             *control_checks(evaluation.outcomes, control, radii),
             *strength_checks(evaluation.network, evaluation.outcomes, black_box),
             *budget_checks(budget),
@@ -203,8 +208,8 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
         remark="A worst case counts an image as right if the network is right on the original and "
         "under every attack of that norm and at most that radius, in units of 1/255, whoever the "
         "attack was made against. The letter grades the evidence: A, every check passed and the "
-        "interval is at most 20 points wide; B, every check passed; C, none failed, some could not "
-        "be shown with so few images; D, a check failed. Intervals are 95 % Wilson score intervals "
+        "interval is at most 20 points wide; B, every check passed, some with a note; C, none "
+        "failed, some could not be shown; D, a check failed. Intervals are 95 % Wilson score intervals "
         "that count photographs, not crops.",
         accuracies=accuracies,
         answer=f"worst case: at best {best:.1%} ({where})",
@@ -245,6 +250,10 @@ def table_checks(evaluations: Sequence[Evaluation]) -> Table:
     every = [(each.network, check) for each in evaluations for check in each.checks]
     counts = Counter(check.verdict for _, check in every)
     shown = {verdict: f"**{verdict}**" for verdict in (Verdict.FAILED, Verdict.NOT_SHOWN)}
+
+    def _shown(value: float | str) -> str:
+        return value if isinstance(value, str) else f"{value:.4g}"
+
     return Table(
         columns=CHECK_COLUMNS,
         rows=[
@@ -259,7 +268,7 @@ def table_checks(evaluations: Sequence[Evaluation]) -> Table:
         lines=[
             (
                 *(network.model, network.defence, check.name, check.subject),
-                *(shown.get(check.verdict, str(check.verdict)), f"{check.found:.4g}"),
+                *(shown.get(check.verdict, str(check.verdict)), _shown(check.found)),
                 check.expected,
             )
             for network, check in every

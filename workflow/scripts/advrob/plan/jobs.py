@@ -21,6 +21,10 @@ def megabytes(files: str | Sequence[str]) -> float:
     return sum(Path(file).stat().st_size for file in files) / 1e6
 
 
+# Images that a check-up looks at.
+CHECKED = 64
+
+
 class Jobs:
     """What jobs ask for.
 
@@ -122,6 +126,16 @@ class Jobs:
             state=megabytes(input.learned),
             **self.network,
         )
+
+    def checkup(self, wildcards: Any, input: Any) -> Need:
+        """Look a network over, which takes some passes there and back."""
+        return needs.gradient(
+            images=CHECKED, iterations=20, state=megabytes(input.learned), **self.network
+        )
+
+    def calibration(self, wildcards: Any, input: Any) -> Need:
+        """Attack small networks."""
+        return needs.scoring(images=1000, networks=1, state=0, **self.network)
 
     def controls(self, wildcards: Any, input: Any) -> Need:
         """Score random changes as large as those of the attacks."""

@@ -81,6 +81,11 @@ class Attack:
         return float(self.settings["radius"])
 
     @property
+    def options(self) -> dict[str, Any]:
+        """Its hyperparameters."""
+        return {key: value for key, value in self.settings.items() if key != "kind"}
+
+    @property
     def needs_gradient(self) -> bool:
         """Whether it asks the network for gradients."""
         return self.kind is None or bool(self.kind.traits.get("needs_gradient", True))
