@@ -16,7 +16,9 @@ from advrob.figures import panels, plotting
 from advrob.figures.panels import DPI, Picture
 from advrob.files import store
 from advrob.findings import metrics
-from advrob.findings.tables import Cell
+from advrob.findings.tables import Result
+from advrob.job.compute import Job
+from advrob.plan.plan import NetworkDescription
 from conftest import write_scores
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,7 @@ N, SIDE = 6, 48
 IDS = [f"foolbox/photograph_{i // 2}.jpg#{i % 2}" for i in range(N)]
 LABELS = np.array([0, 0, 1, 1, 2, 2])
 ATTACKED = "universal-efficientnet_lite0-none"
-MODEL = {"model": "efficientnet_lite0", "model_settings": {}, "device": "cpu"}
+MODEL = "efficientnet_lite0"
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         arrays: dict[str, Any] = {"images": pixels, "labels": LABELS, "ids": IDS}
         write(folder / f"{dataset}.h5", "images/1", {}, {**arrays, "classes": classes})
-        params = {"dataset": dataset, "model": MODEL["model"], "defence": "none"}
+        params = {"dataset": dataset, "model": MODEL, "defence": "none"}
         arrays = {
             "predicted": LABELS + (not hits),
             "correct": np.full(N, hits),
@@ -60,9 +62,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(folder / f"{defence}.h5", "state/1", {"defence": defence}, {"images": images})
         for dataset in ("original", ATTACKED):
             right = np.arange(N) < hits
-            write_scores(folder / "grown", dataset, MODEL["model"], defence, right, IDS)
+            write_scores(folder / "grown", dataset, MODEL, defence, right, IDS)
     for dataset, hits in (("original", 5), (ATTACKED, 1)):
-        write_scores(folder, dataset, MODEL["model"], "noise", np.arange(N) < hits, IDS)
+        write_scores(folder, dataset, MODEL, "noise", np.arange(N) < hits, IDS)
     arrays = {"perturbation": perturbation.astype(np.float32)}
     write(folder / f"{ATTACKED}-perturbation.h5", "perturbation/1", shape, arrays)
     return folder
@@ -83,6 +85,17 @@ def pairs(results: Path) -> dict[str, Any]:
     }
 
 
+def described(defence: str, settings: dict[str, Any]) -> NetworkDescription:
+    return {
+        "model": MODEL,
+        "defence": defence,
+        "model_settings": {},
+        "defence_settings": settings,
+        "members": [defence],
+        "learned": {},
+    }
+
+
 def draw(folder: Path, script: str, **keywords: Any) -> tuple[bytes, bytes]:
     """Run a figure's script and return the bytes of its PDF and its PNG."""
     outputs = {kind: str(folder / f"figure.{kind}") for kind in ("pdf", "png")}
@@ -96,7 +109,7 @@ def draw(folder: Path, script: str, **keywords: Any) -> tuple[bytes, bytes]:
 
 def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     tasks = ["coarse", "rotation"]
-    defences = {"none": {}, "downsample": {"ratio": 0.5}}
+    job = Job.of(seed=0)
     return [
         ("figure_1", {"settings": {"channels": [8, 8, 4]}, "size": 32}),
         ("figure_2", {"size": 32}),
@@ -108,9 +121,9 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
         (
             "figure_7",
             {
-                **MODEL,
-                "fitted": {"none": [], "downsample": []},
-                "defences": defences,
+                "undefended": described("none", {}),
+                "networks": {"downsample": described("downsample", {"ratio": 0.5})},
+                "job": job,
                 "architecture": "tf_efficientnet_lite0",
                 "tasks": tasks,
                 "size": 32,
@@ -121,15 +134,12 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
             "figure_panels",
             {
                 **pairs(results),
-                **MODEL,
                 "scores_defended": [
-                    str(results / dataset / MODEL["model"] / "noise.h5")
+                    str(results / dataset / MODEL / "noise.h5")
                     for dataset in ("original", ATTACKED)
                 ],
-                "state": [],
-                "defence": "noise",
-                "defence_settings": {"minimum": -10, "maximum": 10},
-                "seed": 0,
+                "network": described("noise", {"minimum": -10, "maximum": 10}),
+                "job": job,
             },
         ),
         (
@@ -214,13 +224,13 @@ def test_choose_takes_fooled_photographs_of_different_classes_first() -> None:
 
 
 def test_headings_have_our_accuracy_and_the_papers() -> None:
-    result = metrics.accuracy(np.array([True, True, False]), ["a", "b", "c"])
+    correct = np.array([True, True, False])
     for dataset, defence, expected in (
         ("original", "none", "original\n66.7 % (paper 75.85 %)"),
         (ATTACKED, "noise", "attacked, noise\n66.7 % (paper 62.45 %)"),
         (ATTACKED, "jpeg", "attacked, jpeg\n66.7 %"),
     ):
-        assert panels.heading(Cell(dataset, "m", defence, result)) == expected
+        assert panels.heading(Result(dataset, "m", defence, ["a", "b", "c"], correct)) == expected
 
 
 def test_magnify_spans_the_radius() -> None:

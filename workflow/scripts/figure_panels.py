@@ -37,7 +37,7 @@ def main(
     headings = [panels.heading(result) for result in tables.read_results(files)]
     figure = panels.grid(list(zip(*columns, strict=True)), headings, pairs.names())
     plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
-    recognised = sum(picture.right for picture in after)
+    recognised = sum(picture.correct for picture in after)
     return f"{network['defence']}: {recognised} of {len(after)} attacked photographs recognised"
 
 
