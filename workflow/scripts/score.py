@@ -28,8 +28,8 @@ def main(
 
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
-        repeated = [built] * (draws if built.defence.stochastic else 1)
         options = {"reseed": reseed, "batch_size": job.batch_size, "device": job.device}
+        repeated = [built] * (draws if built.defence.stochastic else 1)
         found = predict(repeated, source["images"], part=part, name="/".join(name), **options)
         arrays = score_arrays(source, part, *found)
     params = networks.params(network) | {"dataset": dataset}

@@ -171,6 +171,8 @@ def budgets(
         holding = _votes(exact, images, own, draws)
         for loss in LOSSES if trial.radius and trial.iterations else ():
             left = holding.nonzero()[:, 0]
+            if len(left) == 0:
+                break
             options = {"loss": loss, "norm": "linf", **vars(trial)}
             attacked = Attacker(network, "apgd", options, draws)(images[left], own[left], draw)
             holding[left] = _votes(exact, attacked, own[left], draws)
@@ -192,7 +194,7 @@ def budgets(
     }
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _votes(network: Network, images: Tensor, labels: Tensor, draws: int) -> Tensor:
     passes = draws if network.defence.stochastic else 1
     right = sum((network(images).argmax(dim=1) == labels).float() for _ in range(passes))
