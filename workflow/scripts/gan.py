@@ -5,7 +5,6 @@ from pathlib import Path
 from advrob import networks
 from advrob.evaluation.scoring import predict
 from advrob.files import store
-from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.plan.plan import NetworkDescription
@@ -24,9 +23,9 @@ def main(
 ) -> str:
     """Find what draws perturbations that fool a network on the file ``images``."""
     name = (network["model"], network["defence"])
-    draws = compute.generator(job.seed, "gan", *name)
-    options = {key: value for key, value in settings.items() if key != "images"}
-    options |= {"device": job.device, "generator": draws, "checkpoint": checkpoint}
+    draws = job.cpu_generator("gan", *name)
+    options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
+    options |= {key: value for key, value in settings.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
         rows = store.first_rows(source["images"], settings["images"])
         job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)

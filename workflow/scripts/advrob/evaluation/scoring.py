@@ -11,7 +11,9 @@ from advrob.errors import UserError
 from advrob.files import store
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor
+from advrob.job.compute import Job
 from advrob.job.progress import progress
+from advrob.networks import Network
 
 
 # Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
@@ -69,16 +71,36 @@ def predict(
 
 
 def score_arrays(
-    source: h5py.File, part: slice, predicted: np.ndarray, confidence: np.ndarray
+    network: Network,
+    source: h5py.File,
+    part: slice,
+    draws: int,
+    job: Job,
+    identity: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """The arrays of a score file.
+    """Score a network: the arrays of a score file.
 
     Args:
-        source: the open file of the images.
-        part: the N of them that were predicted.
-        predicted: classes, int64 ``(draws, N)``.
-        confidence: their probabilities, ``(draws, N)``.
+        network: a model behind a defence.
+        source: an open file of images.
+        part: the N of them that are scored, beginning with a batch.
+        draws: how often a stochastic defence is scored.
+        job: seed, device and batch size.
+        identity: of the random numbers, beside a batch's first image; its end names the network.
     """
+
+    def reseed(start: int) -> None:
+        network.defence.generator = job.generator(*identity, start)
+
+    predicted, confidence = predict(
+        [network] * (draws if network.defence.stochastic else 1),
+        source["images"],
+        batch_size=job.batch_size,
+        device=job.device,
+        part=part,
+        reseed=reseed,
+        name="/".join(identity[-2:]),
+    )
     correct = predicted == source["labels"][part]
     # The first draw is the prediction; the others show how much chance there is in it.
     return {

@@ -1,6 +1,6 @@
 """Rows of photographs, each labelled with the class that a network predicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
