@@ -26,7 +26,7 @@ from .names import (
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
 
 # Braces in the name of a data set, with what is inside, and also one alone.
-BRACES = r"\{[^{}-]*\}?|\}"
+BRACES = r"\{[^{}-]*\}?|[^{}-]*\}"
 
 
 class NetworkDescription(TypedDict):
