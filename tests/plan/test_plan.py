@@ -241,6 +241,7 @@ def test_a_trained_model_has_a_base_and_what_its_lesson_takes(entry, message):
             "preventive.models: 'multitasks' is not a model that is train",
         ),
         ({"models": ["multitasks"]}, "Did you mean 'multitask'?"),
+        ({"models": ["gan", "standard"]}, "models: found 'standard', which is the control. Expect"),
         ({"defences": ["nose"]}, "preventive.defences: 'nose' is not a defence."),
         ({"defences": ["nose"]}, "Did you mean 'noise'?"),
         ({"models": ["other"]}, f"begin with {M}, squeezenet1_1. Expected one base, so that they"),
