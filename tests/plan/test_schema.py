@@ -9,8 +9,9 @@ from configurations import changed, default, refusal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from advrob.plan import kinds, schema
+from advrob.plan import experiments, kinds, schema
 from advrob.plan.errors import ConfigurationError
+from advrob.plan.jobs import Jobs
 from advrob.plan.plan import Plan
 from advrob.plan.repeated import refuse_repeated_keys
 from conftest import ROOT
@@ -436,6 +437,18 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
             part = part[step]
     part[last] = value
     try:
-        Plan(config)
+        plan = Plan(config)
     except ConfigurationError as error:
         assert str(error)
+        return
+    # What is taken can be planned with.
+    for cells in (experiments.replication, experiments.robustness, experiments.preventive):
+        for cell in cells(plan):
+            assert cell.path
+            assert plan.describe(cell.network)["members"]
+            plan.modules(cell.network)
+    assert experiments.settings(plan) is not None
+    for attack in plan.attacks.values():
+        assert attack.radius > 0
+    made = Jobs(plan)
+    assert made.images(None, None).minutes > 0
