@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from advrob import networks
-from advrob.evaluation.scoring import predict
 from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 from advrob.training.gan import train_generator

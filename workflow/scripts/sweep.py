@@ -1,11 +1,11 @@
 """Score a model behind uniform noise of several magnitudes on one data set."""
 
 from advrob import networks
-from advrob.evaluation.scoring import predict
 from advrob.evaluation.sweeps import noisy_networks
 from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 
 

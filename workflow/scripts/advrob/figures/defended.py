@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from advrob.evaluation.scoring import predict
 from advrob.figures.panels import Pairs, Picture
 from advrob.images.pixels import to_tensor, to_uint8
+from advrob.models.prediction import predict
 from advrob.networks import Network
 
 

@@ -8,12 +8,12 @@ import torch
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.evaluation.scoring import predict
 from advrob.files.store import Images
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
 from advrob.models import Model, learned
+from advrob.models.prediction import predict
 from advrob.networks import Network
 from advrob.plug_ins import load
 from advrob.training import Pupil
