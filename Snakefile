@@ -28,6 +28,7 @@ from advrob.plan.names import (
     dataset_file,
 )
 from advrob.plan.plan import Plan
+from advrob.plan.repeated import refuse_repeated_keys
 
 min_version("9.0")
 
@@ -46,6 +47,7 @@ report: "workflow/report/workflow.rst"
 
 
 try:
+    refuse_repeated_keys(workflow.configfiles)
     PLAN = Plan(config)
 except ConfigurationError as error:
     raise WorkflowError(str(error)) from None

@@ -13,7 +13,7 @@ from advrob import attacks
 from advrob.attacks.bounds import Ball
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.lattice import onto_lattice
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.losses import gradient_of
 from advrob.evaluation.samples import Sample
 from advrob.files.checkpoints import keep, kept, resumed
 from advrob.files.store import Images
