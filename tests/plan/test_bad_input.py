@@ -178,9 +178,6 @@ def test_names_beyond_ascii_are_kept(tree: Path) -> None:
     assert f"val/{CLASSES[0]}/größe 鱼 🐟.JPEG" in draw(tree)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="images/sources.py resolves the root before it looks"
-)
 def test_an_image_root_that_is_a_symlink_loop_does_not_exist(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     with pytest.raises(UserError, match=r"images_root: .*loop does not exist\. Expected a folder"):

@@ -186,7 +186,7 @@ def test_what_editors_take(editor, text):
         "models: {timm: {function: 'a:b'}}",
         "perturbations: {universal: {method: deepfool, beta: 1}}",
         "perturbations: {universal: {radius: 0.05}}",
-        "perturbations: {untargeted: {square: {norm: l2}}}",
+        "perturbations: {untargeted: {square: {step: 1}}}",
         "perturbations: {untargeted: {gan: {kind: pgd}}}",
         "perturbations: {untargeted: {pgd: {levels: 255}}}",
         "experiments: {noise_magnitudes: [0, 0.5]}",

@@ -100,11 +100,6 @@ def test_attacks_ask_for_their_passes(files, attack, passes):
     assert Jobs(plan).attack(wildcards(attack=attack), files) == need
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="apgd_t makes its iterations for each of its targets, but its file names iterations "
-    "alone as its effort",
-)
 def test_an_attack_on_many_targets_asks_for_all_of_them(files):
     plan = Plan(
         changed("perturbations: {untargeted: {apgd_t: {norm: linf, radius: 4, iterations: 100}}}")
@@ -147,7 +142,15 @@ def test_without_a_gpu_the_same_takes_longer(files):
 
 def test_every_job_of_every_preset_can_be_asked(files):
     """A method for each stage, whatever the plug-in."""
-    entries = {"size": 2, "bits": 3, "ratio": 0.5, "minimum": 0, "maximum": 1, "defences": ["pca"]}
+    entries = {
+        "size": 2,
+        "bits": 3,
+        "ratio": 0.5,
+        "minimum": 0,
+        "maximum": 1,
+        "defences": ["pca"],
+        "sigma": 8,
+    }
     plan = Plan(
         changed(
             {
