@@ -28,8 +28,8 @@ NO_KEY = "is no key of the configuration. Expected"
         ({"defenses": {}}, "Did you mean 'defences'?"),
         (
             {"images": {"test": {"per_clas": 2}}},
-            f"images.test.per_clas: {NO_KEY} below images.test one of: crops, folder, packages, per_class, "
-            "prefer, splits, table, total. Did you mean 'images.test.per_class'?",
+            f"images.test.per_clas: {NO_KEY} below images.test one of: crops, folder, packages, "
+            "per_class, prefer, splits, table, total. Did you mean 'images.test.per_class'?",
         ),
         (
             {"models": {"efficientnet_lite0": {"weight": "x"}}},
