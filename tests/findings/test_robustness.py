@@ -335,7 +335,8 @@ def test_the_script_writes_both_tables(tmp_path):
     paths, cells = written(tmp_path, SOUND)
     outputs = {
         name: tmp_path / f"{name}.txt"
-        for name in ("csv", "markdown", "checks_csv", "checks_markdown")
+        for prefix in ("", "checks_")
+        for name in (f"{prefix}csv", f"{prefix}markdown", f"{prefix}json")
     }
     said = script.main(
         scores=paths,
