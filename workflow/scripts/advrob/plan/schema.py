@@ -16,7 +16,7 @@ from typing import Any
 from . import kinds
 from .errors import ConfigurationError, did_you_mean
 
-FILE = Path(__file__).parents[3] / "schemas/config.schema.yaml"
+FILE = Path(__file__).with_name("config.schema.yaml")
 
 # A JSON type, as a sentence calls it.
 TYPES = {
