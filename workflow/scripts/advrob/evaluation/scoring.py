@@ -14,6 +14,10 @@ from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
 
+class NotFiniteError(UserError):
+    """A network's logits are not finite."""
+
+
 # Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
 @torch.no_grad()
 def predict(
@@ -42,7 +46,7 @@ def predict(
         Predicted classes, int64 ``(networks, N)``, and their softmax probabilities, float32.
 
     Raises:
-        UserError: logits are not finite.
+        NotFiniteError: logits are not finite.
     """
     rows = range(len(images))[part or slice(None)]
     predicted = np.empty((len(networks), len(rows)), np.int64)
@@ -57,7 +61,7 @@ def predict(
             logits = network(batch)
             if not (finite := logits.isfinite().all(dim=1)).all():
                 bad = start + int((~finite).nonzero()[0])
-                raise UserError(
+                raise NotFiniteError(
                     f"{name}: the logits of image {bad} (counted from 0) are not finite (NaN or "
                     "infinity), so they cannot be scored. Check the network's weights, its "
                     "training and its defence."
