@@ -18,6 +18,7 @@ sys.path.append(
 )
 
 from advrob.images.contents import fingerprint
+from advrob.job import runs
 from advrob.plan import experiments
 from advrob.plan.errors import ConfigurationError
 from advrob.plan.jobs import Jobs
@@ -30,6 +31,14 @@ from advrob.plan.names import (
 from advrob.plan.plan import Plan
 
 min_version("9.0")
+
+# The same command goes on after a run that was killed; a workflow that imports this one has it its
+# own way.
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    runs.begin()
+    if workflow.dag_settings:
+        # What was under way is made again, as by --rerun-incomplete.
+        workflow.dag_settings.force_incomplete = True
 
 
 # The working folder's configuration, or the one that comes with the workflow.
@@ -93,6 +102,10 @@ rule all:
         rules.robustness.input,
         rules.report.output,
     localrule: True
+
+
+onstart:
+    runs.start(local=workflow.local_exec)
 
 
 onsuccess:
