@@ -18,6 +18,7 @@ sys.path.append(
 )
 
 from advrob.images.contents import fingerprint
+from advrob.job import runs
 from advrob.plan import experiments
 from advrob.plan.errors import ConfigurationError
 from advrob.plan.jobs import Jobs
@@ -31,6 +32,14 @@ from advrob.plan.plan import Plan
 from advrob.plan.repeated import refuse_repeated_keys
 
 min_version("9.0")
+
+# The same command goes on after a run that was killed; a workflow that imports this one has it its
+# own way.
+if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+    runs.begin()
+    if workflow.dag_settings:
+        # What was under way is made again, as by --rerun-incomplete.
+        workflow.dag_settings.force_incomplete = True
 
 
 # The working folder's configuration, or the one that comes with the workflow.
@@ -95,6 +104,10 @@ rule all:
         rules.robustness.input,
         rules.report.output,
     localrule: True
+
+
+onstart:
+    runs.start(local=workflow.local_exec)
 
 
 onsuccess:

@@ -38,6 +38,11 @@ def test_learning_lowers_the_error(tmp_path):
     assert state["reconstruction_error"] == curve[-1, 1]
 
 
+def test_learning_that_diverges_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"^conv_autoencoder: training diverged: .* than 1e\+30\."):
+        fit(photographs(30), tmp_path / "checkpoint", learning_rate=1e30)
+
+
 def test_no_batch_is_learned_from_beyond_a_bound():
     """A batch that is unlike what came before pulls no harder than the others."""
     network = ConvolutionalAutoencoder(**SMALL)

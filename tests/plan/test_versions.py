@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from configurations import default
+from snakemake.utils import update_config
 
 from advrob.plan import versions
 from advrob.plan.names import Network
@@ -230,10 +231,33 @@ def test_the_plan_names_the_modules_of_a_network():
     modules = ["defences.chain", "defences.downsample", "defences.noise", LITE]
     network = Network("standard", "both")
     assert plan.modules(network) == modules
-    assert plan.code("score", network) == code_version("score", *modules)
-    assert plan.code("attack", network, modules=["attacks.pgd"]) == code_version(
-        "attack", *modules, "attacks.pgd"
+    assert plan.code("table") == code_version("table")
+    code, _, settings = plan.code("score", network).partition("-")
+    assert code == code_version("score", *modules)
+    assert plan.code("attack", network, modules=["attacks.pgd"]) == (
+        f"{code_version('attack', *modules, 'attacks.pgd')}-{settings}"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "network", "differs"),
+    [
+        ({"defences": {"noise": {"maximum": 11}}}, Network("standard", "both"), True),
+        ({"defences": {"noise": {"maximum": 11}}}, Network("standard", "noise"), True),
+        ({"models": {"standard": {"train": {"epochs": 2}}}}, Network("standard"), True),
+        ({"models": {"efficientnet_lite0": {"size": 192}}}, Network("standard"), True),
+        ({"defences": {"noise": {"maximum": 11}}}, Network("standard", "downsample"), False),
+        ({"models": {"standard": {"train": {"epochs": 2}}}}, Network("gan"), False),
+        ({"seed": 3, "images_root": "elsewhere"}, Network("standard", "both"), False),
+    ],
+)
+def test_another_setting_of_a_network_is_another_version(changes, network, differs):
+    """Snakemake does not compare a rule's description of a network, which names input files."""
+    config = default()
+    config["defences"]["both"] = {"kind": "chain", "defences": ["downsample", "noise"]}
+    before = Plan(config).code("score", network)
+    update_config(config, changes)
+    assert (Plan(config).code("score", network) != before) is differs
 
 
 def test_moved_scripts_have_the_same_versions(scripts):

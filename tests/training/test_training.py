@@ -379,6 +379,58 @@ def test_a_single_class_is_refused(tmp_path: Path) -> None:
         taught(tmp_path, images, np.full(9, 3, np.int64))
 
 
+@pytest.mark.parametrize("method", ["standard", "universal", "gan"])
+def test_training_that_diverges_says_so_and_keeps_its_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """It would answer the first class to everything, and all jobs would succeed."""
+    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0)
+    said = (
+        rf"^train.method {method}: training diverged: .* is nan after \d epochs and \d of 4 steps"
+    )
+    with pytest.raises(UserError, match=rf"{said}\. Set a lower learning_rate than 1e\+30\."):
+        taught(tmp_path, method=method, learning_rate=1e30)
+    kept = fitting.kept(tmp_path / "checkpoint")
+    assert all(value.isfinite().all() for value in kept.get("network", {}).values())
+
+
+def test_training_that_diverges_in_its_last_step_is_no_training(tmp_path: Path) -> None:
+    images, labels = pictures(9)
+    with pytest.raises(
+        UserError, match="accuracy, held out is nan after 0 epochs and 1 of 1 steps"
+    ):
+        taught(tmp_path, images, labels, epochs=1, learning_rate=1e30)
+
+
+def test_a_network_that_gives_no_numbers_is_not_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = model()
+    next(broken.network.parameters()).data.fill_(math.nan)
+    monkeypatch.setitem(globals(), "model", lambda: broken)
+    with pytest.raises(UserError, match="loss is nan after 0 .* check the weights that"):
+        taught(tmp_path)
+    _, labels = pictures(40)
+    with pytest.raises(UserError, match="not finite"):
+        taught(tmp_path, labels=np.where(labels == 3, -1, labels))
+
+
+def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
+    images, labels = pictures(24)
+    with pytest.raises(UserError, match=r"^perturbations.gan: training diverged: .*than 1e\+30\."):
+        train_generator(
+            model(),
+            store.Rows(images, np.arange(24)),
+            labels,
+            device=CPU,
+            generator=generator(0, "g"),
+            epochs=2,
+            batch_size=8,
+            checkpoint=tmp_path / "c",
+            learning_rate=1e30,
+        )
+
+
 def test_free_training_makes_fewer_epochs(tmp_path: Path) -> None:
     found = taught(tmp_path, method="free", epochs=8, replays=4)
     assert len(found["training_curve"]) == 2

@@ -30,9 +30,10 @@ rule images:
             for key, value in PLAN["images"].items()
             if key not in ("archive", "unseen", "note")
         },
-        # What is in the files: where they are does not matter.
-        photographs=lambda wildcards, input: fingerprint(
-            PLAN["images_root"] or str(input.archive or ""),
+        # What is in the files: where they are does not matter. The archive has its checksum, and
+        # Snakemake compares no parameter that depends on input.
+        photographs=lambda wildcards: fingerprint(
+            PLAN["images_root"],
             PLAN["images"],
             cache=".snakemake/photographs.json",
         ),

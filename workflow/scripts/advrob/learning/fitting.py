@@ -1,7 +1,8 @@
 """What all training shares: held-out images, varied images, going on after a cut."""
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -132,6 +133,8 @@ def passes(
     measure: Callable[[], Sequence[float]],
     state: Callable[[], dict[str, Any]],
     *,
+    what: str,
+    learning_rate: float,
     names: Sequence[str],
     images: int,
     epochs: int,
@@ -142,11 +145,15 @@ def passes(
 ) -> np.ndarray:
     """Go through images in a new random order in each epoch, and keep what is needed to go on.
 
+    Only what is finite is kept, so that a checkpoint never holds training that diverged.
+
     Args:
         step: learns from the images of these numbers; its second argument falls from 1 to 0 over
             all steps. Returns what is to be averaged over the epoch.
         measure: what is to be measured after an epoch.
         state: all that changes while learning: tensors, numbers, and containers of them.
+        what: is trained, for messages.
+        learning_rate: as it is configured, for messages.
         names: of what ``step`` and ``measure`` give, for the log.
         images: how many there are.
         epochs: passes over the images.
@@ -157,14 +164,26 @@ def passes(
 
     Returns:
         ``(epochs, measurements)``: means over each epoch's steps, then what was measured after it.
+
+    Raises:
+        UserError: a measurement or the state is not finite.
     """
     at = Position(**saved.get("position", {}))
     size = min(batch_size, images)
     steps = images // size
     last = time.monotonic()
 
+    def refuse(values: Mapping[str, float]) -> None:
+        """End the training where a value, by its name, is not finite."""
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(_diverged(what, name, value, at, steps, learning_rate))
+
     def save() -> None:
-        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **state()})
+        learned = state()
+        # Their sum is finite if all are, and takes no memory.
+        refuse({"what it learned": sum(float(each.sum()) for each in _tensors(learned))})
+        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **learned})
 
     for epoch in range(len(at.curve), epochs):
         if at.order is None:
@@ -174,17 +193,44 @@ def passes(
         for chosen in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
             done = (epoch * steps + at.steps) / (epochs * steps)
             found = step(chosen.numpy(), 1 - done)
+            refuse(dict(zip(names, found, strict=False)))
             at.sums = [a + b for a, b in zip(at.sums or [0.0] * len(found), found, strict=True)]
             at.steps += 1
             if time.monotonic() - last >= CHECKPOINT_SECONDS:
                 save()
                 last = time.monotonic()
-        at.curve.append([*(value / steps for value in at.sums), *measure()])
+        row = [*(value / steps for value in at.sums), *measure()]
+        refuse(dict(zip(names, row, strict=True)))
+        at.curve.append(row)
         at.order, at.steps, at.sums = None, 0, []
         shown = (f"{name} {value:.6f}" for name, value in zip(names, at.curve[-1], strict=True))
         print(f"epoch {epoch + 1}: {', '.join(shown)}")
         save()
     return np.array(at.curve)
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    """All tensors in containers of them."""
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, Mapping):
+        for each in state.values():
+            yield from _tensors(each)
+    elif isinstance(state, list | tuple):
+        for each in state:
+            yield from _tensors(each)
+
+
+def _diverged(
+    what: str, name: str, value: float, at: Position, steps: int, learning_rate: float
+) -> str:
+    """The sentence about a value that is not finite."""
+    begun = bool(at.curve or at.steps)
+    first = " If that changes nothing, check the weights that it begins with."
+    return (
+        f"{what}: training diverged: {name} is {value} after {len(at.curve)} epochs and {at.steps} "
+        f"of {steps} steps. Set a lower learning_rate than {learning_rate:g}.{'' if begun else first}"
+    )
 
 
 @dataclass(frozen=True)
@@ -262,6 +308,8 @@ class Training:
             step,
             lambda: [learner.error(held_out)],
             lambda: {"learner": learner.state()},
+            what=self.defence,
+            learning_rate=self.learning_rate,
             names=("error", "held out"),
             images=len(images),
             epochs=self.epochs,

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from advrob.errors import UserError
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
@@ -39,7 +38,7 @@ def predict(
         Predicted classes, int64 ``(networks, N)``, and their softmax probabilities, float32.
 
     Raises:
-        UserError: logits are not finite.
+        NotFiniteError: logits are not finite.
     """
     rows = range(len(images))[part or slice(None)]
     predicted = np.empty((len(networks), len(rows)), np.int64)
@@ -54,7 +53,7 @@ def predict(
             logits = network(batch)
             if not (finite := logits.isfinite().all(dim=1)).all():
                 bad = start + int((~finite).nonzero()[0])
-                raise UserError(
+                raise NotFiniteError(
                     f"{name}: the logits of image {bad} (counted from 0) are not finite (NaN or "
                     "infinity), so they cannot be scored. Check the network's weights, its "
                     "training and its defence."

@@ -1,5 +1,7 @@
 """The plan: a configuration, read once into what everything above asks of it."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -194,7 +196,7 @@ class Plan:
             "learned": learned,
         }
 
-    # Code -------------------------------------------------------------------------------------
+    # Versions ---------------------------------------------------------------------------------
 
     def modules(self, network: Network) -> list[str]:
         """The plug-ins that a network consists of, as modules of the library."""
@@ -207,9 +209,17 @@ class Plan:
         ]
 
     def code(self, script: str, *networks: Network, modules: Iterable[str] = ()) -> str:
-        """The version of the code behind a job: a script, networks, and further plug-ins."""
+        """The version of what is behind a job: a script, networks, and further plug-ins.
+
+        Settings of networks are in it, too: a rule's description of a network names input files,
+        and Snakemake compares no parameter that depends on them.
+        """
         every = [module for network in networks for module in self.modules(network)]
-        return versions.code_version(script, *dict.fromkeys([*every, *modules]))
+        code = versions.code_version(script, *dict.fromkeys([*every, *modules]))
+        if not networks:
+            return code
+        settings = json.dumps([self.describe(network) for network in networks], sort_keys=True)
+        return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
 
     # Attacks ----------------------------------------------------------------------------------
 

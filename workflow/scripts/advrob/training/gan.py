@@ -288,6 +288,7 @@ def train_generator(
     epochs: int,
     batch_size: int,
     checkpoint: Path,
+    learning_rate: float = 1e-3,
     **options: Any,
 ) -> dict[str, np.ndarray]:
     """Train a generator of perturbations against a network that stays as it is.
@@ -301,13 +302,17 @@ def train_generator(
         epochs: passes over the images.
         batch_size: images to a step.
         checkpoint: the file to go on from and to keep up to date.
+        learning_rate: Adam's, of both players.
         options: of `Game`.
 
     Returns:
         The generator's weights by their names in it, ``training_curve`` (epochs, 3) and
         ``training_measures``, the names of its columns.
+
+    Raises:
+        UserError: training diverged.
     """
-    game = Game(images.shape[1], generator, device, **options)
+    game = Game(images.shape[1], generator, device, learning_rate=learning_rate, **options)
     saved = resume(checkpoint, generator, device)
     if saved:
         game.load_state_dict(saved["game"])
@@ -320,6 +325,8 @@ def train_generator(
         step,
         list,
         lambda: {"game": game.state_dict()},
+        what="perturbations.gan",
+        learning_rate=learning_rate,
         names=Game.MEASURES,
         images=len(images),
         epochs=epochs,

@@ -1,5 +1,6 @@
 """Fine-tuning a pretrained network by a lesson."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
 from advrob.models import Model, learned
-from advrob.models.prediction import predict
+from advrob.models.prediction import NotFiniteError, predict
 from advrob.networks import Network
 from advrob.plug_ins import load
 from advrob.training import Pupil
@@ -65,7 +66,7 @@ def train(
         means over an epoch, and the accuracy on held-out original images after it.
 
     Raises:
-        UserError: there are too few images, or one class only.
+        UserError: there are too few images, or one class only, or training diverged.
     """
     network = Network(Identity().to(device), model, mixed=True)
 
@@ -116,15 +117,23 @@ def train(
             found.append([float(loss.detach()), *measured])
         return np.mean(found, axis=0).tolist()
 
+    def measure() -> list[float]:
+        try:
+            return [float(np.mean(answer(others) == targets[others.numbers]))]
+        except NotFiniteError:
+            return [math.nan]
+
     names = ("loss", *lesson.measures, "accuracy, held out")
     curve = fitting.passes(
         step,
-        lambda: [float(np.mean(answer(others) == targets[others.numbers]))],
+        measure,
         lambda: {
             "network": model.network.state_dict(),
             "lesson": lesson.state_dict(),
             "optimiser": optimiser.state_dict(),
         },
+        what=f"train.method {method}",
+        learning_rate=learning_rate,
         names=names,
         images=len(own),
         epochs=max(1, round(epochs / lesson.replays)),

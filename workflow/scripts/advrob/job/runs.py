@@ -1,0 +1,181 @@
+"""Runs of Snakemake in a folder, and the locks of those that were killed.
+
+Snakemake locks what it works on, and does not say in its lock whose it is: after SIGKILL, a closed
+terminal or a power cut the lock stays, and the same command is refused. So each run leaves a record
+of itself while it lasts. A lock is removed only if all who may own it are known to be dead: records
+of another machine, or of another container, say nothing about what runs there.
+"""
+
+import atexit
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from advrob.job import machine
+
+# Where Linux says what runs. Elsewhere nothing is known of a process, and no lock is removed.
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of Snakemake, or what its record says.
+
+    Attributes:
+        node: the machine's name.
+        identity: the identifier that its system was given when it was installed; empty if none.
+        boot: of the machine since it was last started, an identifier.
+        space: of the container that numbers its processes, an identifier.
+        process: its number.
+        started: when the process was, in the kernel's clock, for numbers are used again.
+        local: whether its jobs run on the same machine, where a second one waits for the first;
+            False as long as it is not known.
+    """
+
+    node: str
+    identity: str
+    boot: str
+    space: str
+    process: int
+    started: str
+    local: bool = False
+
+    def is_dead(self, here: "Run") -> bool | None:
+        """Whether it has ended; None if nobody can say.
+
+        Args:
+            here: the run that asks.
+        """
+        if (self.node, self.identity) != (here.node, here.identity):
+            return None
+        if self.boot != here.boot:
+            return True if self.identity else None
+        if self.space != here.space:
+            return None
+        return _started(self.process) != self.started
+
+
+def this(*, local: bool = False) -> Run | None:
+    """This process; None where the system does not tell enough of it."""
+    identity = Path("/etc/machine-id")
+    try:
+        return Run(
+            node=machine.node(),
+            identity=identity.read_text().strip() if identity.exists() else "",
+            boot=(_PROC / "sys/kernel/random/boot_id").read_text().strip(),
+            space=str((_PROC / "self/ns/pid").readlink()),
+            process=os.getpid(),
+            started=_started(os.getpid()) or "",
+            local=local,
+        )
+    except OSError:
+        return None
+
+
+def _started(process: int) -> str | None:
+    """When a process was started, in the kernel's clock; None if there is none, or a dead one."""
+    try:
+        # Behind the name, which is in brackets and may hold spaces and brackets of its own.
+        fields = (_PROC / str(process) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "XZ" else fields[19]
+
+
+def begin(folder: str | Path = ".snakemake") -> None:
+    """Note this run, and remove the lock of one that was killed.
+
+    Args:
+        folder: Snakemake's, in the working folder.
+    """
+    # A lock that comes later is not that of a run which is known to be dead now.
+    locks = sorted(Path(folder, "locks").glob("*.lock"))
+    here = this()
+    if here is None or not _note(here, folder):
+        return
+    others = {path: run for path, run in _records(folder) if run.process != here.process}
+    states = {path: run.is_dead(here) for path, run in others.items()}
+    if not locks:
+        for path in [path for path, dead in states.items() if dead]:
+            path.unlink(missing_ok=True)
+        return
+    for path, run in others.items():
+        if states[path] is False:
+            return
+        if states[path] is None or not run.local:
+            _tell(_why_locked(run, states[path]))
+            return
+    # One of several runs that see this gets to remove what is there.
+    if [path for path in others if _taken(path)]:
+        for lock in locks:
+            lock.unlink(missing_ok=True)
+        killed = ", ".join(str(run.process) for run in others.values())
+        _tell(f"Going on after a run that was killed (process {killed}); its lock is removed.")
+
+
+def start(*, local: bool, folder: str | Path = ".snakemake") -> None:
+    """Note that this run starts jobs now.
+
+    Args:
+        local: whether they run on this machine.
+        folder: Snakemake's.
+    """
+    if here := this(local=local):
+        _note(here, folder)
+
+
+def _note(run: Run, folder: str | Path) -> bool:
+    """Write the record of a run, until this process ends by itself; whether that was possible."""
+    path = Path(folder, "runs", f"{run.node}-{run.process}.json")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(run)), encoding="utf-8")
+    except OSError:
+        return False
+    atexit.register(_forget, path.absolute(), os.getpid())
+    return True
+
+
+def _forget(path: Path, process: int) -> None:
+    # A process that this one forked ends, too.
+    if os.getpid() == process:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _records(folder: str | Path) -> Sequence[tuple[Path, Run]]:
+    found = []
+    for path in sorted(Path(folder, "runs").glob("*.json")):
+        # One that cannot be read was being written when its run was killed, before it locked.
+        with suppress(OSError, ValueError, TypeError):
+            found.append((path, Run(**json.loads(path.read_text(encoding="utf-8")))))
+    return found
+
+
+def _taken(path: Path) -> bool:
+    try:
+        path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _why_locked(run: Run, dead: bool | None) -> str:
+    whose = f"This folder may be locked by process {run.process} on {run.node}"
+    if dead:
+        return (
+            f"{whose}, which was killed. If its jobs run on a cluster, cancel them; then type the "
+            "same command with --unlock behind it, and once more without."
+        )
+    return (
+        f"{whose}. If that has ended, type the same command with --unlock behind it, and once more "
+        "without."
+    )
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
