@@ -11,6 +11,10 @@ from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
 
+class NotFiniteError(UserError):
+    """A network's logits are not finite."""
+
+
 @torch.no_grad()
 def predict(
     networks: Sequence[nn.Module],
