@@ -229,7 +229,8 @@ def _diverged(
     first = " If that changes nothing, check the weights that it begins with."
     return (
         f"{what}: training diverged: {name} is {value} after {len(at.curve)} epochs and "
-        f"{at.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}.{'' if begun else first}"
+        f"{at.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}."
+        f"{'' if begun else first}"
     )
 
 

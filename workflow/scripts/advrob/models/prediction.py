@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from advrob.errors import UserError
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
