@@ -28,6 +28,7 @@ FLOORS = [
     {"training"},
     {"evaluation"},
     {"findings"},
+    {"robustness"},
     {"figures"},
     {"report"},
 ]
