@@ -57,8 +57,8 @@ def test_robust_needs_evidence_and_not_robust_does_not(low, high, grade, verdict
         ({"none": 10, "noise": 12}, False, "may be more than without a defence only by chance"),
         ({"none": 10, "noise": 45}, True, "more than without a defence and more than chance"),
         ({"none": 10, "noise": 10}, False, "no more than without a defence"),
-        ({"none": 10, "noise": 12, "pca": 50}, True, "The best defence is pca: 80.0\u00a0%"),
-        ({"noise": 12}, None, "12.0\u00a0% (7.0 to 17.0) under the worst one (evidence: A)."),
+        ({"none": 10, "noise": 12, "pca": 50}, True, "The best defence is pca: 80.0 %"),
+        ({"noise": 12}, None, "12.0 % (7.0 to 17.0) under the worst one (evidence: A)."),
         ({"none": 10}, None, "m is not robust within l_inf 4/255."),
         ({"none": 10, "noise": 80}, True, "m behind noise is robust within l_inf 4/255."),
         ({"none": 10, "noise": 50}, True, "Whether m is robust within l_inf 4/255 is undecided."),
@@ -67,12 +67,14 @@ def test_robust_needs_evidence_and_not_robust_does_not(low, high, grade, verdict
 def test_the_best_defence_and_its_gain(tmp_path, worst, gains, said):
     found = answer_of(tmp_path, robustness_rows(worst))
     assert found.models[0].gains(LINF) is gains
-    assert said in sentences(found)["robust"][0]
+    words = sentences(found)
+    assert said in f"{words['robust'][0]} {words['numbers'][0]}"
 
 
 def test_attacks_that_do_not_know_the_defence_do_not_count(tmp_path):
-    (text,) = sentences(answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12})))["robust"]
-    assert "Attacks that do not know the defence leave 60.0\u00a0%" in text
+    found = answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12}))
+    (text,) = sentences(found)["numbers"]
+    assert "Attacks that do not know the defence leave 60.0 %" in text
 
 
 def test_failed_checks_are_part_of_the_answer(tmp_path):
@@ -94,7 +96,7 @@ def test_calibration_is_part_of_the_answer(tmp_path):
     said = sentences(found)
     assert (
         "On networks whose robustness is known exactly, the attacks came close to the truth in 2 "
-        "of 4 worst cases, and 1 more were flagged as unreliable; 1 is wrong without a warning."
+        "of 4 worst cases, and 1 more was flagged as unreliable; 1 is wrong without a warning."
     ) in said["sure"]
     assert any(text.startswith("Strengthen the attacks") for text in said["next"])
     calm = sentences(answer_of(tmp_path, rows))
@@ -118,7 +120,7 @@ def test_the_best_guarantee_counts(tmp_path):
     best = found.models[0].guarantee
     assert (best.sigma, best.radius, best.share.accuracy, best.farthest) == (32, 8, 0.6, 8)
     said = sentences(found)
-    assert any("has a guarantee: 60.0\u00a0%" in text for text in said["sure"])
+    assert any("has a guarantee: 60.0 %" in text for text in said["sure"])
     assert not any("experiments.smoothing" in text for text in said["next"])
 
 

@@ -153,7 +153,7 @@ def test_the_answer_comes_first(run):
     page = Page(run)
     assert page.headings[1:4] == ["Is it robust?", "How sure is that?", "What next?"]
     answer = json.loads(Path("answer.json").read_text())
-    words = "".join(page.words)
+    words = "".join(page.words).replace("\u00a0", " ")
     places = [words.index(text) for texts in answer["sentences"].values() for text in texts]
     assert places == sorted(places)
     assert places[-1] < words.index("Accuracy under attack\n")

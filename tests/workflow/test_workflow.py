@@ -282,7 +282,7 @@ def test_the_page_has_all_that_is_marked_for_reports(results):
     assert len(marked) > 20
     shown = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
     assert shown == marked - {("tables", "table_1")}, "table 1 has a section of its own"
-    assert "efficientnet_lite0 without a defence recognises" in page
+    assert "Without a defence, efficientnet_lite0 classifies" in page
     assert "Intel" in page or "cores" in page
     for rule in ("images", "attack", "score", "original", "perturbed", "figure_8"):
         assert re.search(f"<td[^>]*>{rule}</td>", page), rule

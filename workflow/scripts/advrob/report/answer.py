@@ -43,8 +43,8 @@ class Share:
         return cls(*(float(row[key]) for key in ("accuracy", "ci_low", "ci_high")))
 
     def __str__(self) -> str:
-        """In percent, for a sentence; no line breaks before the percent sign."""
-        return f"{100 * self.accuracy:.1f}\u00a0% ({100 * self.low:.1f} to {100 * self.high:.1f})"
+        """In percent, for a sentence."""
+        return f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
 
 @dataclass(frozen=True)
@@ -138,9 +138,16 @@ class ModelAnswer:
         return next((each for each in self.networks if each.network.defence == UNDEFENDED), None)
 
     def best(self, threat: ThreatModel) -> Evaluated | None:
-        """The network behind the defence that leaves most under the worst attack."""
+        """The network behind the defence that leaves most under the worst attack.
+
+        Of equal ones, that with the highest accuracy without an attack.
+        """
         defended = [each for each in self.networks if each is not self.undefended]
-        return max(defended, key=lambda each: each.worst[threat].share.accuracy, default=None)
+        return max(
+            defended,
+            key=lambda each: (each.worst[threat].share.accuracy, each.original.accuracy),
+            default=None,
+        )
 
     def gains(self, threat: ThreatModel) -> bool | None:
         """Whether the best defence leaves more than none, with intervals that do not overlap.

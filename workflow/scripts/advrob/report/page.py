@@ -78,8 +78,15 @@ def fill(template: str, **content: Any) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(duration=timings.duration, within=within, name=name)
+    environment.filters.update(
+        duration=timings.duration, within=within, name=name, unbroken=_unbroken
+    )
     return environment.from_string(template).render(content)
+
+
+def _unbroken(text: object) -> str:
+    """A text without line breaks between a number and its percent sign."""
+    return str(text).replace(" %", "\u00a0%")
 
 
 def plain_yaml(config: Mapping[str, Any]) -> str:

@@ -21,9 +21,13 @@ CHECKED = {
 
 
 def sentences(answer: Answer) -> dict[str, list[str]]:
-    """The answer to each of the three questions: ``robust``, ``sure`` and ``next``."""
+    """The answer: is each model ``robust``, by which ``numbers``, how ``sure``, and what ``next``.
+
+    The first two have one text a model.
+    """
     return {
-        "robust": [" ".join(_robust(each)) for each in answer.models],
+        "robust": [_robust(each) for each in answer.models],
+        "numbers": [" ".join(_numbers(each)) for each in answer.models],
         "sure": list(_sure(answer)),
         "next": list(_next(answer)),
     }
@@ -41,7 +45,7 @@ def name(network: Network) -> str:
     return f"{network.model} behind {network.defence}"
 
 
-def _robust(found: ModelAnswer) -> Iterator[str]:
+def _robust(found: ModelAnswer) -> str:
     threat = found.threats[0]
     robust = [name(each.network) for each in found.networks if each.worst[threat].robust == YES]
     verdict = {
@@ -49,13 +53,17 @@ def _robust(found: ModelAnswer) -> Iterator[str]:
         NO: f"{found.model} is not robust within {within(threat)}.",
         UNDECIDED: f"Whether {found.model} is robust within {within(threat)} is undecided.",
     }
-    yield verdict[found.robust(threat)]
+    return verdict[found.robust(threat)]
+
+
+def _numbers(found: ModelAnswer) -> Iterator[str]:
+    threat = found.threats[0]
     bare, best, gains = found.undefended, found.best(threat), found.gains(threat)
     if bare:
         yield (
-            f"Without a defence it classifies {bare.original} of {bare.images:,} original images "
-            f"correctly, and {bare.worst[threat].share} under the worst attack (evidence: "
-            f"{bare.worst[threat].grade})."
+            f"Without a defence, {found.model} classifies {bare.original} of {bare.images:,} "
+            f"original images correctly, and {bare.worst[threat].share} under the worst attack "
+            f"(evidence: {bare.worst[threat].grade})."
         )
     if best is None:
         return
@@ -109,7 +117,9 @@ def _calibrated(answer: Answer) -> str:
         f"{passed} of {of} worst cases"
     )
     if flagged:
-        sentence += f", and {flagged} more were flagged as unreliable"
+        sentence += (
+            f", and {flagged} more {'was' if flagged == 1 else 'were'} flagged as unreliable"
+        )
     return f"{sentence}; {failed} {_be(failed)} wrong without a warning."
 
 
@@ -117,7 +127,7 @@ def _guaranteed(found: ModelAnswer) -> str:
     best: Guarantee | None = found.guarantee
     if best is None:
         return f"{found.model} has no guarantee: no certificates were computed."
-    noise = f"{name(best.network)}, under Gaussian noise of {best.sigma:g}/255"
+    noise = f"{name(best.network)}, under Gaussian noise of standard deviation {best.sigma:g}/255"
     if best.farthest is None:
         return f"{noise}, has no guarantee: no image is certified within l_2 {best.radius:g}/255."
     return (
