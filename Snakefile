@@ -17,6 +17,8 @@ sys.path.append(
     f"{workflow.current_basedir.get_path_or_uri(secret_free=True)}/workflow/scripts"
 )
 
+from advrob.errors import UserError
+from advrob.files import stale
 from advrob.images.contents import fingerprint
 from advrob.job import runs
 from advrob.plan import experiments
@@ -33,13 +35,11 @@ from advrob.plan.repeated import refuse_repeated_keys
 
 min_version("9.0")
 
-# The same command goes on after a run that was killed; a workflow that imports this one has it its
-# own way.
-if workflow.is_main_process and workflow.modifier.is_main_snakefile():
+# The same command goes on after a run that was killed, and what Snakemake has no record of is current
+# only if it says so itself. A workflow that imports this one does as it likes.
+ALONE = workflow.is_main_process and workflow.modifier.is_main_snakefile()
+if ALONE:
     runs.begin()
-    if workflow.dag_settings:
-        # What was under way is made again, as by --rerun-incomplete.
-        workflow.dag_settings.force_incomplete = True
 
 
 # The working folder's configuration, or the one that comes with the workflow.
@@ -58,7 +58,9 @@ report: "workflow/report/workflow.rst"
 try:
     refuse_repeated_keys(workflow.configfiles)
     PLAN = Plan(config)
-except ConfigurationError as error:
+    if ALONE:
+        stale.check(PLAN, stale.unrecorded())
+except (ConfigurationError, UserError) as error:
     raise WorkflowError(str(error)) from None
 # With defaults filled in, and not in place: a workflow that imports this one may read it again.
 config = PLAN.config

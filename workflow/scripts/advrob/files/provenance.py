@@ -38,6 +38,24 @@ def check_params(
     Raises:
         UserError: a parameter, the seed or the source is another one.
     """
+    if difference := differs(file, expected, seed=seed, source=source):
+        raise UserError(
+            f"{file.filename}: was made with {difference}. It is in another file's place, or from "
+            "before the configuration changed. Delete it and run Snakemake again."
+        )
+
+
+def differs(
+    file: h5py.File,
+    expected: Mapping[str, Any],
+    *,
+    seed: int | None = None,
+    source: str | None = None,
+) -> str | None:
+    """What a file was made with and what was expected, in words; None if that is the same.
+
+    The arguments are those of `check_params`.
+    """
     made = params(file)
     found = {name: made[name] for name in expected if name in made}
     wanted = dict(expected)
@@ -47,14 +65,14 @@ def check_params(
             wanted[name] = value
     # As they are stored: tuples are lists there, and keys are text.
     differences = list(_differences(found, json.loads(json.dumps(wanted))))
-    if differences:
-        more = len(differences) - _NAMED
-        raise UserError(
-            f"{file.filename}: was made with {_listed([(n, a) for n, a, _ in differences])}, "
-            f"expected {_listed([(n, b) for n, _, b in differences])}"
-            f"{f', and {more} more' if more > 0 else ''}. It is in another file's place, or from "
-            "before the configuration changed. Delete it and run Snakemake again."
-        )
+    if not differences:
+        return None
+    more = len(differences) - _NAMED
+    return (
+        f"{_listed([(n, a) for n, a, _ in differences])}, "
+        f"expected {_listed([(n, b) for n, _, b in differences])}"
+        f"{f', and {more} more' if more > 0 else ''}"
+    )
 
 
 # Where the one mapping lacks a key of the other.

@@ -10,7 +10,8 @@ import atexit
 import json
 import os
 import sys
-from collections.abc import Sequence
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,9 @@ def _started(process: int) -> str | None:
 
 
 def begin(folder: str | Path = ".snakemake") -> None:
-    """Note this run, and remove the lock of one that was killed.
+    """Note this run; remove the lock of one that was killed, and what that has left half.
+
+    Snakemake would refuse both, the second until it is told ``--rerun-incomplete``.
 
     Args:
         folder: Snakemake's, in the working folder.
@@ -98,23 +101,33 @@ def begin(folder: str | Path = ".snakemake") -> None:
     if here is None or not _note(here, folder):
         return
     others = {path: run for path, run in _records(folder) if run.process != here.process}
-    states = {path: run.is_dead(here) for path, run in others.items()}
-    if not locks:
-        for path in [path for path, dead in states.items() if dead]:
-            path.unlink(missing_ok=True)
-        return
-    for path, run in others.items():
-        if states[path] is False:
+    for run in others.values():
+        dead = run.is_dead(here)
+        if dead is False:
             return
-        if states[path] is None or not run.local:
-            _tell(_why_locked(run, states[path]))
+        if dead is None or not run.local:
+            if locks:
+                _tell(_why_locked(run, dead))
             return
     # One of several runs that see this gets to remove what is there.
     if [path for path in others if _taken(path)]:
         for lock in locks:
             lock.unlink(missing_ok=True)
+        for marker, output in list(_incomplete(Path(folder, "incomplete"))):
+            output.unlink(missing_ok=True)
+            marker.unlink(missing_ok=True)
         killed = ", ".join(str(run.process) for run in others.values())
-        _tell(f"Going on after a run that was killed (process {killed}); its lock is removed.")
+        _tell(f"Going on after a run that was killed (process {killed}).")
+
+
+def _incomplete(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Snakemake's marks of outputs that were being made, and these."""
+    for marker in folder.rglob("*"):
+        if marker.is_file():
+            # Long names are in parts, all but the last with a sign.
+            parts = [part.removeprefix("@") for part in marker.relative_to(folder).parts]
+            with suppress(ValueError):
+                yield marker, Path(urlsafe_b64decode("".join(parts)).decode())
 
 
 def start(*, local: bool, folder: str | Path = ".snakemake") -> None:

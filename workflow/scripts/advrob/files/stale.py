@@ -1,0 +1,176 @@
+"""Results that Snakemake has no record of, compared with what the plan would make.
+
+Snakemake keeps in its folder ``.snakemake`` what a result was made with, and takes results that it
+has no record of for current: where that folder was deleted, or not copied along, another seed would
+change nothing. Results know themselves what they were made with.
+"""
+
+import os
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from advrob.errors import UserError
+from advrob.plan.names import GAN, GRADIENT, ORIGINAL, PUBLISHED, UNIVERSAL, DataSet, Network
+from advrob.plan.plan import Plan
+
+# What a description of a network has that `advrob.networks.params` puts into files.
+_NETWORK = ("model", "defence", "model_settings", "defence_settings")
+# Characters of a name in Snakemake's folder; of a longer one each part but the last has a sign.
+_LONGEST = 254
+# How many files a message names.
+_NAMED = 3
+
+
+def unrecorded(
+    results: str | Path = "results", metadata: str | Path = ".snakemake/metadata"
+) -> list[str]:
+    """Results that Snakemake has no record of.
+
+    Args:
+        results: the folder.
+        metadata: Snakemake's records.
+
+    Returns:
+        Their paths, sorted.
+    """
+    folder = Path(metadata)
+    known = {record.name for record in folder.iterdir()} if folder.is_dir() else set()
+
+    def is_known(path: str) -> bool:
+        name = urlsafe_b64encode(path.encode("utf-8", "surrogateescape")).decode()
+        if len(name) <= _LONGEST:
+            return name in known
+        parts = [name[i : i + _LONGEST] for i in range(0, len(name), _LONGEST)]
+        return Path(metadata, *(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
+
+    return sorted(path for path in _files(results) if not is_known(path))
+
+
+def _files(results: str | Path) -> Iterator[str]:
+    for folder, _, names in os.walk(results):
+        for name in names:
+            if not name.startswith("."):
+                yield f"{folder}/{name}"
+
+
+def check(plan: Plan, paths: list[str]) -> None:
+    """Refuse results that were made with something else than the plan has.
+
+    Args:
+        plan: what is run.
+        paths: of the results, such as `unrecorded` gives. What is no HDF5 file of a network or data
+            set of the plan is passed over.
+
+    Raises:
+        UserError: some were.
+    """
+    found = {path: expected for path in paths if (expected := made_with(plan, path)) is not None}
+    if not found:
+        return
+    # Not before it is needed: the Snakefile is read for every job.
+    from advrob.files import store
+    from advrob.files.provenance import differs
+
+    differing: dict[str, str] = {}
+    for path, expected in found.items():
+        try:
+            with store.read(path, None) as file:
+                difference = differs(file, expected, seed=plan["seed"])
+        except UserError:
+            # What is damaged is said by the job that reads it.
+            continue
+        if difference:
+            differing[path] = difference
+    if differing:
+        first, *_ = differing
+        more = len(differing) - _NAMED
+        raise UserError(
+            f"{first}: was made with {differing[first]}. Snakemake has no record of it, for its "
+            "folder .snakemake was deleted or not copied along, and would take it for current. "
+            f"Delete {', '.join([*differing][:_NAMED])}{f' and {more} more' if more > 0 else ''}, "
+            "or the whole folder, and run the same command again."
+        )
+
+
+def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
+    """The parameters that a result says it was made with, if the plan would make it.
+
+    Args:
+        plan: what is run.
+        path: of the result, beginning with the folder of results.
+
+    Returns:
+        Some of them; None for what is no HDF5 file, or of something that the plan does not have.
+    """
+    _, *folders, name = Path(path).parts
+    stem, _, ending = name.rpartition(".")
+    if ending != "h5":
+        return None
+    match folders:
+        case ["images"] if stem in ("test", "fit"):
+            return _images(plan, stem)
+        case ["datasets" | "perturbations" | "generators"]:
+            return _data_set(plan, stem)
+        case ["defences", "shared"] if stem in plan["defences"]:
+            return {"defence": stem, **plan.defence_settings(stem)}
+        case ["models"] if stem in plan["models"] and plan.is_trained(stem):
+            return {"model": stem, "model_settings": plan.model_settings(stem)}
+        case ["scores", dataset, model] if stem == "sweep-noise" and model in plan["models"]:
+            settings = plan.model_settings(model)
+            return {"model": model, "model_settings": settings, "dataset": dataset}
+        case ["scores" | "certified" as of, dataset, model]:
+            return _on(plan, of, dataset, Network(model, stem))
+        case ["certified" as of, dataset]:
+            return _on(plan, of, dataset, Network(stem))
+        case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
+            settings = plan["experiments.robustness"] if of == "budgets" else {}
+            return {"model": model, "defence": stem, **settings}
+        case ["analysis", "vector_space"] if stem in plan["models"]:
+            settings = plan["experiments.vector_space"]
+            return {"model": stem, "model_settings": plan.model_settings(stem), **settings}
+    return None
+
+
+def _network(plan: Plan, network: Network) -> dict[str, Any] | None:
+    if network.model not in plan["models"] or network.defence not in plan["defences"]:
+        return None
+    described: Mapping[str, Any] = plan.describe(network)
+    return {key: described[key] for key in _NETWORK}
+
+
+def _images(plan: Plan, part: str) -> dict[str, Any]:
+    return {key: plan["images"][key] for key in ("size", "layout", "broken", part)}
+
+
+def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
+    """Of a data set, and of the perturbation or the generator behind it."""
+    try:
+        dataset = DataSet.parse(name)
+    except ValueError:
+        return None
+    if dataset.family == ORIGINAL:
+        if dataset.tuning:
+            return {"limit": plan["experiments.settings.images"]}
+        return _images(plan, "test")
+    if dataset.family == PUBLISHED:
+        settings = (plan["perturbations.published"] or {}).get(dataset.label)
+        return settings and {key: value for key, value in settings.items() if key != "file"}
+    network = dataset.target and _network(plan, dataset.target)
+    if network is None:
+        return None
+    if dataset.family in (UNIVERSAL, GRADIENT, GAN):
+        return network | plan["perturbations"][dataset.family]
+    if dataset.family in plan["perturbations.untargeted"]:
+        return network | {"attack": dict(plan.attack(dataset.family).settings)}
+    return None
+
+
+def _on(plan: Plan, of: str, dataset: str, network: Network) -> dict[str, Any] | None:
+    """Of a network on a data set: its score or its certificates."""
+    made = _network(plan, network)
+    if made is None:
+        return None
+    smoothing = plan["experiments.smoothing"] if of == "certified" else None
+    return made | {"dataset": dataset} | ({"draws": smoothing["draws"]} if smoothing else {})
