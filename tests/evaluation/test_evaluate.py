@@ -26,7 +26,7 @@ def known():
 
 def test_the_worst_case_of_a_linear_network_is_its_truth(known):
     pixels, labels, network = known
-    radius = 4
+    radius = 16
     truth = exact_linf(network, pixels, labels, radius).numpy()
     assert 0.1 < truth.mean() < 0.9
     found = advrob.evaluate(
@@ -49,7 +49,7 @@ def test_a_masked_twin_gets_the_worst_grade(known):
     pixels, labels, network = known
     twin = TWINS["one_hot"](network, compute.generator(0))
     found = advrob.evaluate(
-        twin, to_tensor(pixels), torch.from_numpy(labels), radius=4, iterations=5, queries=5
+        twin, to_tensor(pixels), torch.from_numpy(labels), radius=16, iterations=5, queries=5
     )
     assert found.grade == "D"
     assert "failed: check-up: gradient" in str(found)

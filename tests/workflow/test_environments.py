@@ -1,8 +1,9 @@
 """Conda environments and container repeat the project's pins; scripts find there what they import.
 
-The channel's Python aside, an environment is what pip installs into an empty one. That is built
-here, apart from the environment that runs the tests: Snakemake appends the latter's packages to
-the path of a script in a conda environment, so that a run would not show what is missing.
+The channel's Python aside, an environment is what pip installs into an empty one: its pins and what
+these require. It is built here from links to what is installed, apart from the environment that
+runs the tests: Snakemake appends the latter's packages to the path of a script in a conda
+environment, so that a run would not show what is missing.
 """
 
 import ast
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from advrob.images.packages import LABELLED, SAMPLES
 from advrob.plan import kinds
@@ -71,7 +73,9 @@ def imports(environment):
     extra = named(environment)
     for script in scripts(environment):
         for file in imported_modules(script, *extra):
-            for node in ast.walk(ast.parse(file.read_text())):
+            tree = ast.parse(file.read_text())
+            # What the plan imports in a function is Snakemake's, which reads the configuration.
+            for node in tree.body if file.parent.name == "plan" else ast.walk(tree):
                 names = []
                 if isinstance(node, ast.Import):
                     names = [alias.name for alias in node.names]
@@ -126,18 +130,39 @@ def test_an_environment_holds_all_that_it_needs_and_no_more(environment):
     assert pins <= needed
 
 
+def required(names):
+    """The installed distributions that pip installs for these names, by normal name."""
+    found, seen = {}, set()
+    waiting = [Requirement(name) for name in names]
+    while waiting:
+        requirement = waiting.pop()
+        key = normal(requirement.name), *sorted(requirement.extras)
+        if key in seen:
+            continue
+        seen.add(key)
+        distribution = found[key[0]] = metadata.distribution(requirement.name)
+        for other in map(Requirement, distribution.requires or []):
+            extras = [{"extra": extra} for extra in ("", *requirement.extras)]
+            if other.marker is None or any(map(other.marker.evaluate, extras)):
+                waiting.append(other)
+    return found
+
+
 @pytest.fixture(scope="module", params=ENVIRONMENTS, ids=lambda path: path.stem)
 def built(request, tmp_path_factory):
     """An environment's file, and the Python of what pip makes of it."""
     folder = tmp_path_factory.mktemp(request.param.stem)
-    python = folder / "bin/python"
-    pins = [f"{name}=={version}" for name, version in pip_pins(request.param).items()]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile", "-q"]
-    done = subprocess.run([*install, *pins], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield request.param, python
-    # Gigabytes, of which pytest would keep three runs.
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for distribution in required(pip_pins(request.param)).values():
+        for file in distribution.files:
+            link = packages / file
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                # Two distributions may have the same file, such as a licence.
+                if not link.exists():
+                    link.symlink_to(distribution.locate_file(file))
+    yield request.param, folder / "bin/python"
     shutil.rmtree(folder)
 
 
@@ -178,18 +203,42 @@ def test_a_fresh_environment_has_nothing_else(built):
         assert missing(python, ["score", "table", "torch"]) == ["score", "torch"]
 
 
-def test_the_container_installs_the_pins():
+def test_the_container_installs_the_lock():
     definition = (ROOT / "apptainer.def").read_text()
     (version,) = re.findall(r"^From: python:(\d+\.\d+)\.\d+-slim-\w+$", definition, re.MULTILINE)
     assert f">={version}" == PROJECT["requires-python"]
     copied = dict(re.findall(r"^ +(\S+) (/opt/\S+)$", definition, re.MULTILINE))
-    (command,) = re.findall(r'python -c "(.+)" > /opt/requirements.txt', definition)
-    for source, target in copied.items():
-        command = command.replace(target, str(ROOT / source))
-    done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == PROJECT["dependencies"]
+    assert f"--require-hashes --requirement {copied['requirements.lock']}" in definition
+
+
+def locked(lock):
+    """The entries of a lock, version, marker and hashes, by name; one for each range of Python."""
+    found = {}
+    for entry in re.findall(r"^(\S.*(?:\n    .*)*)", lock.read_text(), re.MULTILINE):
+        name, _, rest = entry.partition("==")
+        if not entry.startswith("#"):
+            found.setdefault(name, set()).add(rest)
+    return found
+
+
+EXTRA = dict(pin.split("==") for pin in PROJECT["optional-dependencies"]["test"])
+LOCK, TEST_LOCK = ROOT / "requirements.lock", ROOT / "tests/requirements.lock"
+
+
+@pytest.mark.parametrize(("lock", "pins"), [(LOCK, PINS), (TEST_LOCK, PINS | EXTRA)])
+def test_a_lock_has_the_pins_and_all_that_they_require(lock, pins):
+    entries = locked(lock)
+    for name, entry in entries.items():
+        assert all(re.search(r"--hash=sha256:[0-9a-f]{64}$", text) for text in entry), name
+    for name, version in pins.items():
+        (entry,) = entries[normal(name)]
+        assert re.match(r"[^\s;]+", entry).group() == version, name
+    assert required(pins).keys() <= entries.keys()
+
+
+def test_tests_run_with_the_packages_that_users_have():
+    entries, users = locked(TEST_LOCK), locked(LOCK)
+    assert {name: entries.get(name) for name in users} == users
 
 
 def test_the_installed_versions_are_the_pinned_ones():
