@@ -122,7 +122,7 @@ class Jobs:
         assert attack.kind is not None
         given = attack.kind.values(attack.settings)
         efforts = attack.kind.traits.get("effort", "iterations")
-        passes = [given[key] for key in ([efforts] if isinstance(efforts, str) else efforts)]
+        passes = [given.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)]
         return needs.gradient(
             images=self._robust_images(),
             iterations=math.prod(passes),

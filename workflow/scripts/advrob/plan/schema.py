@@ -86,7 +86,7 @@ def keys(schema: Mapping[str, Any], path: str = "") -> Iterator[Key]:
 
 
 def expected(schema: Mapping[str, Any]) -> str:
-    """What a value may be, in words that go on from "Expected"."""
+    """What a value may be, in words that follow "Expected"."""
     types = schema.get("type", [])
     null = f"{TYPES['null']} or " if not isinstance(types, str) and "null" in types else ""
     if "enum" in schema:
