@@ -14,7 +14,7 @@ import defence
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.job import script as job
-from conftest import ROOT
+from conftest import ROOT, a_job
 
 # What is written on a disk of 1 MB. `blind` makes the free space unknown, as it is under a quota.
 ON_A_FULL_DISK = """
@@ -266,8 +266,7 @@ def test_memory_that_will_not_suffice_is_said_before_the_work_begins(
             state=str(tmp_path / "state.h5"),
             defence=name,
             settings=settings,
-            device="cpu",
-            seed=0,
+            job=a_job(seed=0),
             checkpoint=tmp_path / "checkpoint",
             memory=memory,
         )
