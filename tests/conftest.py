@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
 
 from advrob.files import store
@@ -18,6 +19,28 @@ from advrob.job.compute import Job
 from advrob.plan.plan import NetworkDescription
 
 ROOT = Path(__file__).parent.parent
+
+# Files of tests that run whole workflows, the longest first: short ones fill what is left of the
+# time where several processes share the tests (`pytest -n`).
+FIRST = [
+    f"tests/workflow/test_{name}.py"
+    for name in ("workflow", "slurm", "environments", "style", "documentation", "module")
+]
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process is one of several. Jobs of workflows say their threads themselves.
+    torch.set_num_threads(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give a file's tests to one process, for they share what they need, in the order below."""
+    if config.getoption("dist", "no") == "load":
+        config.option.dist, config.option.loadscopereorder = "loadfile", False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    order = {ROOT / file: place for place, file in enumerate(FIRST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def block(text: str, after: str) -> str:

@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -54,6 +56,7 @@ SMALL = {
         "fit_images": [13, 26],
         "vector_space": {"images": 6, "normals": 2},
         "draws": 2,
+        "calibration": {"images": 8, "size": 16},
         "preventive": {"models": ["gan", "multitask"]},
         "robustness": {
             "images": 6,
@@ -86,17 +89,52 @@ def folder(tmp_path_factory):
     return folder
 
 
-# Lines of a dry run that are no jobs with results of their own.
-COLLECTING = ("total", "all", "robustness")
+@dataclass
+class Graph:
+    """The jobs that Snakemake plans.
+
+    Attributes:
+        labels: of the jobs, by number: a rule's name and those of its wildcards that it chooses.
+        needs: the jobs that a job waits for.
+    """
+
+    labels: dict[int, str]
+    needs: dict[int, set[int]]
+
+    def jobs(self, label):
+        """The numbers of the only job with a label and of all that it needs."""
+        found = set()
+        waiting = [job for job, other in self.labels.items() if other == label]
+        assert len(waiting) == 1, f"{label}: {len(waiting)} jobs among {self.labels.values()}"
+        while waiting:
+            job = waiting.pop()
+            if job not in found:
+                found.add(job)
+                waiting += self.needs[job]
+        return found
+
+    def planned(self, label):
+        """How many of these jobs each rule has, without rules that only collect."""
+        rules = Counter(self.labels[job].partition(r"\n")[0] for job in self.jobs(label))
+        return {rule: count for rule, count in rules.items() if rule not in COLLECTING}
 
 
-def planned(folder, *arguments):
-    """Jobs by rule that a dry run announces, without collecting targets."""
-    done = snakemake(folder, "--dry-run", "--cores", 1, *arguments)
+# Rules that only collect what others make.
+COLLECTING = ("all", "robustness", "tables", "figures")
+
+
+def graph(folder, *arguments):
+    """One dry run: what each of several targets needs is a part of its graph."""
+    done = snakemake(folder, *arguments, "--dag")
     assert done.returncode == 0, done.stdout + done.stderr
-    counts = re.findall(r"^([a-z]\w*)\s+(\d+)$", done.stdout, re.MULTILINE)
-    jobs = {rule: int(count) for rule, count in counts}
-    return {rule: count for rule, count in jobs.items() if rule not in COLLECTING}
+    labels = re.findall(r'^\s*(\d+)\[label = "(.*?)", color', done.stdout, re.MULTILINE)
+    edges = re.findall(r"^\s*(\d+) -> (\d+)$", done.stdout, re.MULTILINE)
+    found = Graph(
+        {int(job): label for job, label in labels}, {int(job): set() for job, _ in labels}
+    )
+    for needed, job in edges:
+        found.needs[int(job)].add(int(needed))
+    return found
 
 
 IMAGES = {"images": 1}
@@ -144,14 +182,34 @@ EXPECTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def every(folder):
+    """The graph of all targets."""
+    return graph(folder, "all", "report", *EXPECTED)
+
+
 @pytest.mark.parametrize("target", EXPECTED)
-def test_a_target_needs_what_it_needs_and_nothing_more(folder, target):
-    assert planned(folder, target) == EXPECTED[target]
+def test_a_target_needs_what_it_needs_and_nothing_more(every, target):
+    assert every.planned(target) == EXPECTED[target]
+
+
+def test_all_is_every_table_and_figure(every):
+    others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
+    others += ("table_preventive", "figure_gan", "figure_training", "table_certified")
+    others += ("figure_certified", "table_calibration")
+    made = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
+    collecting = {job for job, label in every.labels.items() if label in COLLECTING}
+    page = every.jobs("report")
+    assert every.jobs("all") - collecting == page == made - collecting | {max(page - made)}
+
+
+def test_one_target_alone_needs_what_it_needs_among_all(folder):
+    assert graph(folder, "table_2").planned("table_2") == EXPECTED["table_2"]
 
 
 def test_shards_are_more_jobs_and_what_gathers_them(folder):
-    assert planned(folder, "table_2", "--config", "shards=1") == EXPECTED["table_2"]
-    assert planned(folder, "table_2", "--config", "shards=3") == {
+    sharded = graph(folder, "table_2", "figure_11", "--config", "shards=3")
+    assert sharded.planned("table_2") == {
         "images": 3,
         "gather_images": 1,
         "gradient": 9,
@@ -160,40 +218,42 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
         "gather": 9,
         "table_2": 1,
     }
-    sweep = {"images": 2, "gather_images": 1, "original": 1, "sweep": 2, "score": 2, "gather": 2}
-    assert planned(folder, "figure_11", "--config", "shards=2") == sweep | {"figure_11": 1}
+    sweep = {"images": 3, "gather_images": 1, "original": 1, "sweep": 3, "score": 3, "gather": 2}
+    assert sharded.planned("figure_11") == sweep | {"figure_11": 1}
 
 
-def test_all_is_every_table_and_figure(folder):
-    every = planned(folder)
-    others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
-    others += ("table_preventive", "figure_gan", "figure_training")
-    others += ("table_certified", "figure_certified")
-    made = planned(folder, *TABLES, *FIGURES, *SPACE, *others)
-    assert every == planned(folder, "report") == made | {"report": 1}
+@pytest.fixture(scope="module")
+def changed(folder):
+    """The graph of a configuration with other experiments and another defence."""
+    candidates = {"ratios": ["downsample", "downsample_75"]}
+    change = {
+        "experiments": {
+            "settings": {"images": 9, "candidates": candidates},
+            "fit_images": None,
+        },
+        "defences": {"both": {"kind": "chain", "defences": ["pca", "noise"]}},
+    }
+    (folder / "changed.yaml").write_text(yaml.safe_dump(change))
+    chain = "results/scores/original/efficientnet_lite0/both.h5"
+    return graph(
+        folder, "table_settings", "figures", chain, "--configfile", folder / "changed.yaml"
+    )
 
 
-def test_settings_are_compared_on_images_to_fit(folder):
-    settings = {"images": 9, "candidates": {"ratios": ["downsample", "downsample_75"]}}
-    (folder / "tune.yaml").write_text(yaml.safe_dump({"experiments": {"settings": settings}}))
-    jobs = planned(folder, "table_settings", "--configfile", folder / "tune.yaml")
+def test_settings_are_compared_on_images_to_fit(changed):
     tuning = {"tuning": 1, "tuning_perturbed": 1, "score": 4, "table_settings": 1}
-    assert jobs == IMAGES | {"universal": 1} | tuning
+    assert changed.planned("table_settings") == IMAGES | {"universal": 1} | tuning
 
 
-def test_without_numbers_of_images_nothing_is_fitted_to_them(folder):
-    (folder / "off.yaml").write_text(yaml.safe_dump({"experiments": {"fit_images": None}}))
-    jobs = planned(folder, "--configfile", folder / "off.yaml")
+def test_without_numbers_of_images_nothing_is_fitted_to_them(changed):
+    jobs = changed.planned("figures")
     assert jobs["defence"] == 3
     assert "figure_fit_images" not in jobs
 
 
-def test_a_chain_needs_what_its_members_learned(folder):
-    chain = {"defences": {"both": {"kind": "chain", "defences": ["pca", "noise"]}}}
-    (folder / "chain.yaml").write_text(yaml.safe_dump(chain))
-    target = "results/scores/original/efficientnet_lite0/both.h5"
-    jobs = planned(folder, target, "--configfile", folder / "chain.yaml")
-    assert jobs == IMAGES | {"original": 1, "defence": 1, "score": 1}
+def test_a_chain_needs_what_its_members_learned(changed):
+    (score,) = [label for label in changed.labels.values() if "defence: both" in label]
+    assert changed.planned(score) == IMAGES | {"original": 1, "defence": 1, "score": 1}
 
 
 def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
