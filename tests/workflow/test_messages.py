@@ -13,8 +13,9 @@ LIBRARY = ROOT / "workflow/scripts/advrob"
 PAGE = ROOT / "docs/messages.md"
 HEAD = """# Messages
 
-What the workflow says when it refuses something, by the file of the library that says it; names in braces
-stand for what was found. Each names the file or the key, what was found, what was expected and what to do.
+What the workflow says when it refuses something, by the file of the library that says it; names in
+braces stand for what was found. Each names the file or the key, what was found, what was expected
+and what to do.
 `python tests/workflow/test_messages.py` writes this page.
 """
 # Whose message a user reads without a stack trace.
@@ -65,11 +66,13 @@ def test_the_table_of_messages_is_current() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/workflow/test_messages.py"
 
 
-def test_a_message_is_one_sentence_or_more_and_names_something() -> None:
-    for line in page().splitlines():
-        if line.startswith("- "):
-            assert "{" in line, line
-            assert re.search(r"[.?}] ?`$", line), line
+def test_a_message_is_whole_sentences_about_something() -> None:
+    said = [line for line in page().splitlines() if line.startswith("- ")]
+    assert len(said) > 100
+    for line in said:
+        assert ": " in line or "{" in line, line
+        # A command, a path or what is put in may end it.
+        assert re.search(r"[.}]`$|: (pip|snakemake|--)[^:]*`$|=\S+`$", line), line
 
 
 if __name__ == "__main__":

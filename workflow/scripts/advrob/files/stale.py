@@ -157,7 +157,7 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
     if dataset.family == PUBLISHED:
         settings = (plan["perturbations.published"] or {}).get(dataset.label)
         return settings and {key: value for key, value in settings.items() if key != "file"}
-    network = dataset.target and _network(plan, dataset.target)
+    network = _network(plan, dataset.target) if dataset.target else None
     if network is None:
         return None
     if dataset.family in (UNIVERSAL, GRADIENT, GAN):
