@@ -31,6 +31,7 @@ from advrob.plan.names import (
     dataset_file,
 )
 from advrob.plan.plan import Plan
+from advrob.plan.repeated import refuse_repeated_keys
 
 min_version("9.0")
 
@@ -55,6 +56,8 @@ report: "workflow/report/workflow.rst"
 
 
 try:
+    if ALONE:
+        refuse_repeated_keys(workflow.configfiles)
     PLAN = Plan(config)
     if ALONE:
         stale.check(PLAN, stale.unrecorded())
