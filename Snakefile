@@ -56,8 +56,7 @@ report: "workflow/report/workflow.rst"
 
 
 try:
-    if ALONE:
-        refuse_repeated_keys(workflow.configfiles)
+    refuse_repeated_keys(workflow.configfiles)
     PLAN = Plan(config)
     if ALONE:
         stale.check(PLAN, stale.unrecorded())

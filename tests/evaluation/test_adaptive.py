@@ -95,12 +95,6 @@ def shades() -> tuple[np.ndarray, Sample]:
     return levels, Sample(numbers, IDS, store.Rows(pixels, numbers), labels, ["dark", "bright", ""])
 
 
-def test_trials_are_all_radii_then_all_efforts():
-    settings = {"radii": [0, 4], "iterations": 20, "radius": 8, "efforts": [1, 5]}
-    found = [(trial.radius, trial.iterations) for trial in adaptive.trials(settings)]
-    assert found == [(0, 20), (4, 20), (8, 1), (8, 5)]
-
-
 @pytest.mark.parametrize("defence", ["none", "noise"])
 def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defence):
     bounds = {"minimum": -3, "maximum": 3} if defence == "noise" else {}
@@ -108,19 +102,25 @@ def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defen
         defences.build(defence, bounds, generator=generator(0)), Brightness(), mixed=True
     )
     levels, sample = shades()
-    trials = [adaptive.Trial(radius, 5) for radius in (0, 8, 40, 100)]
-    settings = {"draws": 3, "job": a_job(batch_size=12), "identity": ("budget", "m", defence)}
-    right, lengths = adaptive.budgets(
-        network, sample, trials, checkpoint=tmp_path / "a", **settings
-    )
+    radii = [0, 8, 40, 100]
+    settings = {"radii": radii, "iterations": 5, "radius": 40, "efforts": [0, 5], "draws": 3}
+    options = {"job": a_job(batch_size=12), "identity": ("budget", "m", defence)}
+    found = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "a", **options)
+    assert found["radii"].tolist() == radii
+    assert found["efforts"].tolist() == [0, 5]
+    assert found["ids"].tolist() == IDS
     # An image falls as soon as the radius, or half a level more, takes it over the middle.
     distance = np.abs(levels.astype(float) - 127.5)
-    np.testing.assert_array_equal(right[0], True)
-    for row, trial in zip(right, trials, strict=True):
-        sure = np.abs(distance - trial.radius) > 4
-        np.testing.assert_array_equal(row[sure], (distance > trial.radius)[sure])
-    assert lengths.shape == (12,)
-    assert (lengths > 0).all()
+    np.testing.assert_array_equal(found["correct"][0], True)
+    for row, radius in zip(found["correct"], radii, strict=True):
+        sure = np.abs(distance - radius) > 4
+        np.testing.assert_array_equal(row[sure], (distance > radius)[sure])
+    # Without a gradient nothing falls; with five, what that radius takes.
+    np.testing.assert_array_equal(found["correct_effort"][0], True)
+    sure = np.abs(distance - 40) > 4
+    np.testing.assert_array_equal(found["correct_effort"][1][sure], (distance > 40)[sure])
+    assert found["gradients"].shape == (12,)
+    assert (found["gradients"] > 0).all()
 
     # Cut after some batches, it goes on to the same end.
     class CutError(Exception):
@@ -136,14 +136,13 @@ def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defen
 
     monkeypatch.setattr(adaptive, "keep", cut)
     with pytest.raises(CutError):
-        adaptive.budgets(network, sample, trials, checkpoint=tmp_path / "b", **settings)
-    again, lengths_again = adaptive.budgets(
-        network, sample, trials, checkpoint=tmp_path / "b", **settings
-    )
-    # Four images at a time, since each is drawn three times: 3 batches of 4 trials.
-    assert len(saves) == 3 * 4
-    np.testing.assert_array_equal(again, right)
-    np.testing.assert_array_equal(lengths_again, lengths)
+        adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
+    again = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
+    # Four images at a time, since each is drawn three times: 3 batches of 4 radii and 2 efforts.
+    assert len(saves) == 3 * 6
+    assert again.keys() == found.keys()
+    for name in found:
+        np.testing.assert_array_equal(again[name], found[name])
 
 
 # The scripts ------------------------------------------------------------------------------------
@@ -277,4 +276,4 @@ def test_the_script_of_budgets_says_what_it_tried(tmp_path, common):
         assert len(file["ids"]) == len(file["gradients"]) == 6
         left = file["correct"][-1].mean()
         assert left < file["correct"][0].mean()
-    assert said == f"tiny/noise: right within the largest radius: {left:.1%}"
+    assert said == f"tiny/noise: {left:.1%} hold within the largest radius"

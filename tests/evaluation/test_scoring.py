@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from advrob.errors import UserError
-from advrob.evaluation import scoring
+from advrob.models import prediction
 from advrob.networks import Network
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def test_predictions_and_confidences_do_not_depend_on_the_batch():
     mean = images.mean((1, 2, 3)) / 255
     probability = 1 / (1 + np.exp(-20 * (mean - 0.5)))
     for batch_size in (1, 3, 7, 100):
-        predicted, confidence = scoring.predict(
+        predicted, confidence = prediction.predict(
             [Brightness(), nn.Sequential(Brightness(), nn.Softmax(1))],
             images,
             batch_size=batch_size,
@@ -67,7 +67,7 @@ def test_logits_that_are_not_finite_end_in_a_sentence(value):
     images = np.zeros((5, 4, 4, 3), np.uint8)
     images[3] = 255
     with pytest.raises(UserError, match=r"^m/none: the logits of image 3 .* not finite"):
-        scoring.predict([Broken()], images, batch_size=2, device=CPU, name="m/none")
+        prediction.predict([Broken()], images, batch_size=2, device=CPU, name="m/none")
 
 
 def test_what_a_network_keeps_of_a_prediction_serves_gradients():
@@ -84,7 +84,7 @@ def test_what_a_network_keeps_of_a_prediction_serves_gradients():
 
     network = Keeping()
     images = np.zeros((2, 4, 4, 3), np.uint8)
-    scoring.predict([network], images, batch_size=2, device=CPU)
+    prediction.predict([network], images, batch_size=2, device=CPU)
     attacked = torch.zeros(2, 3, 4, 4, requires_grad=True)
     network(attacked).sum().backward()
     assert attacked.grad is not None

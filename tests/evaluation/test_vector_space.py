@@ -362,9 +362,19 @@ def test_from_data_sets_to_table_and_figure(folder: Path, tmp_path: Path) -> Non
     assert linf[0] == pytest.approx(10, abs=1e-4)
     assert (linf[1] < 4.001).all()
 
-    outputs = {"csv": str(tmp_path / "t.csv"), "markdown": str(tmp_path / "t.md")}
-    script = importlib.import_module("table_vector_space")
-    script.main(spaces=[str(tmp_path / "a.h5")], note="A remark.", **outputs)
+    outputs = {
+        kind: str(tmp_path / f"t.{end}")
+        for kind, end in {"csv": "csv", "markdown": "md", "json": "json"}.items()
+    }
+    importlib.import_module("table").main(
+        function="image_space.table_vector_space",
+        cells=[],
+        options={},
+        files=(str(tmp_path / "a.h5"),),
+        pattern=None,
+        note="A remark.",
+        **outputs,
+    )
     with (tmp_path / "t.csv").open(newline="") as file:
         table = {
             (row["measure"], row["vectors"], row["where"]): row for row in csv.DictReader(file)

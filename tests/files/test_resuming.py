@@ -130,10 +130,10 @@ def killed(tmp_path_factory, tiny_weights):
 )
 def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_name):
     found = killed[job_name]
-    # Three were killed, one was told to end, and each time the work went on.
+    # Three were killed, one was stopped, and each time the work went on.
     assert found["killed"] == [signal.SIGKILL] * 3, found
     assert found["ended"] == [1]
-    assert "was told to end (SIGTERM" in found["logs"][2]
+    assert "was stopped (SIGTERM" in found["logs"][2]
     assert found["last"] == 0, found["logs"][-1]
     assert all("going on" in log for log in found["logs"][1:]), found["logs"]
     assert any(name.endswith(".checkpoint") for name in found["left"])

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from advrob.errors import UserError
+from advrob.evaluation.checkup import Finding
 from advrob.files import store
+from advrob.files.records import save_records
 from advrob.findings import checks, metrics
 from advrob.findings.checks import Check, Outcome, Verdict
 from advrob.plan.names import DataSet, Network
 
 N = 100
 IDS = [f"{number:03}.jpeg" for number in range(N)]
-PASSED, FAILED, NOT_SHOWN = Verdict.PASSED, Verdict.FAILED, Verdict.NOT_SHOWN
+PASSED, NOTED, NOT_SHOWN = Verdict.PASSED, Verdict.NOTED, Verdict.NOT_SHOWN
+FAILED = Verdict.FAILED
 
 
 def first(share: float, n: int = N) -> np.ndarray:
@@ -72,6 +76,16 @@ def budget(
         "ids": np.array(IDS[:n], dtype=object),
     }
     store.save(path, "budget/1", arrays, seed=0, params={}, source="a test")
+    return str(path)
+
+
+def findings(path: Path, *levels: str) -> str:
+    """A file of a check-up with a finding of each level."""
+    found = [
+        Finding(level, level, "what it is", "what it should be", "" if level == "passed" else "Do.")
+        for level in levels
+    ]
+    save_records(path, found, model="m", defence="none", seed=0)
     return str(path)
 
 
@@ -317,6 +331,30 @@ def test_vanishing_gradients(
     assert found.found == pytest.approx(share)
 
 
+# Check-ups --------------------------------------------------------------------------------------
+
+
+def test_what_a_check_up_found_is_among_the_checks(tmp_path: Path) -> None:
+    path = findings(tmp_path / "checkup.json", "passed", "note", "warning", "failed")
+    found = checks.checkup_checks(path)
+    assert verdicts(found) == {
+        ("original", "check-up: passed"): PASSED,
+        ("original", "check-up: note"): NOTED,
+        ("original", "check-up: warning"): NOT_SHOWN,
+        ("original", "check-up: failed"): FAILED,
+    }
+    assert [check.passed for check in found] == [True, False, False, False]
+    assert {check.found for check in found} == {"what it is"}
+    assert [check.expected for check in found] == ["what it should be", "Do.", "Do.", "Do."]
+
+
+def test_a_damaged_check_up_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "checkup.json"
+    path.write_text("{")
+    with pytest.raises(UserError, match=r"checkup\.json: cannot be read as records"):
+        checks.checkup_checks(str(path))
+
+
 # Grades -----------------------------------------------------------------------------------------
 
 
@@ -330,7 +368,10 @@ def check(verdict: Verdict) -> Check:
         ([PASSED, PASSED], 100, "A"),
         # 20 of 40 are known to 15 points in each direction.
         ([PASSED, PASSED], 40, "B"),
+        # However narrow the interval is, a note is to be known.
+        ([PASSED, NOTED], 100, "B"),
         ([PASSED, NOT_SHOWN], 100, "C"),
+        ([NOTED, NOT_SHOWN], 100, "C"),
         ([PASSED, NOT_SHOWN], 40, "C"),
         ([PASSED, NOT_SHOWN, FAILED], 100, "D"),
         ([FAILED], 100, "D"),

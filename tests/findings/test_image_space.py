@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from advrob.findings import image_space
+from advrob.findings import image_space, tables
 from advrob.findings.image_space import Analysis
 
 # Attacks, spaces, defences, images, components.
@@ -82,11 +82,12 @@ def test_measures_of_one_attack_stay_together(analysis: Analysis) -> None:
     assert attacks == sorted(attacks, key=list(dict.fromkeys(attacks)).index)
 
 
-def test_both_forms_are_written(analysis: Analysis, tmp_path: Path) -> None:
-    files = {"csv_path": str(tmp_path / "t.csv"), "markdown_path": str(tmp_path / "t.md")}
-    sentence = image_space.write_table([analysis, analysis], note="A remark.", **files)
+def test_the_tables_of_several_models_are_one(analysis: Analysis, tmp_path: Path) -> None:
+    paths = {f"{kind}_path": str(tmp_path / f"t.{kind}") for kind in ("csv", "json")}
+    table = image_space.joined([analysis, analysis])
+    tables.write(table, **paths, markdown_path=str(tmp_path / "t.md"), note="A remark.")
     rows = image_space.rows(analysis)
-    assert sentence == f"m, m: {2 * len(rows)} rows"
+    assert table.answer == f"m, m: {2 * len(rows)} rows"
     with (tmp_path / "t.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * len(rows)
     text = (tmp_path / "t.md").read_text()
@@ -95,3 +96,7 @@ def test_both_forms_are_written(analysis: Analysis, tmp_path: Path) -> None:
         assert text.count(f"### {table.title}\n\n| {table.header[0]} |") == 2
         assert table.remark in text
     assert text.endswith("\n\nA remark.\n")
+    shown = tables.read(tmp_path / "t.json")
+    assert [len(model["parts"]) for model in shown["parts"]] == [4, 4]
+    energy = image_space.sections(analysis)[0]
+    assert shown["parts"][1]["parts"][0]["lines"] == [list(line) for line in energy.lines]

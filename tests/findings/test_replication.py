@@ -214,7 +214,7 @@ def made(folder: Path, accuracies: Mapping[str, float], n: int) -> list[str]:
 
 
 def run(folder: Path, scores: list[str]) -> tuple[dict[str, dict[str, str]], str]:
-    outputs = {"csv": folder / "replication.csv", "markdown": folder / "replication.md"}
+    outputs = {kind: folder / f"replication.{kind}" for kind in ("csv", "markdown", "json")}
     script.main(
         function="replication.replication",
         cells=[cell_of(path) for path in scores],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_checks import IDS, N, budget, control, first, last
+from test_checks import IDS, N, budget, control, findings, first, last
 
 import table_robustness as script
 from advrob.errors import UserError
@@ -22,6 +22,7 @@ BOUNDS = {
 }
 BOTH = ("none", "noise")
 EFFORT = ("radius", "effort")
+ALL_PASSED = "{} checks passed, 0 checks noted, 0 checks not shown, 0 checks failed"
 # Data set and defence -> what is right, of a model alone and behind noise.
 Outcomes = Mapping[tuple[str, str], np.ndarray]
 GIVEN = {
@@ -143,16 +144,16 @@ def test_only_images_that_every_attack_was_tried_on_count(tmp_path):
 
 
 def test_scores_of_something_else_are_refused(tmp_path):
+    """As after files were swapped: the name says one thing and the file another."""
     paths, cells = written(tmp_path, GIVEN)
     swapped = [*paths[:7], paths[8], paths[7], *paths[9:]]
-    sentence = (
-        r"pgd-m-noise/m/noise\.h5: holds the scores of m/noise on pgd-m-noise, expected those of "
-        r"m/noise on pgd_l2-m-none\. Delete the file and run Snakemake again\."
-    )
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError) as caught:
         robustness.read_outcomes(swapped, cells)
+    assert str(caught.value).startswith(
+        f'{paths[8]}: was made with dataset "pgd-m-noise", expected dataset "pgd_l2-m-none". '
+    )
     swapped = [paths[4], *paths[1:4], paths[0], *paths[5:]]
-    with pytest.raises(UserError, match="of m/noise on original, expected those of m/none on"):
+    with pytest.raises(UserError, match='defence "noise", expected defence "none"'):
         robustness.read_outcomes(swapped, cells)
 
 
@@ -171,21 +172,31 @@ SOUND = {
 
 
 def files(
-    folder: Path, *, controls=0.75, farthest=4.0, curve=(0.8, 0.4, 0.0), length=1.0
-) -> tuple[list[str], list[str]]:
-    """Files of budgets and of controls of both networks."""
-    budgets = [budget(folder / f"budget-{name}.h5", curve, length=length) for name in BOTH]
-    # Of Square no changes were measured: its checks are those of PGD.
-    made = [
-        control(folder / f"controls-{name}.h5", {f"pgd-m-{name}": (first(controls), farthest)})
-        for name in BOTH
-    ]
-    return budgets, made
+    folder: Path,
+    *,
+    controls=0.75,
+    farthest=4.0,
+    curve=(0.8, 0.4, 0.0),
+    length=1.0,
+    checkup=("passed",),
+) -> dict[str, list[str]]:
+    """Files of check-ups, budgets and controls of both networks."""
+    return {
+        "checkups": [findings(folder / f"checkup-{name}.json", *checkup) for name in BOTH],
+        "budgets": [budget(folder / f"budget-{name}.h5", curve, length=length) for name in BOTH],
+        # Square's changes were not measured: PGD's are what is tested here.
+        "controls": [
+            control(folder / f"controls-{name}.h5", {f"pgd-m-{name}": (first(controls), farthest)})
+            for name in BOTH
+        ],
+    }
 
 
 def checked(folder: Path, given: Outcomes = SOUND, bounds=BOUNDS, **changes) -> list[Evaluation]:
     evaluations = read(folder, given)
-    robustness.add_checks(evaluations, *files(folder, **changes), bounds, ["square"])
+    robustness.add_checks(
+        evaluations, **files(folder, **changes), bounds=bounds, gradient_free=["square"]
+    )
     return evaluations
 
 
@@ -217,7 +228,7 @@ def test_a_sound_evaluation_passes(tmp_path):
     assert {(row["passed"], row["verdict"]) for row in rows(checks)} == {("true", "passed")}
     count = sum(len(each.checks) for each in evaluations)
     assert len(checks.rows) == len(checks.lines) == count
-    assert checks.answer == f"{count} checks passed, 0 checks failed, 0 checks not shown"
+    assert checks.answer == ALL_PASSED.format(count)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +244,7 @@ def test_a_sound_evaluation_passes(tmp_path):
             {(name, f"never rises with the {what}") for name in BOTH for what in EFFORT},
         ),
         ({"length": 0.0}, {(name, "has gradients") for name in BOTH}),
+        ({"checkup": ["failed"]}, {(name, "check-up: failed") for name in BOTH}),
     ],
 )
 def test_an_unsound_one_fails_and_is_marked(tmp_path, changes, names):
@@ -250,14 +262,15 @@ def test_an_unsound_one_fails_and_is_marked(tmp_path, changes, names):
 
 
 @pytest.mark.parametrize(
-    ("curve", "names"),
+    ("changes", "names"),
     [
-        ((0.8, 0.4, 0.08), {"falls to nothing"}),
-        ((0.5, 0.52, 0.0), {f"never rises with the {what}" for what in EFFORT}),
+        ({"curve": (0.8, 0.4, 0.08)}, {"falls to nothing"}),
+        ({"curve": (0.5, 0.52, 0.0)}, {f"never rises with the {what}" for what in EFFORT}),
+        ({"checkup": ["note", "warning"]}, {"check-up: warning"}),
     ],
 )
-def test_what_cannot_be_shown_is_marked(tmp_path, curve, names):
-    evaluations = checked(tmp_path, curve=curve)
+def test_what_cannot_be_shown_is_marked(tmp_path, changes, names):
+    evaluations = checked(tmp_path, **changes)
     assert of_verdict(evaluations, Verdict.FAILED) == set()
     assert of_verdict(evaluations, Verdict.NOT_SHOWN) == {
         (defence, name) for defence in BOTH for name in names
@@ -266,6 +279,12 @@ def test_what_cannot_be_shown_is_marked(tmp_path, curve, names):
         assert row["grade"] == "C"
         assert row["checks"].startswith("not shown: ")
         assert all(name in row["checks"] for name in names)
+
+
+def test_a_note_of_a_check_up_is_no_failure(tmp_path):
+    evaluations = checked(tmp_path, checkup=["passed", "note"])
+    for row in worst_rows(evaluations, "noise"):
+        assert (row["grade"], row["checks"]) == ("B", "passed")
 
 
 def test_failures_are_told_before_what_is_not_shown():
@@ -314,23 +333,22 @@ def test_a_missing_score_is_told(tmp_path):
 
 def test_the_script_writes_both_tables(tmp_path):
     paths, cells = written(tmp_path, SOUND)
-    budgets, controls = files(tmp_path)
     outputs = {
         name: tmp_path / f"{name}.txt"
-        for name in ("csv", "markdown", "checks_csv", "checks_markdown")
+        for prefix in ("", "checks_")
+        for name in (f"{prefix}csv", f"{prefix}markdown", f"{prefix}json")
     }
     said = script.main(
         scores=paths,
         cells=cells,
-        budgets=budgets,
-        controls=controls,
+        **files(tmp_path),
         bounds={"pgd": ("linf", 4), "square": ("linf", 4)},
         gradient_free=["square"],
         note="A remark.",
         **{name: str(path) for name, path in outputs.items()},
     )
     assert said.startswith("worst case: at best 20.0% (m/noise within l_inf 4); ")
-    assert said.endswith(" checks passed, 0 checks failed, 0 checks not shown")
+    assert said.endswith(ALL_PASSED.format(30))
     lines = outputs["csv"].read_text().splitlines()
     assert lines[0].endswith(",spread,checks,norm,radius,grade")
     assert "m,noise,all,worst case,100,0.200000," in "\n".join(lines)

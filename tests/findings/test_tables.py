@@ -1,4 +1,5 @@
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +32,10 @@ def make(
     **options: object,
 ) -> tuple[list[dict[str, str]], str]:
     """Run the script of tables and read back what it wrote."""
-    outputs = {"csv": str(folder / "table.csv"), "markdown": str(folder / "table.md")}
+    outputs = {
+        kind: str(folder / f"table.{end}")
+        for kind, end in {"csv": "csv", "markdown": "md", "json": "json"}.items()
+    }
     script.main(
         function=f"tables.{function}",
         cells=[cell_of(path) for path in scores],
@@ -131,9 +135,9 @@ def test_scores_of_something_else_are_refused(tmp_path: Path) -> None:
     assert len(tables.read_results(paths, cells)) == 2
     with pytest.raises(UserError) as caught:
         tables.read_results(paths[::-1], cells)
-    assert str(caught.value) == (
-        f"{paths[1]}: holds the scores of lite/noise on universal-lite-none, expected those of "
-        "lite/none on original. Delete the file and run Snakemake again."
+    assert str(caught.value).startswith(
+        f'{paths[1]}: was made with dataset "universal-lite-none", defence "noise", expected '
+        'dataset "original", defence "none". '
     )
 
 
@@ -280,10 +284,11 @@ def test_certified_accuracy(tmp_path: Path) -> None:
         }
         store.put(file, arrays)
     rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 3, 4, 6])
-    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high"
+    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high,defence"
+    assert {row["defence"] for row in rows} == {"none"}
     assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
     assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
-    assert "| original | lite | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
+    assert "| original | lite | none | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:
@@ -324,3 +329,43 @@ def test_settings_are_chosen_by_their_mean_over_both_kinds_of_images():
 
 
 IDS_100 = [f"{number}.jpeg" for number in range(100)]
+
+
+HOSTILE = ("a|b", "a\\|b", "two\nlines", "[x](javascript:alert(1))", "<script>x</script>", "`")
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_no_value_breaks_a_markdown_table(value: str) -> None:
+    *_, line = tables.markdown(("A", "B"), [(value, "end")]).split("\n")
+    # A pipe with an odd number of backslashes before it separates no cells.
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", line)
+    assert [len(cells), cells[-2]] == [4, " end "]
+    assert "](" not in line
+    assert not re.search(r"(?<!\\)<", line)
+
+
+def test_markdown_and_json_have_the_same_texts(tmp_path: Path) -> None:
+    table = tables.Table(("a",), [(1,)], "T", ("A", "B"), [("1", "**2**")], remark="What `a` is.")
+    paths = {f"{kind}_path": str(tmp_path / f"t.{kind}") for kind in ("csv", "markdown", "json")}
+    tables.write(table, **paths, note="A note.")
+    assert (tmp_path / "t.markdown").read_text() == (
+        "# T\n\n| A | B |\n| --- | --- |\n| 1 | **2** |\n\nWhat `a` is.\n\nA note.\n"
+    )
+    assert tables.read(tmp_path / "t.json") == {
+        **{"title": "T", "header": ["A", "B"], "lines": [["1", "**2**"]], "parts": []},
+        **{"remark": "What `a` is.", "note": "A note."},
+    }
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", '{"title": "T"}', "\x00"])
+def test_a_damaged_table_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.json").write_text(text)
+    with pytest.raises(UserError, match=r"t\.json: cannot be read as a table"):
+        tables.read(tmp_path / "t.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"), [("a", "`a`"), ("a`b", "`` a`b ``"), ("``", "``` `` ```")]
+)
+def test_code_may_have_backquotes(text: str, marked: str) -> None:
+    assert tables.code(text) == marked

@@ -79,8 +79,8 @@ def test_a_signal_ends_a_job_with_a_sentence(tmp_path, number, reason):
     assert process.returncode == 1
     assert out == ""
     (line,) = errors.splitlines()
-    assert line.startswith(f"error: rule score was told to end ({reason}")
-    assert line.endswith("goes on from it.")
+    assert line.startswith(f"error: rule score was stopped ({reason}")
+    assert line.endswith("resumes from it.")
     assert Path(tmp_path / "log").read_text().splitlines()[-1] == line
     assert left(tmp_path) == ["log", "ready"]
 

@@ -43,7 +43,7 @@ def test_logits_stand_for_the_features_of_networks_without_a_last_layer(capsys):
             torch.testing.assert_close(logits, network(IMAGES))
             assert features is logits
             assert not any(getattr(part, "_forward_hooks", ()) for part in network.modules())
-            assert "logits stand for them" in capsys.readouterr().out
+            assert "logits are taken" in capsys.readouterr().out
 
 
 def test_it_is_said_once(capsys):

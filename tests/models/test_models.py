@@ -13,11 +13,11 @@ from torch import nn
 
 from advrob import models
 from advrob.errors import UserError
-from advrob.evaluation import scoring
 from advrob.files.store import read
 from advrob.images import extract, published
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
+from advrob.models import prediction
 from advrob.models.googlenet import GoogLeNet, LocalResponseNorm
 from advrob.plan import kinds
 from advrob.plug_ins import load
@@ -53,7 +53,7 @@ def googlenet(shared):
 
 
 def predict(model, images):
-    predicted, _ = scoring.predict([model], images, batch_size=50, device=CPU)
+    predicted, _ = prediction.predict([model], images, batch_size=50, device=CPU)
     return predicted[0]
 
 

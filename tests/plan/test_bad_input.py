@@ -2,15 +2,27 @@
 
 Cases that are tested where the code is:
 
-- configuration, unknown key: test_configuration.py::test_the_schema_refuses
-- configuration, wrong type: test_configuration.py::test_the_schema_refuses
-- configuration, impossible value: test_configuration.py::test_the_schema_refuses
+- configuration, unknown key: test_schema.py::test_what_the_schema_refuses
+- configuration, wrong type: test_schema.py::test_what_the_schema_refuses
+- configuration, impossible value: test_schema.py::test_what_the_schema_refuses
+- configuration, any value of any key: \
+test_schema.py::test_any_value_of_any_key_is_taken_or_refused_in_one_sentence
+- configuration, key twice in a file: \
+test_schema.py::test_keys_that_stand_twice_in_a_file_are_refused
+- configuration, kind or key of a plug-in: test_schema.py::test_what_a_plug_in_refuses
 - configuration, name of a defence, model or pair: \
-test_configuration.py::test_what_does_not_exist_is_refused
-- configuration, parameter of a defence: \
-test_configuration.py::test_what_does_not_exist_is_refused
+test_plan.py::test_parts_that_do_not_fit_together_are_refused
+- configuration, name that is reserved: \
+test_plan.py::test_parts_that_do_not_fit_together_are_refused
+- configuration, name with braces: test_plan.py::test_parts_that_do_not_fit_together_are_refused
 - missing file of weights, or of a perturbation: \
-test_configuration.py::test_what_does_not_exist_is_refused
+test_plan.py::test_parts_that_do_not_fit_together_are_refused
+- own plug-in, no class or several: test_kinds.py::test_a_file_that_cannot_be_a_plug_in
+- own plug-in, no Python: test_kinds.py::test_a_file_that_cannot_be_a_plug_in
+- own plug-in, key without a type: \
+test_kinds.py::test_keys_that_could_not_be_checked_are_refused
+- own plug-in, parameter by position: \
+test_kinds.py::test_parameters_that_no_key_could_set_are_refused
 - configuration, no stack trace: test_workflow.py::test_a_mistake_is_told_without_a_stack_trace
 - image root missing: test_images.py::test_mistakes_in_the_root
 - image root empty: test_images.py::test_mistakes_in_the_root
@@ -298,10 +310,14 @@ def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda file: torch.save([torch.zeros(1)], file), "holds an object of type list. Expected"),
-        (lambda file: torch.save(torch.zeros(1), file), "holds an object of type Tensor. Expected"),
-        (lambda file: torch.save({"model": 3}, file), "holds an object of type int. Expected"),
-        (lambda file: torch.save({"a": 3}, file), "holds the tensors of another architecture"),
+        (lambda file: torch.save([torch.zeros(1)], file), "holds no tensors. Expected"),
+        (lambda file: torch.save(torch.zeros(1), file), "holds no tensors. Expected"),
+        (lambda file: torch.save({"model": 3}, file), "holds no tensors. Expected"),
+        (lambda file: torch.save({"a": 3}, file), "holds no tensors. Expected"),
+        (
+            lambda file: torch.save({"a": torch.zeros(1)}, file),
+            "holds the tensors of another architecture",
+        ),
         (lambda file: file.write_bytes(b""), "cannot be read as tensors"),
         (lambda file: file.write_text("<html>log in</html>"), "cannot be read as tensors"),
         (lambda file: file.mkdir(), "found no file"),

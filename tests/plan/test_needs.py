@@ -1,18 +1,17 @@
 """What jobs ask for covers what was measured, without asking for a multiple of it."""
 
-import inspect
-
 import pytest
-from advrob.training.lessons import LESSONS
 
-from advrob.defences.autoencoder import Autoencoder
-from advrob.defences.conv_autoencoder import ConvolutionalAutoencoder
 from advrob.linear import principal
+from advrob.plan import components
 from advrob.plan import needs as sizing
+from advrob.plan.kinds import kinds
+from advrob.plan.needs import Need
 from advrob.plug_ins import load
 from conftest import ROOT
 
 NUMBERS = 3 * 224**2
+DEFENCES, LESSONS, METHODS = kinds("defence"), kinds("lesson"), kinds("universal")
 AUTOENCODER = {"hidden": 5964, "epochs": 4}
 
 # Measured peaks in MB and times in seconds, on two cores: docs/benchmarks.md.
@@ -25,10 +24,14 @@ MEASURED = {
 }
 
 
+def fitting(kind: str, settings: dict, images: int, *, gpu: bool = False) -> Need:
+    return sizing.fitting(DEFENCES[kind], settings, images=images, numbers=NUMBERS, gpu=gpu)
+
+
 @pytest.mark.parametrize("case", MEASURED)
 def test_fitting_a_defence_has_room(case):
     kind, settings, images, memory, seconds = MEASURED[case]
-    need = sizing.fitting(kind, settings, images=images, numbers=NUMBERS, gpu=False)
+    need = fitting(kind, settings, images)
     if memory:
         assert memory < need.memory < 2.5 * memory
     if seconds:
@@ -50,26 +53,35 @@ def test_fitting_a_defence_has_room(case):
 def test_no_defence_refuses_what_it_is_given(kind, settings, images):
     """A defence says without how much memory it cannot do: that is asked for, and more."""
     least = load("defence", kind)(**settings).memory((images, 224, 224, 3))
-    need = sizing.fitting(kind, settings, images=images, numbers=NUMBERS, gpu=False)
+    need = fitting(kind, settings, images)
     assert 1.2 * least + 2e9 < 1e6 * need.memory
 
 
-def test_defaults_and_limits_are_those_of_the_code():
-    def default(kind, name):
-        return inspect.signature(kind).parameters[name].default
+def test_the_search_for_components_is_as_large_as_planned():
+    """The search reads its limits where the plan does."""
+    assert principal.size is components
 
-    assert default(Autoencoder, "hidden") == sizing.HIDDEN
-    assert {
-        "autoencoder": default(Autoencoder, "epochs"),
-        "conv_autoencoder": default(ConvolutionalAutoencoder, "epochs"),
-    } == sizing.EPOCHS
-    for name in ("GRAM_LIMIT", "SPAN", "SURPLUS", "ITERATIONS"):
-        assert getattr(principal, name) == getattr(sizing, name)
+
+@pytest.mark.parametrize(
+    ("images", "wanted", "numbers"),
+    [
+        # A Gram matrix, its eigenvectors and a workspace, in double precision and some more.
+        (20_000, None, 32 * 20_000**2),
+        # Among more images, two matrices in single precision of 10,000 rows.
+        (20_001, None, 8 * 10_000 * NUMBERS),
+        # Of components and a tenth more.
+        (1_280_000, 300, 8 * 330 * NUMBERS),
+        # Of no more rows than an image has numbers.
+        (1_280_000, 200_000, 8 * NUMBERS**2),
+    ],
+)
+def test_the_memory_of_a_search_for_components(images, wanted, numbers):
+    assert components.principal_memory(images, NUMBERS, wanted) == numbers
 
 
 def test_needs_grow_with_what_there_is_to_do():
     def memory(kind, settings, images):
-        return sizing.fitting(kind, settings, images=images, numbers=NUMBERS, gpu=True).memory
+        return fitting(kind, settings, images, gpu=True).memory
 
     assert memory("pca", {}, 20_000) > memory("pca", {}, 10_000) > memory("pca", {}, 1_000)
     # More images than a Gram matrix is made of are searched, in the same memory whatever n.
@@ -78,22 +90,47 @@ def test_needs_grow_with_what_there_is_to_do():
     assert memory("patch_pca", {}, 1_280_000) == memory("patch_pca", {}, 1_000) < 5_000
 
 
-def test_training_asks_for_what_its_lesson_takes():
-    def need(method, **settings):
-        common = {"method": method, "epochs": 5, "batch_size": 32}
-        return sizing.training(common | settings, images=9_000, gpu=False)
+def test_few_images_to_fit_cost_little():
+    few = fitting("pca", {"variance": 0.99, "images": 500}, 1_280_000)
+    assert few == fitting("pca", {"variance": 0.99}, 500)
 
-    assert set(sizing.LESSONS) == set(LESSONS)
+
+def test_training_asks_for_what_its_lesson_takes():
+    def need(method: str, **settings: int) -> Need:
+        common = {"epochs": 5, "batch_size": 32}
+        return sizing.training(LESSONS[method], common | settings, images=9_000, gpu=False)
+
     assert need("pgd").minutes > need("standard").minutes
     assert need("pgd", iterations=7).minutes > 3 * need("pgd").minutes
     assert need("gan").memory > need("standard").memory
     assert need("standard", images=100).minutes < need("standard").minutes
+    # Twice the passes of an image, by its own word.
+    standard, multitask = need("standard").minutes, need("multitask").minutes
+    assert multitask - 20 == pytest.approx(2 * (standard - 20), abs=2)
+
+
+def test_lessons_say_what_they_cost():
+    """Passes there and back of an image, and images held for each of a batch."""
+    costs = {
+        name: (kind.traits.get("passes", 1), kind.traits.get("held", 1))
+        for name, kind in LESSONS.items()
+    }
+    assert costs == {
+        "free": (1, 1),
+        "gan": (4, 2),
+        "multitask": (2, 2),
+        "pgd": (1, 1),
+        "standard": (1, 1),
+        "universal": (1, 1),
+    }
 
 
 def test_a_gpu_shortens_what_it_computes():
-    settings = {"method": "deepfool", "passes": 10}
+    settings = {"passes": 10}
     sizes = {"images": 2_000, "held_out": 2_000, "numbers": NUMBERS, "state": 0, "batch_size": 32}
-    slow, fast = (sizing.universal(settings, **sizes, gpu=gpu) for gpu in (False, True))
+    slow, fast = (
+        sizing.universal(METHODS["deepfool"], settings, **sizes, gpu=gpu) for gpu in (False, True)
+    )
     assert slow.minutes == sizing.LONGEST > fast.minutes > sizing.SHORTEST
     assert slow.memory == fast.memory
 
@@ -118,30 +155,34 @@ def test_photographs_are_counted_by_the_configuration():
 
 def test_the_documentation_says_what_is_asked_for():
     paper = {"batch_size": 32, "state": 0}
-    deepfool = {"method": "deepfool", "passes": 10}
     lesson = {"epochs": 5, "batch_size": 32}
-    shafahi = {"method": "stochastic_gradient", "passes": 3}
     stages = {
-        "`defence`, pca": lambda n, gpu: sizing.fitting(
-            "pca", {"variance": 0.99}, images=n, numbers=NUMBERS, gpu=gpu
-        ),
-        "`defence`, autoencoder": lambda n, gpu: sizing.fitting(
-            "autoencoder", AUTOENCODER, images=n, numbers=NUMBERS, gpu=gpu
-        ),
-        "`defence`, conv_autoencoder": lambda n, gpu: sizing.fitting(
-            "conv_autoencoder", {"epochs": 30}, images=n, numbers=NUMBERS, gpu=gpu
+        "`defence`, pca": lambda n, gpu: fitting("pca", {"variance": 0.99}, n, gpu=gpu),
+        "`defence`, autoencoder": lambda n, gpu: fitting("autoencoder", AUTOENCODER, n, gpu=gpu),
+        "`defence`, conv_autoencoder": lambda n, gpu: fitting(
+            "conv_autoencoder", {"epochs": 30}, n, gpu=gpu
         ),
         "`train`, standard or universal": lambda n, gpu: sizing.training(
-            {"method": "standard", **lesson}, images=n, gpu=gpu
+            LESSONS["standard"], lesson, images=n, gpu=gpu
         ),
-        "`train`, gan": lambda n, gpu: sizing.training(
-            {"method": "gan", **lesson}, images=n, gpu=gpu
-        ),
+        "`train`, gan": lambda n, gpu: sizing.training(LESSONS["gan"], lesson, images=n, gpu=gpu),
         "`universal`, stochastic_gradient": lambda n, gpu: sizing.universal(
-            shafahi, images=n, held_out=2_000, numbers=NUMBERS, gpu=gpu, **paper
+            METHODS["stochastic_gradient"],
+            {"passes": 3},
+            images=n,
+            held_out=2_000,
+            numbers=NUMBERS,
+            gpu=gpu,
+            **paper,
         ),
         "`universal`, deepfool": lambda n, gpu: sizing.universal(
-            deepfool, images=n, held_out=2_000, numbers=NUMBERS, gpu=gpu, **paper
+            METHODS["deepfool"],
+            {"passes": 10},
+            images=n,
+            held_out=2_000,
+            numbers=NUMBERS,
+            gpu=gpu,
+            **paper,
         ),
         "`gradient`": lambda n, gpu: sizing.gradient(images=n, iterations=100, gpu=gpu, **paper),
         "`score`": lambda n, gpu: sizing.scoring(images=n, networks=1, gpu=gpu, **paper),

@@ -137,11 +137,6 @@ def test_an_edit_changes_what_it_can_change(scripts, file, old, new, jobs):
     assert changes(scripts, file, old, new) == jobs
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="evaluation/adaptive.py takes gradient_of from attacks/pgd.py: so an edit to PGD reruns "
-    "every attack",
-)
 def test_an_edit_to_pgd_changes_pgd_alone(scripts):
     old = "norm, self.radius, self.levels = norm, radius, levels"
     assert changes(scripts, "advrob/attacks/pgd.py", old, f"{old}; x = 1") == {"pgd"}

@@ -408,7 +408,7 @@ def test_a_network_that_gives_no_numbers_is_not_trained(
     broken = model()
     next(broken.network.parameters()).data.fill_(math.nan)
     monkeypatch.setitem(globals(), "model", lambda: broken)
-    with pytest.raises(UserError, match="loss is nan after 0 .* check the weights that"):
+    with pytest.raises(UserError, match=r"loss is nan after 0 .* check the weights that"):
         taught(tmp_path)
     _, labels = pictures(40)
     with pytest.raises(UserError, match="not finite"):

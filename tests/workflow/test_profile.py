@@ -43,6 +43,6 @@ def test_the_partition_of_gpus_is_for_all_rules_that_use_one():
 
 def test_no_rule_computes_on_a_gpu_without_asking_for_one():
     for rule, text in rules().items():
-        if 'device=config["device"]' in text:
+        if 'device=PLAN["device"]' in text:
             assert "gpu=GPUS" in text, rule
             assert "localrule" not in text, rule

@@ -108,9 +108,12 @@ EXPECTED = {
     "robustness": IMAGES
     | ATTACKS
     | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
-    | {"table_robustness": 1, "figure_budget": 1},
+    | {"checkup": 2, "table_robustness": 1, "figure_budget": 1}
+    | {"calibration": 1, "table_calibration": 1},
+    "table_calibration": IMAGES | {"calibration": 1, "table_calibration": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
-    "table_certified": IMAGES | {"original": 1, "certify": 1, "table_certified": 1},
+    "table_certified": IMAGES | {"original": 1, "certify_model": 1, "table_certified": 1},
+    "figure_certified": IMAGES | {"original": 1, "certify_model": 1, "figure_certified": 1},
     "table_2": IMAGES | {"gradient": 3, "defence": 1, "score": 6, "table_2": 1},
     "table_3": UNIVERSAL | {"original": 1, "score": 4, "table_3": 1},
     "table_comparisons": UNIVERSAL
@@ -164,7 +167,8 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
 def test_all_is_every_table_and_figure(folder):
     every = planned(folder)
     others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
-    others += ("table_preventive", "figure_gan", "figure_training", "table_certified")
+    others += ("table_preventive", "figure_gan", "figure_training")
+    others += ("table_certified", "figure_certified")
     made = planned(folder, *TABLES, *FIGURES, *SPACE, *others)
     assert every == planned(folder, "report") == made | {"report": 1}
 
@@ -207,7 +211,8 @@ def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
         with path.open("wb") as file:
             file.truncate(size)
     forced = ["defence", "universal", "gradient", "score", "sweep", "figure_7", "figure_9"]
-    forced += ["vector_space", "certify", "attack", "controls", "budget"]
+    forced += ["vector_space", "certify_model", "attack", "controls", "budget"]
+    forced += ["checkup", "calibration"]
     targets = ["all", "robustness", "--forcerun", *forced]
     done = snakemake(tmp_path, "--dry-run", "--cores", 1, *targets)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -277,7 +282,7 @@ def test_the_page_has_all_that_is_marked_for_reports(results):
     assert len(marked) > 20
     shown = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
     assert shown == marked - {("tables", "table_1")}, "table 1 has a section of its own"
-    assert "efficientnet_lite0 without a defence recognises" in page
+    assert "Without a defence, efficientnet_lite0 classifies" in page
     assert "Intel" in page or "cores" in page
     for rule in ("images", "attack", "score", "original", "perturbed", "figure_8"):
         assert re.search(f"<td[^>]*>{rule}</td>", page), rule
@@ -403,25 +408,45 @@ def test_images_are_disjoint_and_attacks_keep_their_bounds(results):
 def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
     table = rows(results / "tables/table_robustness.csv")
     assert {row["n"] for row in table} == {"6"}
-    found = {(r["defence"], r["knowledge"], r["attack"]): float(r["accuracy"]) for r in table}
     attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
-    for defence in ("none", "noise"):
-        adaptive = {
-            attack for name, known, attack in found if (name, known) == (defence, "adaptive")
-        }
-        assert adaptive == {*attacks, "worst case"}
-        worst = found[defence, "adaptive", "worst case"]
-        assert worst <= min(found[defence, "adaptive", attack] for attack in attacks)
-    assert {
-        attack for name, known, attack in found if (name, known) == ("noise", "static")
-    } == attacks
+    worst = [row for row in table if row["attack"] == "worst case"]
+    others = [row for row in table if row["attack"] != "worst case"]
+    found = {(row["defence"], row["knowledge"], row["attack"]) for row in others}
+    assert len(found) == len(others)
+    # Made against the model alone, they know all of it where there is no defence.
+    assert found == {
+        *((defence, "none", "original") for defence in ("none", "noise")),
+        *((defence, "adaptive", name) for defence in ("none", "noise") for name in attacks),
+        *(("noise", "matched", name) for name in attacks),
+    }
+    # One for each norm and radius, over all attacks that go no further.
+    bounds = {(row["norm"], row["radius"]) for row in others if row["attack"] != "original"}
+    assert {key for key, _ in bounds} == {"linf", "l2"}
+    assert {(row["defence"], row["norm"], row["radius"]) for row in worst} == {
+        (defence, *bound) for defence in ("none", "noise") for bound in bounds
+    }
+    for row in worst:
+        within = [
+            float(other["accuracy"])
+            for other in others
+            if other["defence"] == row["defence"]
+            and (
+                other["attack"] == "original"
+                or (other["norm"] == row["norm"] and float(other["radius"]) <= float(row["radius"]))
+            )
+        ]
+        assert float(row["accuracy"]) <= min(within)
+        assert row["knowledge"] == "all"
+        # Six images are too few for the best.
+        assert row["grade"] in ("B", "C", "D")
     for path in (results / "datasets").glob("pgd_l2-*.h5"):
         with h5py.File(path) as file:
             assert 0 < file["distances"][:].max() <= 800
     checks = rows(results / "tables/checks.csv")
-    assert {"stays in bounds", "beats signs", "falls to nothing", "has gradients"} <= {
-        check["check"] for check in checks
-    }
+    names = {check["check"] for check in checks}
+    assert {"stays in bounds", "beats signs", "falls to nothing", "has gradients"} <= names
+    assert any(name.startswith("check-up: ") for name in names)
+    assert {check["verdict"] for check in checks} <= {"passed", "noted", "not shown", "failed"}
     bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
     assert bounds == ["true"] * 2 * len(attacks)
     assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")

@@ -57,7 +57,7 @@ rule vector_space:
 
 rule table_vector_space:
     input:
-        spaces=expand("results/analysis/vector_space/{model}.h5", model=MODELS),
+        files=expand("results/analysis/vector_space/{model}.h5", model=MODELS),
     output:
         csv="results/tables/vector_space.csv",
         markdown=report(
@@ -66,6 +66,7 @@ rule table_vector_space:
             category="6. Image space",
             labels={"what": "Table of image space"},
         ),
+        json="results/tables/vector_space.json",
     log:
         "logs/tables/vector_space.log",
     benchmark:
@@ -74,10 +75,9 @@ rule table_vector_space:
     conda:
         "../../envs/tables.yaml"
     params:
-        note=NOTE,
-        code=PLAN.code("table_vector_space"),
+        **table("image_space.table_vector_space"),
     script:
-        "../scripts/table_vector_space.py"
+        "../scripts/table.py"
 
 
 rule figure_vector_space:

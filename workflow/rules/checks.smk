@@ -79,6 +79,7 @@ rule table_calibration:
             category="5. Robustness",
             labels={"what": "Calibration against known truth"},
         ),
+        json="results/tables/calibration.json",
     log:
         "logs/tables/calibration.log",
     benchmark:

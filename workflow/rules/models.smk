@@ -102,6 +102,7 @@ if PREVENTIVE := PLAN["experiments.preventive"]:
                 category="7. Preventive models",
                 labels={"what": "Table"},
             ),
+            json="results/tables/table_preventive.json",
         log:
             "logs/tables/table_preventive.log",
         benchmark:

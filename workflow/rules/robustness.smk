@@ -118,6 +118,7 @@ rule table_robustness:
             category="5. Robustness",
             labels={"what": "Worst case under attacks"},
         ),
+        json="results/tables/table_robustness.json",
         checks_csv="results/tables/checks.csv",
         checks_markdown=report(
             "results/tables/checks.md",
@@ -125,6 +126,7 @@ rule table_robustness:
             category="5. Robustness",
             labels={"what": "Checks of the attacks"},
         ),
+        checks_json="results/tables/checks.json",
     log:
         "logs/tables/table_robustness.log",
     benchmark:
@@ -211,6 +213,7 @@ rule table_settings:
             category="5. Robustness",
             labels={"what": "Settings of defences"},
         ),
+        json="results/tables/table_settings.json",
     log:
         "logs/tables/table_settings.log",
     benchmark:

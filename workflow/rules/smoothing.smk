@@ -63,6 +63,7 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
                 category="5. Robustness",
                 labels={"what": "Certified accuracy"},
             ),
+            json="results/tables/table_certified.json",
         log:
             "logs/tables/table_certified.log",
         benchmark:

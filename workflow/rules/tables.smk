@@ -25,6 +25,7 @@ rule table_1:
             category="2. Universal perturbations",
             labels={"what": "Table 1: original and universally perturbed images"},
         ),
+        json="results/tables/table_1.json",
     log:
         "logs/tables/table_1.log",
     benchmark:
@@ -49,6 +50,7 @@ rule table_2:
             category="3. Gradient perturbations",
             labels={"what": "Table 2: cross-testing"},
         ),
+        json="results/tables/table_2.json",
     log:
         "logs/tables/table_2.log",
     benchmark:
@@ -73,6 +75,7 @@ rule table_3:
             category="2. Universal perturbations",
             labels={"what": "Table 3: downsampling"},
         ),
+        json="results/tables/table_3.json",
     log:
         "logs/tables/table_3.log",
     benchmark:
@@ -97,6 +100,7 @@ rule table_comparisons:
             category="4. Replication",
             labels={"what": "Comparisons on the same photographs"},
         ),
+        json="results/tables/table_comparisons.json",
     log:
         "logs/tables/table_comparisons.log",
     benchmark:
@@ -121,6 +125,7 @@ rule replication:
             category="4. Replication",
             labels={"what": "Claims and numbers of the paper"},
         ),
+        json="results/tables/replication.json",
     log:
         "logs/tables/replication.log",
     benchmark:
@@ -141,6 +146,7 @@ use rule table_1 as table_1_unseen with:
     output:
         csv="results/tables/unseen/table_1.csv",
         markdown="results/tables/unseen/table_1.md",
+        json="results/tables/unseen/table_1.json",
     log:
         "logs/tables/unseen/table_1.log",
     benchmark:
@@ -153,6 +159,7 @@ use rule table_2 as table_2_unseen with:
     output:
         csv="results/tables/unseen/table_2.csv",
         markdown="results/tables/unseen/table_2.md",
+        json="results/tables/unseen/table_2.json",
     log:
         "logs/tables/unseen/table_2.log",
     benchmark:
@@ -171,6 +178,7 @@ use rule table_3 as table_3_unseen with:
     output:
         csv="results/tables/unseen/table_3.csv",
         markdown="results/tables/unseen/table_3.md",
+        json="results/tables/unseen/table_3.json",
     log:
         "logs/tables/unseen/table_3.log",
     benchmark:
@@ -189,6 +197,7 @@ use rule table_comparisons as table_comparisons_unseen with:
     output:
         csv="results/tables/unseen/table_comparisons.csv",
         markdown="results/tables/unseen/table_comparisons.md",
+        json="results/tables/unseen/table_comparisons.json",
     log:
         "logs/tables/unseen/table_comparisons.log",
     benchmark:
@@ -207,6 +216,7 @@ use rule replication as replication_unseen with:
     output:
         csv="results/tables/unseen/replication.csv",
         markdown="results/tables/unseen/replication.md",
+        json="results/tables/unseen/replication.json",
     log:
         "logs/tables/unseen/replication.log",
     benchmark:

@@ -33,8 +33,7 @@ def main(
         arrays = certificate_arrays(built, chosen, settings, **options)
     params = networks.params(network) | {"dataset": dataset, "draws": settings["draws"]}
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
-    right = (arrays["predicted"] == chosen.labels).mean()
-    return f"{dataset} through {name}: certified and right {right:.1%}"
+    return f"{name}: {(arrays['predicted'] == chosen.labels).mean():.1%} certified and right"
 
 
 if __name__ == "__main__":

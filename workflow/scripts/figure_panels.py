@@ -22,23 +22,18 @@ def main(
     pdf: str,
     png: str,
 ) -> str:
-    """Draw so many ``photographs``; predictions are the model's on exactly the pictures shown.
-
-    Headings have the accuracy on all images: ``scores_defended`` are the defence's on both sets.
-    """
+    """Draw so many ``photographs``, with the model's predictions on exactly these pictures."""
     pairs = panels.read_pairs(original, attacked, scores_original, scores_attacked, photographs)
     draws = job.generator("figure", network["model"], network["defence"])
     built = networks.build(network, generator=draws, device=job.device)
-    before, after = defended(pairs, built, job.device)
-    originals, harmed = (pairs.pictures(pairs.original, *pairs.before), pairs.attacked)
-    columns = (originals, before, pairs.pictures(harmed, *pairs.after), after)
+    columns = defended(pairs, built, job.device)
     # In the order of the columns.
     files = (scores_original, scores_defended[0], scores_attacked, scores_defended[1])
     headings = [panels.heading(result) for result in tables.read_results(files)]
     figure = panels.grid(list(zip(*columns, strict=True)), headings, pairs.names())
     plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)
-    recognised = sum(picture.correct for picture in after)
-    return f"{network['defence']}: {recognised} of {len(after)} attacked photographs recognised"
+    recognised = sum(picture.correct for picture in columns[-1])
+    return f"{network['defence']}: {recognised} attacked photographs recognised"
 
 
 if __name__ == "__main__":

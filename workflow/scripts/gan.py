@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from advrob import networks
-from advrob.evaluation.scoring import predict
 from advrob.files import store
-from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 from advrob.training.gan import train_generator
@@ -26,17 +23,16 @@ def main(
 ) -> str:
     """Find what draws perturbations that fool a network on the file ``images``."""
     name = (network["model"], network["defence"])
-    # The defence draws from it, too.
-    draws = compute.generator(job.seed, "gan", *name)
-    options = {key: value for key, value in settings.items() if key != "images"}
-    options |= {"device": job.device, "generator": draws, "checkpoint": checkpoint}
+    draws = job.cpu_generator("gan", *name)
+    options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
+    options |= {key: value for key, value in settings.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
-        rows = store.Rows(source["images"], np.arange(len(source["images"]))[: settings["images"]])
+        rows = store.first_rows(source["images"], settings["images"])
         job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
         arrays = train_generator(built, rows, own, **options)
-    about = {"params": networks.params(network) | settings, "source": images}
-    store.save(generator, "state/1", arrays, seed=job.seed, **about)
+    params = networks.params(network) | settings
+    store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"
 
 

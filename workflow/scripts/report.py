@@ -1,70 +1,39 @@
-"""A readable page of what the run found."""
+"""A readable page of what the run found, and its answer for programs."""
 
-from datetime import UTC, datetime
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from advrob.files import store
 from advrob.job.script import run
-from advrob.report import page as report
-
-# What results depend on, of what is installed.
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "matplotlib")
+from advrob.report import answer as answers
+from advrob.report import page as pages
+from advrob.report import timings
+from advrob.report.entries import entry
+from advrob.report.sentences import sentences
 
 
 def main(
     *,
     template: str,
     robustness: str,
+    checks: str,
+    calibration: str,
     replication: str,
+    certified: list[str],
+    shown: list[str],
     entries: list[dict[str, Any]],
-    main_table: str,
-    models: list[str],
-    note: str | None,
-    settings: dict[str, Any],
-    versions: dict[str, str],
-    jobs: dict[str, dict[str, dict[str, str]]],
+    content: dict[str, Any],
+    logs: dict[str, dict[str, str]],
     page: str,
+    answer: str,
 ) -> str:
-    """Write the page.
-
-    Args:
-        template: the page's template.
-        robustness: ``table_robustness.csv``.
-        replication: ``replication.csv``.
-        entries: tables and figures, each the arguments of `advrob.report.page.entry`.
-        main_table: the name of the file of the table that is not folded.
-        models: the models' names.
-        note: what is to be known of the images.
-        settings: the whole configuration.
-        versions: of Python and Snakemake.
-        jobs: rule -> the patterns of its ``benchmark`` and ``log`` files.
-        page: where the page goes.
-    """
-    networks = report.holdings(report.read_csv(robustness))
-    verdicts = report.verdict_counts(report.read_csv(replication))
-    places, devices = report.machines(patterns["log"] for patterns in jobs.values())
-    answer = report.answer(networks, verdicts)
-    text = report.page(
-        Path(template).read_text(encoding="utf-8"),
-        models=models,
-        answer=answer,
-        note=note,
-        networks=networks,
-        verdicts=verdicts,
-        entries=[report.entry(**entry, note=note) for entry in entries],
-        main_table=main_table,
-        settings=report.plain_yaml(settings),
-        versions=versions | {name: metadata.version(name) for name in PACKAGES},
-        machines=places,
-        devices=devices,
-        timings=report.timings({rule: of["benchmark"] for rule, of in jobs.items()}),
-        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    with store.replacing(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return " ".join(answer)
+    """Write a page with the tables and figures ``shown``, described by ``entries``."""
+    tables = {"robustness": robustness, "checks": checks, "calibration": calibration}
+    found = answers.read(**tables, replication=replication, certified=certified)
+    words = sentences(found)
+    pages.write_data(answer, answers.as_data(found, words))
+    parts = [entry(file, **each) for file, each in zip(shown, entries, strict=True)]
+    of = {"answer": found, "sentences": words, "entries": parts, "jobs": timings.read(logs)}
+    pages.write(page, template, **of, **content)
+    return " ".join(words["robust"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Score one network on one data set."""
 
 from advrob import networks
-from advrob.evaluation.scoring import predict, score_arrays
+from advrob.evaluation.scoring import score_arrays
 from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
@@ -22,18 +22,11 @@ def main(
     """Predict each image, or those of a shard, of the file ``images`` by a network."""
     name = (network["model"], network["defence"])
     with ready(network, images, job) as (built, source):
-
-        def reseed(start: int) -> None:
-            built.defence.generator = job.generator("score", dataset, *name, start)
-
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.announce(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
-        repeated = [built] * (draws if built.defence.stochastic else 1)
-        options = {"reseed": reseed, "batch_size": job.batch_size, "device": job.device}
-        found = predict(repeated, source["images"], part=part, name="/".join(name), **options)
-        arrays = score_arrays(source, part, *found)
-    params = networks.params(network) | {"dataset": dataset}
-    store.save(scores, "scores/1", arrays, seed=job.seed, params=params, source=images)
+        arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
+    about = {"params": networks.params(network) | {"dataset": dataset}, "source": images}
+    store.save(scores, "scores/1", arrays, seed=job.seed, **about)
     return f"{dataset} through {'/'.join(name)}: {arrays['draws'].mean():.2%} right"
 
 

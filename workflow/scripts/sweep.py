@@ -1,13 +1,11 @@
 """Score a model behind uniform noise of several magnitudes on one data set."""
 
-import numpy as np
-
 from advrob import networks
-from advrob.evaluation.scoring import predict
 from advrob.evaluation.sweeps import noisy_networks
 from advrob.files import sharding, store
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 
 
@@ -33,8 +31,7 @@ def main(
         arrays = noisy.arrays(source, part, *predictions)
     params = {key: network[key] for key in ("model", "model_settings")} | {"dataset": dataset}
     store.save(sweep, "sweep/1", arrays, seed=job.seed, params=params, source=images)
-    best = magnitudes[int(np.argmax(arrays["correct"].mean(axis=1)))]
-    return f"{dataset} through {network['model']}: most are right within {best:g}/255"
+    return f"{dataset} through {network['model']}: {arrays['correct'].mean():.2%} right"
 
 
 if __name__ == "__main__":

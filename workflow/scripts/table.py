@@ -1,4 +1,4 @@
-"""A table of the library's findings, as CSV and as Markdown."""
+"""A table of the library's findings, as CSV, Markdown and JSON."""
 
 from importlib import import_module
 
@@ -13,6 +13,7 @@ def main(
     options: dict,
     csv: str,
     markdown: str,
+    json: str,
     pattern: str | None,
     note: str | None,
     scores: tuple[str, ...] = (),
@@ -22,7 +23,8 @@ def main(
     module, _, name = function.rpartition(".")
     make = getattr(import_module(f"advrob.findings.{module}"), name)
     table = make(tables.read_results(scores, cells, pattern) if cells else files, **options)
-    tables.write(table, csv_path=csv, markdown_path=markdown, pattern=pattern, note=note)
+    paths = {"csv_path": csv, "markdown_path": markdown, "json_path": json}
+    tables.write(table, **paths, pattern=pattern, note=note)
     return table.answer or f"{table.title}: {len(table.rows)} rows"
 
 

@@ -16,8 +16,10 @@ def main(
     note: str | None,
     csv: str,
     markdown: str,
+    json: str,
     checks_csv: str,
     checks_markdown: str,
+    checks_json: str,
 ) -> str:
     """Join the scores of networks under attacks; test what a sound evaluation would show."""
     threats = {family: robustness.ThreatModel(*bound) for family, bound in bounds.items()}
@@ -25,8 +27,9 @@ def main(
     robustness.add_checks(evaluations, checkups, budgets, controls, threats, gradient_free)
     table = robustness.table_robustness(evaluations, threats)
     checks = robustness.table_checks(evaluations)
-    tables.write(table, csv_path=csv, markdown_path=markdown, note=note)
-    tables.write(checks, csv_path=checks_csv, markdown_path=checks_markdown)
+    tables.write(table, csv_path=csv, markdown_path=markdown, json_path=json, note=note)
+    paths = {"markdown_path": checks_markdown, "json_path": checks_json}
+    tables.write(checks, csv_path=checks_csv, **paths)
     return f"{table.answer}; {checks.answer}"
 
 

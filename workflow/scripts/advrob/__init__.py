@@ -9,7 +9,7 @@ from typing import Any
 
 # What can be called as ``advrob.name``, and where it is. It is imported when it is first asked for:
 # Snakemake reads the configuration with this package on every call, and needs no PyTorch for it.
-EXPORTS = {"checkup": "advrob.evaluation.checkup"}
+EXPORTS = {"checkup": "advrob.evaluation.checkup", "evaluate": "advrob.robustness"}
 
 
 def __getattr__(name: str) -> Any:

@@ -30,8 +30,8 @@ class Attack:
     needs_gradient: bool = True
     # The norms that it can bound; with more than one, ``norm`` is a hyperparameter.
     norms: Sequence[str] = ("linf", "l2")
-    # The hyperparameter that counts passes of the network per image.
-    effort: str = "iterations"
+    # The hyperparameter that counts passes of the network per image, or those whose product does.
+    effort: str | Sequence[str] = "iterations"
 
     def __call__(
         self,

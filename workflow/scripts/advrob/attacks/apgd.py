@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from advrob.attacks import Attack, holding
 from advrob.attacks.bounds import Ball
-from advrob.attacks.losses import LOSSES
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.losses import LOSSES, gradient_of
 from advrob.job.progress import progress
 
 # The names are those of Croce and Hein, Section 3.

@@ -28,6 +28,8 @@ class TargetedAutoPGD(Attack):
             on stored images then has to round (`advrob.attacks.lattice`).
     """
 
+    effort = ("iterations", "targets")
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class AutoAttack(Attack):
         levels: 256 to see and store images in 8 bits, null as real numbers.
     """
 
+    effort = ("iterations", "targets")
+
     def __init__(
         self,
         *,

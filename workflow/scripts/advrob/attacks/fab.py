@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from advrob.attacks import Attack, in_turn, likely_targets
 from advrob.attacks.bounds import Ball, sizes
 from advrob.attacks.lattice import onto_lattice
-from advrob.attacks.losses import margin
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.losses import gradient_of, margin
 from advrob.job.progress import progress
 
 # The names are those of Croce and Hein, Algorithm 1, the values those of their experiments.
@@ -39,6 +38,8 @@ class FastAdaptiveBoundary(Attack):
             itself, for a second try.
         levels: 256 to store images in 8 bits, null as real numbers.
     """
+
+    effort = ("iterations", "targets")
 
     def __init__(
         self,

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.bounds import Ball
-from advrob.attacks.losses import margin
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.losses import gradient_of, margin
 
 # Steps of half a radius: measured on SqueezeNet in l_2, more than ten or others find no more.
 STEP, STEPS = 0.5, 10

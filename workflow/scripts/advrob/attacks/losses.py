@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.errors import UserError
@@ -62,3 +62,26 @@ LOSSES: dict[str, Loss] = {
     "margin": margin,
     "logits_ratio": difference_of_logits_ratio,
 }
+
+
+def gradient_of(
+    network: nn.Module, images: Tensor, labels: Tensor, loss: Loss = cross_entropy
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One forward and backward pass.
+
+    Args:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)``.
+        labels: true classes, int64 ``(N,)``.
+        loss: of `advrob.attacks.losses`.
+
+    Returns:
+        The loss ``(N,)``, its gradient ``(N, 3, H, W)``, and the `margin` ``(N,)``.
+    """
+    probed = images.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = network(probed)
+        values = loss(logits, labels)
+        # The sum, not the mean: an image's gradient does not depend on the batch's size.
+        (gradient,) = torch.autograd.grad(values.sum(), probed)
+    return values.detach(), gradient, margin(logits.detach(), labels)

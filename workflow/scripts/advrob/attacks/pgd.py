@@ -7,31 +7,8 @@ from torch import Tensor, nn
 
 from advrob.attacks import Attack, holding
 from advrob.attacks.bounds import Ball
-from advrob.attacks.losses import Loss, cross_entropy, margin
+from advrob.attacks.losses import gradient_of
 from advrob.job.progress import progress
-
-
-def gradient_of(
-    network: nn.Module, images: Tensor, labels: Tensor, loss: Loss = cross_entropy
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One forward and backward pass.
-
-    Args:
-        network: images in [0, 1] to logits.
-        images: ``(N, 3, H, W)``.
-        labels: true classes, int64 ``(N,)``.
-        loss: of `advrob.attacks.losses`.
-
-    Returns:
-        The loss ``(N,)``, its gradient ``(N, 3, H, W)``, and the `margin` ``(N,)``.
-    """
-    probed = images.detach().requires_grad_()
-    with torch.enable_grad():
-        logits = network(probed)
-        values = loss(logits, labels)
-        # The sum, not the mean: an image's gradient does not depend on the batch's size.
-        (gradient,) = torch.autograd.grad(values.sum(), probed)
-    return values.detach(), gradient, margin(logits.detach(), labels)
 
 
 class PGD(Attack):

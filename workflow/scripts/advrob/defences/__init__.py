@@ -47,7 +47,7 @@ class Defence(nn.Module):
             images: 8-bit images ``(N, H, W, 3)``, read in slices.
             device: where to compute.
             generator: the source of every random number.
-            checkpoint: a file to go on from if it exists, and to keep up to date in long runs.
+            checkpoint: a file to resume from if it exists, and to keep up to date in long runs.
 
         Returns:
             The state: named arrays for `load`, a training curve and reconstruction errors.

@@ -30,7 +30,7 @@ class DnCNN(Defence):
 
     Convolutions of 3 x 3 estimate the noise, which is taken from the image (residual learning). As
     in FFDNet (Zhang, Zuo and Zhang 2018) they work on the image rearranged to half its height and
-    width and four times its channels: a quarter of the time. It is not told how strong the noise
+    width and four times its channels: a quarter of the time. It does not know how strong the noise
     is. The result is not clipped to [0, 1].
 
     Between the first and the last convolution are residual blocks without normalisation, each of

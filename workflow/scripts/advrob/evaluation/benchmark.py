@@ -132,7 +132,8 @@ def measure(
                 pixels,
                 labels,
                 attacking,
-                radii.get(norm, ()),
+                # That a twin hides is seen at one radius.
+                radii.get(norm, ()) if known.name == HONEST else radii.get(norm, ())[:1],
                 norm=norm,
                 generator=job.generator("calibration", known.name, norm),
                 honest=known.honest,

@@ -7,10 +7,10 @@ import numpy as np
 from advrob.attacks.control import CONTROLS, controlled
 from advrob.evaluation.adaptive import distances
 from advrob.evaluation.samples import Sample, rows_of
-from advrob.evaluation.scoring import predict
 from advrob.files import store
 from advrob.job import compute
 from advrob.job.compute import Job
+from advrob.models.prediction import predict
 from advrob.networks import Network
 
 

@@ -1,88 +1,47 @@
-"""What networks make of images: predictions and confidences, in float32."""
+"""Scores: what networks get right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
-import torch
-from torch import nn
 
-from advrob.errors import UserError
 from advrob.files import store
-from advrob.files.store import Images
-from advrob.images.pixels import to_tensor
-from advrob.job.progress import progress
-
-
-class NotFiniteError(UserError):
-    """A network's logits are not finite."""
-
-
-# Not inference mode: a network may keep a tensor of this pass for one that needs gradients.
-@torch.no_grad()
-def predict(
-    networks: Sequence[nn.Module],
-    images: Images,
-    *,
-    batch_size: int,
-    device: torch.device,
-    part: slice | None = None,
-    reseed: Callable[[int], None] = lambda start: None,
-    name: str = "The network",
-) -> tuple[np.ndarray, np.ndarray]:
-    """The class that each network predicts for each image, and its confidence.
-
-    Args:
-        networks: maps from images in [0, 1] to logits ``(N, classes)``.
-        images: 8-bit images ``(n, H, W, 3)``, read once, in slices of ``batch_size``.
-        batch_size: images at a time.
-        device: where the networks are.
-        part: the N of them to predict, beginning with a batch; all by default.
-        reseed: called before each batch with the number of its first image, to give stochastic
-            defences a generator of the batch's own: what they draw is then the same however the
-            batches are shared out.
-
-    Returns:
-        Predicted classes, int64 ``(networks, N)``, and their softmax probabilities, float32.
-
-    Raises:
-        NotFiniteError: logits are not finite.
-    """
-    rows = range(len(images))[part or slice(None)]
-    predicted = np.empty((len(networks), len(rows)), np.int64)
-    confidence = np.empty((len(networks), len(rows)), np.float32)
-    starts = rows[::batch_size]
-    for start in progress(starts, "batches scored", len(starts)):
-        end = min(start + batch_size, rows.stop)
-        done = slice(start - rows.start, end - rows.start)
-        reseed(start)
-        batch = to_tensor(images[start:end], device)
-        for row, network in enumerate(networks):
-            logits = network(batch)
-            if not (finite := logits.isfinite().all(dim=1)).all():
-                bad = start + int((~finite).nonzero()[0])
-                raise NotFiniteError(
-                    f"{name}: the logits of image {bad} (counted from 0) are not finite (NaN or "
-                    "infinity), so they cannot be scored. Check the network's weights, its "
-                    "training and its defence."
-                )
-            highest = logits.softmax(dim=1).max(dim=1)
-            predicted[row, done] = highest.indices.cpu().numpy()
-            confidence[row, done] = highest.values.cpu().numpy()
-    return predicted, confidence
+from advrob.job.compute import Job
+from advrob.models.prediction import predict
+from advrob.networks import Network
 
 
 def score_arrays(
-    source: h5py.File, part: slice, predicted: np.ndarray, confidence: np.ndarray
+    network: Network,
+    source: h5py.File,
+    part: slice,
+    draws: int,
+    job: Job,
+    identity: Sequence[str],
 ) -> dict[str, np.ndarray]:
-    """The arrays of a score file.
+    """Score a network: the arrays of a score file.
 
     Args:
-        source: the open file of the images.
-        part: the N of them that were predicted.
-        predicted: classes, int64 ``(draws, N)``.
-        confidence: their probabilities, ``(draws, N)``.
+        network: a model behind a defence.
+        source: an open file of images.
+        part: the N of them that are scored, beginning with a batch.
+        draws: how often a stochastic defence is scored.
+        job: seed, device and batch size.
+        identity: of the random numbers, beside a batch's first image; its end names the network.
     """
+
+    def reseed(start: int) -> None:
+        network.defence.generator = job.generator(*identity, start)
+
+    predicted, confidence = predict(
+        [network] * (draws if network.defence.stochastic else 1),
+        source["images"],
+        batch_size=job.batch_size,
+        device=job.device,
+        part=part,
+        reseed=reseed,
+        name="/".join(identity[-2:]),
+    )
     correct = predicted == source["labels"][part]
     # The first draw is the prediction; the others show how much chance there is in it.
     return {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from advrob.attacks.bounds import lengths
 from advrob.attacks.expectation import Expectation
-from advrob.attacks.pgd import gradient_of
+from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, lower_bound, votes
 from advrob.files.checkpoints import keep, kept

@@ -40,7 +40,14 @@ class Sweep:
     def arrays(
         self, source: h5py.File, part: slice, predicted: np.ndarray, confidence: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """The arrays of a sweep file; the arguments are those of `scoring.score_arrays`."""
+        """The arrays of a sweep file.
+
+        Args:
+            source: the open file of the images.
+            part: the N of them that were predicted.
+            predicted: classes, int64 ``(magnitudes, N)``.
+            confidence: their probabilities, likewise.
+        """
         return {
             "magnitudes": np.asarray(self.magnitudes, np.float64),
             "predicted": predicted,

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from advrob.attacks.gradient import random_targets, targeted
-from advrob.evaluation.scoring import predict
 from advrob.files import store
 from advrob.files.checkpoints import resumed
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job import compute
 from advrob.job.compute import Job
+from advrob.models.prediction import predict
 from advrob.networks import Network
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from advrob import networks
 from advrob.attacks.universal.search import Universal, UniversalMethod, search
@@ -50,8 +49,7 @@ def universal_perturbation(
     built = networks.build(network, generator=noise, device=job.device, mixed=method.mixed)
     probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
-    images = own["images"]
-    pixels = store.Rows(images, np.arange(len(images))[: settings.get("images")])
+    pixels = store.first_rows(own["images"], settings.get("images"))
     task = f"universal perturbation by {settings['method']} against {'/'.join(identity[1:])}"
     job.announce(task, len(pixels), mixed=method.mixed)
     found = search(

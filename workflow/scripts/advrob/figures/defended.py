@@ -3,16 +3,14 @@
 import numpy as np
 import torch
 
-from advrob.evaluation.scoring import predict
 from advrob.figures.panels import Pairs, Picture
 from advrob.images.pixels import to_tensor, to_uint8
+from advrob.models.prediction import predict
 from advrob.networks import Network
 
 
-def defended(
-    pairs: Pairs, network: Network, device: torch.device
-) -> tuple[list[Picture], list[Picture]]:
-    """The originals and the attacked images behind a defence, as pictures.
+def defended(pairs: Pairs, network: Network, device: torch.device) -> tuple[list[Picture], ...]:
+    """Columns of pictures: the originals, alone and behind a defence, and the attacked images.
 
     Args:
         pairs: the photographs.
@@ -27,4 +25,5 @@ def defended(
         pairs.pictures(pixels[half], *(values[0, half] for values in predictions))
         for half in (slice(middle), slice(middle, None))
     )
-    return before, after
+    originals = pairs.pictures(pairs.original, *pairs.before)
+    return originals, before, pairs.pictures(pairs.attacked, *pairs.after), after

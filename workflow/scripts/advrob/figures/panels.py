@@ -1,6 +1,6 @@
 """Rows of photographs, each labelled with the class that a network predicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any
@@ -16,6 +16,7 @@ from advrob.findings.tables import Result
 
 # Pictures are shown at one image pixel a printed pixel: nothing is resampled.
 DPI = 150
+NORMS = {"linf": "ℓ∞", "l2": "ℓ2"}
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,14 @@ def magnify(difference: np.ndarray, radius: float) -> np.ndarray:
     """
     shown = np.clip(np.asarray(difference, np.float32) / (2 * radius) + 0.5, 0, 1)
     return np.rint(255 * shown).astype(np.uint8)
+
+
+def caption(name: str, made: Mapping[str, Any]) -> str:
+    """A perturbation's name, norm, radius and, where it was made here, fooling rates."""
+    size = f"{NORMS[made['norm']]} radius {made['radius']:g}/255"
+    rates = [100 * made[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in made]
+    fools = "fools {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
+    return "\n".join((*name.split("-", 1), size, fools))
 
 
 def grid(rows: Sequence[Sequence[Picture]], columns: Sequence[str], names: Sequence[str]) -> Figure:

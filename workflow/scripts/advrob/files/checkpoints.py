@@ -1,4 +1,4 @@
-"""Work that goes on where it was cut, at the cost of what it did since its last checkpoint.
+"""Work that resumes after an interruption, at the cost of what it did since its last checkpoint.
 
 A checkpoint is a file that `advrob.job.locks.checkpoint` names, gives to one job at a time, and
 removes.

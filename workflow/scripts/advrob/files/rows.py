@@ -40,3 +40,8 @@ class Rows:
 # Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
 # Slices only.
 Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
+
+
+def first_rows(images: Images, count: int | None) -> Rows:
+    """The first ``count`` images, all of them by default or where there are fewer."""
+    return Rows(images, np.arange(len(images))[:count])

@@ -1,4 +1,4 @@
-"""A digest in front of an HDF5 file, which tells of damage before HDF5 reads anything.
+"""A digest in front of an HDF5 file, which shows damage before HDF5 reads anything.
 
 HDF5 leaves the first bytes of a file, its *user block*, to the user. One line of text there holds
 the SHA-256 of everything behind it. HDF5 itself takes damaged structures at their word: it may read

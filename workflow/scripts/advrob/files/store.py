@@ -20,7 +20,7 @@ from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
 from advrob.files.provenance import check_params, params
-from advrob.files.rows import Images, Rows
+from advrob.files.rows import Images, Rows, first_rows
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
 from advrob.job.disk import growing, readable, room
 
@@ -33,6 +33,7 @@ __all__ = [
     "check_ids",
     "check_params",
     "create",
+    "first_rows",
     "growing",
     "join",
     "params",

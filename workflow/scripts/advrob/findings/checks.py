@@ -109,16 +109,18 @@ def checkup_checks(path: str) -> list[Check]:
     Args:
         path: a network's file of findings.
     """
-    return [
-        Check(
-            f"check-up: {record['name']}",
-            "original",
-            LEVELS[record["level"]],
-            record["found"],
-            record["advice"] or record["expected"],
-        )
-        for record in load_records(path)[1]
-    ]
+    return [as_finding_check(record) for record in load_records(path)[1]]
+
+
+def as_finding_check(record: Mapping[str, str]) -> Check:
+    """A check-up's finding as a check; see `advrob.evaluation.checkup.Finding`."""
+    return Check(
+        f"check-up: {record['name']}",
+        "original",
+        LEVELS[record["level"]],
+        record["found"],
+        record["advice"] or record["expected"],
+    )
 
 
 def _verdict(passed: bool, failed: bool) -> Verdict:

@@ -7,7 +7,6 @@ import numpy as np
 
 from advrob.files import store
 from advrob.files.identities import photograph
-from advrob.findings import tables
 from advrob.findings.tables import Table, Value
 
 # Numbers of components for which the table gives the share of the energy.
@@ -116,37 +115,40 @@ def rows(analysis: Analysis) -> list[Sequence[Value]]:
     return [*energy.rows, *attacks, *normals.rows]
 
 
-def markdown(analyses: Sequence[Analysis], note: str | None = None) -> str:
-    """The tables of several models as one page.
+def table_vector_space(files: Sequence[str]) -> Table:
+    """The tables of several models.
 
     Args:
-        analyses: one a model.
-        note: a remark to print below.
+        files: the analyses, one a model.
     """
-    parts = ["# How attacked images lie in image space"]
-    for analysis in analyses:
-        parts.append(f"## {analysis.model}, {analysis.photographs:,} photographs")
-        for table in sections(analysis):
-            parts += [
-                f"### {table.title}",
-                tables.markdown(table.header, table.lines),
-                table.remark,
-            ]
-    if note:
-        parts.append(note)
-    return "\n\n".join(parts) + "\n"
+    return joined([read(path) for path in files])
 
 
-def write_table(
-    analyses: Sequence[Analysis], *, csv_path: str, markdown_path: str, note: str | None
-) -> str:
-    """Write the tables of several models in both forms; return a sentence for the log."""
+def joined(analyses: Sequence[Analysis]) -> Table:
+    """The tables of several models as one, whose parts are the models."""
     written = [row for analysis in analyses for row in rows(analysis)]
-    with store.replacing(csv_path) as temporary:
-        tables.write_csv(temporary, COLUMNS, written)
-    with store.replacing(markdown_path) as temporary:
-        temporary.write_text(markdown(analyses, note), encoding="utf-8")
-    return f"{', '.join(analysis.model for analysis in analyses)}: {len(written)} rows"
+    return Table(
+        columns=COLUMNS,
+        rows=written,
+        title="How attacked images lie in image space",
+        header=(),
+        lines=(),
+        remark="",
+        answer=f"{', '.join(analysis.model for analysis in analyses)}: {len(written)} rows",
+        parts=[_model(analysis) for analysis in analyses],
+    )
+
+
+def _model(analysis: Analysis) -> Table:
+    return Table(
+        columns=COLUMNS,
+        rows=(),
+        title=f"{analysis.model}, {analysis.photographs:,} photographs",
+        header=(),
+        lines=(),
+        remark="",
+        parts=sections(analysis),
+    )
 
 
 def _energy(analysis: Analysis) -> Table:

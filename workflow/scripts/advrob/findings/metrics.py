@@ -271,7 +271,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def spread(correct: np.ndarray) -> Spread:
     """Accuracy over draws of a stochastic defence.
 
-    It tells how far one draw's accuracy may be from another's on the same images, which the
+    It says how far one draw's accuracy may be from another's on the same images, which the
     interval of `accuracy`, about other images, does not.
 
     Args:

@@ -209,8 +209,8 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
         "under every attack of that norm and at most that radius, in units of 1/255, whoever the "
         "attack was made against. The letter grades the evidence: A, every check passed and the "
         "interval is at most 20 points wide; B, every check passed, some with a note; C, none "
-        "failed, some could not be shown; D, a check failed. Intervals are 95 % Wilson score intervals "
-        "that count photographs, not crops.",
+        "failed, some could not be shown; D, a check failed. Intervals are 95 % Wilson score "
+        "intervals that count photographs, not crops.",
         accuracies=accuracies,
         answer=f"worst case: at best {best:.1%} ({where})",
     )

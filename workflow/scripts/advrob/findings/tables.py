@@ -1,14 +1,21 @@
-"""From per-image scores to the paper's three tables and to comparisons, as CSV and as Markdown.
+"""From per-image scores to the paper's three tables and to comparisons, and how tables are written.
 
 A score file is one cell: a network (a model behind a defence) on a data set.
+
+A table is written as CSV, as Markdown and as JSON. What readers see of it (titles, cells, remarks)
+may be marked up as in Markdown: ``**strong**``, ``*emphasis*`` and `` `code` ``, nothing else. The
+JSON has the same texts; `advrob.report.markup` makes HTML of them.
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,17 +78,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in both forms.
+    """A table in all its forms.
 
     Attributes:
         columns: the CSV's header.
         rows: the CSV's rows; accuracies are fractions.
-        title: the Markdown's heading.
-        header: the Markdown's header.
-        lines: the Markdown's rows, for readers: percentages, and the paper's value beside ours.
-        remark: what is to be known of its numbers; printed below the Markdown.
-        accuracies: of whose images the Markdown says how many there are; none for other tables.
+        title: the heading.
+        header: the header for readers; empty if only the ``parts`` have one.
+        lines: the rows for readers: percentages, and the paper's value beside ours.
+        remark: what is to be known of its numbers; printed below the lines.
+        accuracies: of whose images the remark says how many there are; none for other tables.
         answer: what it shows, in one sentence.
+        parts: tables that readers see below it; their rows are not written.
     """
 
     columns: Sequence[str]
@@ -92,6 +100,7 @@ class Table:
     remark: str = INTERVALS
     accuracies: Sequence[Accuracy] = ()
     answer: str = ""
+    parts: Sequence["Table"] = ()
 
 
 def read_results(
@@ -465,29 +474,69 @@ def write(
     *,
     csv_path: str,
     markdown_path: str,
+    json_path: str,
     pattern: str | None = None,
     note: str | None = None,
 ) -> None:
-    """Write a table in both forms.
+    """Write a table in all forms.
 
     Args:
         table: what to write.
         csv_path: where its CSV goes.
         markdown_path: where its Markdown goes.
-        pattern: the file names that were counted; the Markdown says so.
-        note: a remark to print below the Markdown.
+        json_path: where its JSON goes.
+        pattern: the file names that were counted; the remark says so.
+        note: a remark on the images, to print below it.
     """
     with store.replacing(csv_path) as temporary:
         write_csv(temporary, table.columns, table.rows)
+    shown = content(table, pattern)
+    with store.replacing(markdown_path) as temporary:
+        blocks = filter(None, (*_blocks(shown), note))
+        temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    with store.replacing(json_path) as temporary:
+        text = json.dumps(shown | {"note": note}, ensure_ascii=False, indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def content(table: Table, pattern: str | None = None) -> dict[str, Any]:
+    """What readers see of a table: its title, header, lines and remark, and the same of its parts.
+
+    Args:
+        table: the table.
+        pattern: the file names that were counted.
+    """
     remark = table.remark
     if table.accuracies:
         images = f"Images: {_range(result.n for result in table.accuracies)}, from "
         images += f"{_range(result.photographs for result in table.accuracies)} photographs"
-        images += f" whose file name matches `{pattern}`" if pattern else ""
+        images += f" whose file name matches {code(pattern)}" if pattern else ""
         remark = f"{images}. {remark}"
-    shown = (f"# {table.title}", markdown(table.header, table.lines), remark, note)
-    with store.replacing(markdown_path) as temporary:
-        temporary.write_text("\n\n".join(filter(None, shown)) + "\n", encoding="utf-8")
+    return {
+        "title": table.title,
+        "header": list(table.header),
+        "lines": [list(line) for line in table.lines],
+        "remark": remark,
+        "parts": [content(part) for part in table.parts],
+    }
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """What `write` wrote as JSON: a table's `content`, and the ``note`` on its images.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        keys = {"title", "header", "lines", "remark", "parts", "note"}
+        if keys - found.keys():
+            raise KeyError(*sorted(keys - found.keys()))
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a table ({error}). Delete it and run Snakemake again."
+        ) from error
+    return found
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
@@ -499,10 +548,35 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]
             writer.writerow(f"{item:.6f}" if isinstance(item, float) else item for item in row)
 
 
+def code(text: str) -> str:
+    """A text marked up as code, whatever backquotes are in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    if not longest:
+        return f"`{text}`"
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}"
+
+
 def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
     rule = ["---"] * len(header)
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *lines))
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (header, rule, *lines))
+
+
+def _blocks(shown: Mapping[str, Any], level: int = 1) -> Iterator[str]:
+    """The paragraphs of a table in Markdown, those of its parts one heading below."""
+    yield f"{'#' * level} {shown['title']}"
+    if shown["header"]:
+        yield markdown(shown["header"], shown["lines"])
+    yield shown["remark"]
+    for part in shown["parts"]:
+        yield from _blocks(part, level + 1)
+
+
+def _cell(text: str) -> str:
+    """A cell that stays one in Markdown, and has neither links nor HTML, whatever is in it."""
+    text = re.sub(r"(\\*)\|", r"\1\1\\|", " ".join(text.splitlines()))
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", text.replace("](", "]\\("))
 
 
 def _by_cell(results: Iterable[Result]) -> dict[tuple[str, str, str], Accuracy]:

@@ -127,6 +127,10 @@ class Job:
         """A random generator on the job's device; see `generator`."""
         return generator(self.seed, *identity, device=self.device)
 
+    def cpu_generator(self, *identity: str | float) -> torch.Generator:
+        """A random generator on the CPU, for what is drawn alike on every device."""
+        return generator(self.seed, *identity)
+
     def announce(self, task: str, images: int, *, mixed: bool = False) -> None:
         """Say in the log what will be done; see `announce`."""
         announce(task, images, self.device, mixed=mixed)

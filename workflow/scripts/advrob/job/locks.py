@@ -21,10 +21,10 @@ PATIENCE = 120.0
 
 @contextlib.contextmanager
 def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
-    """A file beside ``output`` for a long job to go on from; removed when the block succeeds.
+    """A file beside ``output`` for a long job to resume from; removed when the block succeeds.
 
     Its name depends on the parameters and on the inputs' sizes and times: after a change of either,
-    a job starts anew instead of going on from what no longer fits. Only one job at a time goes on
+    a job starts anew instead of resuming from what no longer fits. Only one job at a time resumes
     with an output.
 
     Raises:
@@ -40,7 +40,7 @@ def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
 
 
 def forget(output: str | Path) -> None:
-    """Remove all that attempts at ``output``, whole or in shards, have kept to go on from."""
+    """Remove all that attempts at ``output``, whole or in shards, have kept to resume from."""
     output = Path(output)
     kept = output.parent.glob(f".{output.name}.*.checkpoint")
     # Where a killed job was writing its checkpoint.

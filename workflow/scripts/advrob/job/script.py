@@ -66,8 +66,8 @@ def _result(main: Callable[..., str | None], snakemake: Any, memory: int) -> tup
         return False, str(error)
     except StoppedError as stopped:
         return False, (
-            f"rule {rule} was told to end ({stopped}). Run the same command again; what has a "
-            "checkpoint goes on from it."
+            f"rule {rule} was stopped ({stopped}). Run the same command again; what has a "
+            "checkpoint resumes from it."
         )
     except Exception as error:
         if limits.is_out_of_memory(error):

@@ -14,7 +14,7 @@ REASONS = {
 
 
 class StoppedError(BaseException):
-    """The job was told to end. No `Exception`, so that nothing but clearing up comes in between."""
+    """The job was stopped. No `Exception`, so that nothing but clearing up comes in between."""
 
 
 @contextlib.contextmanager

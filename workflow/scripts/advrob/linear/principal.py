@@ -70,7 +70,7 @@ def from_gram(images: Images, mean: Tensor, defence: str) -> Principal:
     or two on two cores, too little for a checkpoint.
     """
     products = linalg.gram(images, mean.device)
-    # A single call that tells no progress: half a minute for 5,000 images, minutes for 10,000.
+    # A single call that reports no progress: half a minute for 5,000 images, minutes for 10,000.
     print(f"{defence}: decomposing the {len(images):,} x {len(images):,} Gram matrix", flush=True)
     eigenvalues, eigenvectors, rank = decompose(products, defence, f"{len(images)} images")
     eigenvalues /= 255**2

@@ -38,7 +38,7 @@ def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features, logits
     _say_once(
         f"{type(getattr(network, 'network', network)).__name__} has no last layer whose input "
-        "could be called features: its logits stand for them."
+        "could be called features: its logits are taken."
     )
     return logits, logits
 

@@ -145,6 +145,11 @@ def _preventive(plan: "Plan") -> None:
     require_known(f"{key}.control", control, taught, "a model that is trained")
     for model in others:
         require_known(f"{key}.models", model, taught, "a model that is trained")
+        if model == control:
+            raise ConfigurationError(
+                f"{key}.models: found '{model}', which is the control. Expected the models that "
+                "are compared with it. Remove it, or name another control."
+            )
     for defence in preventive["defences"]:
         require_known(f"{key}.defences", defence, plan["defences"], "a defence")
     bases = {models[name]["base"] for name in [control, *others]}

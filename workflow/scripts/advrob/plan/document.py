@@ -15,7 +15,7 @@ from advrob.plan.schema import Key, expected, keys, load
 HEAD = """\
 # Configuration
 
-<!-- Made by advrob.plan.document from workflow/schemas/config.schema.yaml and the files of the
+<!-- Made by advrob.plan.document from advrob/plan/config.schema.yaml and the files of the
 plug-ins; edit those. -->
 
 {description}

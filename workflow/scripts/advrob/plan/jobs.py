@@ -3,6 +3,7 @@
 Every method takes what Snakemake knows of a job, its wildcards and its input, and returns a `Need`.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,13 @@ class Jobs:
     def attack(self, wildcards: Any, input: Any) -> Need:
         """Make untargeted attacks."""
         attack = self.plan.attack(wildcards.attack)
-        effort = attack.kind.traits.get("effort", "iterations") if attack.kind else "iterations"
-        default = attack.kind.keys.get(effort, {}).get("default") if attack.kind else None
+        assert attack.kind is not None
+        given = attack.kind.values(attack.settings)
+        efforts = attack.kind.traits.get("effort", "iterations")
+        passes = [given.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)]
         return needs.gradient(
             images=self._robust_images(),
-            iterations=attack.settings.get(effort, default or 100),
+            iterations=math.prod(passes),
             state=megabytes(input.learned),
             **self.network,
         )

@@ -34,7 +34,7 @@ DEMONSTRATION_NOTE = (
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
 
 # Braces in the name of a data set, with what is inside, and also one alone.
-BRACES = r"\{[^{}-]*\}?|\}"
+BRACES = r"\{[^{}-]*\}?|[^{}-]*\}"
 
 
 class NetworkDescription(TypedDict):

@@ -16,7 +16,7 @@ from typing import Any
 from . import kinds
 from .errors import ConfigurationError, did_you_mean
 
-FILE = Path(__file__).parents[3] / "schemas/config.schema.yaml"
+FILE = Path(__file__).with_name("config.schema.yaml")
 
 # A JSON type, as a sentence calls it.
 TYPES = {
@@ -86,7 +86,7 @@ def keys(schema: Mapping[str, Any], path: str = "") -> Iterator[Key]:
 
 
 def expected(schema: Mapping[str, Any]) -> str:
-    """What a value may be, in words that go on from "Expected"."""
+    """What a value may be, in words that follow "Expected"."""
     types = schema.get("type", [])
     null = f"{TYPES['null']} or " if not isinstance(types, str) and "null" in types else ""
     if "enum" in schema:
@@ -156,8 +156,24 @@ def without_nulls(config: Any) -> Any:
     So a file can take away what an earlier one gives.
     """
     if isinstance(config, Mapping):
-        return {key: without_nulls(value) for key, value in config.items() if value is not None}
+        return {
+            key: without_nulls(value)
+            for key, value in config.items()
+            if value is not None or key in _nullable()
+        }
     return config
+
+
+@cache
+def _nullable() -> frozenset[str]:
+    """Keys of plug-ins for which null is a value, and not the default."""
+    return frozenset(
+        key
+        for sort in kinds.SORTS
+        for kind in kinds.kinds(sort).values()
+        for key, schema in kind.keys.items()
+        if "null" in schema.get("type", "") and schema.get("default") is not None
+    )
 
 
 def filled(config: Any, schema: Mapping[str, Any] | None = None) -> Any:
@@ -216,7 +232,12 @@ class Place:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        return combined(self.common, self.kind())
+        schema = combined(self.common, self.kind())
+        if self.entry.get("levels", 256) is None:
+            # Of real-valued images a fraction of a level is a distance like any other.
+            for key, part in schema["properties"].items():
+                schema["properties"][key] = {k: v for k, v in part.items() if k != "levels"}
+        return schema
 
 
 def combined(common: Mapping[str, Any], kind: kinds.Kind) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class Lesson(nn.Module):
     """What a network is shown of a batch of images, and the loss that it is to lower.
 
     What a lesson learns itself, perturbations or further networks, are its own parameters, buffers
-    and extra state, so that training which was cut goes on with them.
+    and extra state, so that interrupted training resumes with them.
 
     Attributes:
         replays: how many times each batch is shown; there are as many fewer epochs.

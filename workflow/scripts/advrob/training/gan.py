@@ -301,7 +301,7 @@ def train_generator(
         generator: orders the images and draws the vectors.
         epochs: passes over the images.
         batch_size: images to a step.
-        checkpoint: the file to go on from and to keep up to date.
+        checkpoint: the file to resume from and to keep up to date.
         learning_rate: Adam's, of both players.
         options: of `Game`.
 

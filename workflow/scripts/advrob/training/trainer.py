@@ -9,12 +9,12 @@ import torch
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.evaluation.scoring import NotFiniteError, predict
 from advrob.files.store import Images
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
 from advrob.models import Model, learned
+from advrob.models.prediction import NotFiniteError, predict
 from advrob.networks import Network
 from advrob.plug_ins import load
 from advrob.training import Pupil
@@ -57,7 +57,7 @@ def train(
         predict_batch: images at a time where nothing is learned.
         device: where ``model`` is.
         generator: a CPU generator, the source of every random number.
-        checkpoint: a file to go on from if it exists, and to keep up to date.
+        checkpoint: a file to resume from if it exists, and to keep up to date.
         options: of the lesson.
 
     Returns:
@@ -76,7 +76,7 @@ def train(
     targets = stored.copy()
     missing = stored == labels.UNLABELLED
     if missing.any():
-        print(f"{missing.sum()} images have no label: the network's own predictions stand for them")
+        print(f"{missing.sum()} images have no label: the network's own predictions are taken")
         targets[missing] = answer(images)[missing]
     else:
         model.known = torch.from_numpy(np.unique(stored)).to(device)

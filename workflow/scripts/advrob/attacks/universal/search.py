@@ -302,7 +302,7 @@ def _as_stored(perturbation: Tensor) -> np.ndarray:
 
 
 def _identity(images: Images, held_out: Images, **settings: Any) -> str:
-    """What two searches must share for one to go on from the other's checkpoint."""
+    """What two searches must share for one to resume from the other's checkpoint."""
     settings |= {"images": images.shape, "held_out": held_out.shape}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for part in (images[:32], held_out[:32]):

@@ -1,0 +1,55 @@
+"""One call evaluates a network: its answer on networks whose robustness is known exactly."""
+
+import numpy as np
+import pytest
+import torch
+
+import advrob
+from advrob.evaluation.calibration import exact_linf, templates
+from advrob.evaluation.twins import TWINS
+from advrob.images.pixels import to_tensor
+from advrob.job import compute
+
+CLASSES, SIZE = 6, 16
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Images, labels and the network of their class templates."""
+    draw = np.random.default_rng(0)
+    centres = 128 + draw.integers(-12, 13, (CLASSES, SIZE, SIZE, 3))
+    labels = np.arange(48) % CLASSES
+    noise = draw.normal(0, 60, (48, SIZE, SIZE, 3))
+    pixels = (centres[labels] + noise).clip(0, 255).astype(np.uint8)
+    return pixels, labels, templates(pixels, labels, grid=SIZE)
+
+
+def test_the_worst_case_of_a_linear_network_is_its_truth(known):
+    pixels, labels, network = known
+    radius = 16
+    truth = exact_linf(network, pixels, labels, radius).numpy()
+    assert 0.1 < truth.mean() < 0.9
+    found = advrob.evaluate(
+        network,
+        to_tensor(pixels),
+        torch.from_numpy(labels),
+        radius=radius,
+        iterations=30,
+        queries=50,
+    )
+    np.testing.assert_array_equal(found.robust, truth)
+    assert found.original.accuracy == 1
+    assert found.grade in ("A", "B", "C")
+    assert f"{truth.mean():.1%}" in str(found)
+    moved = (found.attacked - to_tensor(pixels)).abs().max() * 255
+    assert moved <= radius + 1e-3
+
+
+def test_a_masked_twin_gets_the_worst_grade(known):
+    pixels, labels, network = known
+    twin = TWINS["one_hot"](network, compute.generator(0))
+    found = advrob.evaluate(
+        twin, to_tensor(pixels), torch.from_numpy(labels), radius=16, iterations=5, queries=5
+    )
+    assert found.grade == "D"
+    assert "failed: check-up: gradient" in str(found)

@@ -1,0 +1,56 @@
+"""Machines, devices and times come from the records in logs, not from their prose."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from advrob.report import timings
+from reported import RECORD
+
+LOGS = {"score": {"folder": "logs/scores", "regex": r"logs/scores/(?P<n>.+)\.log$"}}
+
+
+def write_log(folder, name, before="", after="", **changes):
+    path = folder / f"logs/scores/{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(asdict(RECORD) | changes)
+    path.write_text(f"{before}\n{line}\n{after}\n")
+    return path
+
+
+def test_records_are_summed_and_counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path, "a/b", before="on another machine, threads: 1")
+    write_log(tmp_path, "c", seconds=2.5, memory=300_000_000, device="cuda (X)", after="done")
+    write_log(tmp_path, "d", device=None, precision=None)
+    found = timings.read(LOGS)
+    assert found.timings == [timings.Timing("score", 3, 5.5, 300.0)]
+    assert found.machines == {RECORD.machine: 3}
+    assert found.devices == {"cpu (2 threads), float32": 1, "cuda (X), float32": 1}
+
+
+def test_jobs_that_made_nothing_count_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path, "failed", succeeded=False)
+    (tmp_path / "logs/scores/killed.log").write_text("on a machine, threads: 1\n")
+    (tmp_path / "logs/scores/other.txt").write_text(json.dumps(asdict(RECORD)))
+    assert timings.read(LOGS | {"none": {"folder": "nowhere", "regex": "x"}}) == timings.Jobs(
+        [], {}, {}
+    )
+
+
+def test_the_longest_rule_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_log(tmp_path, "a")
+    write_log(tmp_path, "b", seconds=9)
+    logs = {name: {"folder": "logs", "regex": rf"logs/scores/{name}\.log$"} for name in "ab"}
+    assert [timing.rule for timing in timings.read(logs).timings] == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 01 s"), (7265, "2 h 01 min")],
+)
+def test_durations(seconds, text):
+    assert timings.duration(seconds) == text

@@ -1,0 +1,69 @@
+"""What networks make of images: predictions and confidences, in float32."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from advrob.errors import UserError
+from advrob.files.store import Images
+from advrob.images.pixels import to_tensor
+from advrob.job.progress import progress
+
+
+class NotFiniteError(UserError):
+    """A network's logits are not finite."""
+
+
+@torch.no_grad()
+def predict(
+    networks: Sequence[nn.Module],
+    images: Images,
+    *,
+    batch_size: int,
+    device: torch.device,
+    part: slice | None = None,
+    reseed: Callable[[int], None] = lambda start: None,
+    name: str = "The network",
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class that each network predicts for each image, and its confidence.
+
+    Args:
+        networks: maps from images in [0, 1] to logits ``(N, classes)``.
+        images: 8-bit images ``(n, H, W, 3)``, read once, in slices of ``batch_size``.
+        batch_size: images at a time.
+        device: where the networks are.
+        part: the N of them to predict, beginning with a batch; all by default.
+        reseed: called before each batch with the number of its first image, to give stochastic
+            defences a generator of the batch's own: what they draw is then the same however the
+            batches are shared out.
+
+    Returns:
+        Predicted classes, int64 ``(networks, N)``, and their softmax probabilities, float32.
+
+    Raises:
+        NotFiniteError: logits are not finite.
+    """
+    rows = range(len(images))[part or slice(None)]
+    predicted = np.empty((len(networks), len(rows)), np.int64)
+    confidence = np.empty((len(networks), len(rows)), np.float32)
+    starts = rows[::batch_size]
+    for start in progress(starts, "batches scored", len(starts)):
+        end = min(start + batch_size, rows.stop)
+        done = slice(start - rows.start, end - rows.start)
+        reseed(start)
+        batch = to_tensor(images[start:end], device)
+        for row, network in enumerate(networks):
+            logits = network(batch)
+            if not (finite := logits.isfinite().all(dim=1)).all():
+                bad = start + int((~finite).nonzero()[0])
+                raise NotFiniteError(
+                    f"{name}: the logits of image {bad} (counted from 0) are not finite (NaN or "
+                    "infinity), so they cannot be scored. Check the network's weights, its "
+                    "training and its defence."
+                )
+            highest = logits.softmax(dim=1).max(dim=1)
+            predicted[row, done] = highest.indices.cpu().numpy()
+            confidence[row, done] = highest.values.cpu().numpy()
+    return predicted, confidence

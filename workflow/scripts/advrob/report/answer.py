@@ -1,0 +1,353 @@
+"""The run's answer: is it robust, how sure is that, and what next; as data.
+
+Everything is taken from the tables that the workflow writes; see `advrob.report.sentences` for the
+answer in words.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from advrob.findings.checks import Verdict
+from advrob.findings.robustness import NORMS, WORST, ThreatModel
+from advrob.plan.names import ORIGINAL, UNDEFENDED, Knowledge, Network
+
+Rows = Iterable[Mapping[str, str]]
+# A network is called robust if it classifies more than this share of the images correctly under
+# the worst attack, and the interval and the checks show it.
+ROBUST = 0.5
+YES, NO, UNDECIDED = "yes", "no", "undecided"
+# Grades of evidence with which a high accuracy under attack is believed.
+BELIEVED = ("A", "B")
+# Verdicts on a claim of the paper and on a worst case of known truth, in the order that is shown.
+CLAIM_VERDICTS = ("reproduced", "not reproduced", "undecided", "not tested")
+CALIBRATION_VERDICTS = ("passed", "flagged", "failed")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of images with its 95 % interval, all in [0, 1]."""
+
+    accuracy: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, row: Mapping[str, str]) -> "Share":
+        """From the row of a table."""
+        return cls(*(float(row[key]) for key in ("accuracy", "ci_low", "ci_high")))
+
+    def __str__(self) -> str:
+        """In percent, for a sentence."""
+        return f"{100 * self.accuracy:.1f} % ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """What a network classifies correctly under every attack of a threat model.
+
+    Attributes:
+        share: of the images.
+        grade: of the evidence, A to D; see `advrob.findings.checks.grade`.
+    """
+
+    share: Share
+    grade: str
+
+    @property
+    def robust(self) -> str:
+        """Whether that is robust: yes, no or undecided.
+
+        A successful attack is proof whatever the checks say, an attack that fails is not.
+        """
+        if self.share.high < ROBUST:
+            return NO
+        return YES if self.share.low > ROBUST and self.grade in BELIEVED else UNDECIDED
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A network and what it classifies correctly.
+
+    Attributes:
+        network: its names.
+        images: how many were attacked.
+        original: the share of these that it gets right without an attack.
+        unaware: the least under an attack of the first threat model that does not know the
+            defence; None if there is no such attack.
+        worst: by threat model, the first one first.
+        checks: verdict -> how many checks have it.
+        failed: names of the checks that failed.
+    """
+
+    network: Network
+    images: int
+    original: Share
+    unaware: Share | None
+    worst: Mapping[ThreatModel, WorstCase]
+    checks: Mapping[str, int]
+    failed: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Guarantee:
+    """Certified accuracy of a network under Gaussian noise.
+
+    Attributes:
+        network: its names.
+        sigma: standard deviation of the noise, in units of 1/255, as are the radii.
+        radius: the smallest l_2 radius above 0 of the table.
+        share: of the images that are certified and right to it.
+        farthest: the largest radius of the table at which any image is; None if none is anywhere.
+    """
+
+    network: Network
+    sigma: float
+    radius: float
+    share: Share
+    farthest: float | None
+
+
+@dataclass(frozen=True)
+class ModelAnswer:
+    """What was found of one model.
+
+    Attributes:
+        model: its name.
+        networks: it, without a defence and behind each.
+        guarantee: the best one of its networks; None if no certificate was computed.
+    """
+
+    model: str
+    networks: Sequence[Evaluated]
+    guarantee: Guarantee | None
+
+    @property
+    def threats(self) -> list[ThreatModel]:
+        """The threat models, the first one first."""
+        return list(self.networks[0].worst)
+
+    @cached_property
+    def undefended(self) -> Evaluated | None:
+        """The model without a defence."""
+        return next((each for each in self.networks if each.network.defence == UNDEFENDED), None)
+
+    def best(self, threat: ThreatModel) -> Evaluated | None:
+        """The network behind the defence that leaves most under the worst attack.
+
+        Of equal ones, that with the highest accuracy without an attack.
+        """
+        defended = [each for each in self.networks if each is not self.undefended]
+        return max(
+            defended,
+            key=lambda each: (each.worst[threat].share.accuracy, each.original.accuracy),
+            default=None,
+        )
+
+    def gains(self, threat: ThreatModel) -> bool | None:
+        """Whether the best defence leaves more than none, with intervals that do not overlap.
+
+        Returns:
+            None if one of the two was not evaluated.
+        """
+        best, bare = self.best(threat), self.undefended
+        if best is None or bare is None:
+            return None
+        return best.worst[threat].share.low > bare.worst[threat].share.high
+
+    def robust(self, threat: ThreatModel) -> str:
+        """Whether any of the networks is robust: yes, no (none is) or undecided."""
+        verdicts = {each.worst[threat].robust for each in self.networks}
+        return next(each for each in (YES, UNDECIDED, NO) if each in verdicts)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        models: of each model.
+        calibration: verdict -> how many worst cases of known truth have it.
+        claims: verdict -> how many of the paper's claims and numbers have it.
+    """
+
+    models: Sequence[ModelAnswer]
+    calibration: Mapping[str, int]
+    claims: Mapping[str, int]
+
+    @property
+    def networks(self) -> list[Evaluated]:
+        """Of all models."""
+        return [each for model in self.models for each in model.networks]
+
+
+def read(
+    *, robustness: str, checks: str, calibration: str, replication: str, certified: Sequence[str]
+) -> Answer:
+    """Read the answer from the workflow's tables.
+
+    Args:
+        robustness: ``table_robustness.csv``.
+        checks: ``checks.csv``.
+        calibration: ``calibration.csv``.
+        replication: ``replication.csv``.
+        certified: ``table_certified.csv``, or nothing.
+    """
+    networks = evaluated(_rows(robustness), _rows(checks))
+    best = guarantees(row for path in certified for row in _rows(path))
+    return Answer(
+        models=[
+            ModelAnswer(model, list(group), best.get(model))
+            for model, group in groupby(networks, lambda each: each.network.model)
+        ],
+        calibration=_counted(_rows(calibration), CALIBRATION_VERDICTS),
+        claims=_counted(_rows(replication), CLAIM_VERDICTS),
+    )
+
+
+def _rows(path: str) -> list[dict[str, str]]:
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _counted(rows: Rows, verdicts: Iterable[str]) -> dict[str, int]:
+    counts = Counter(row["verdict"] for row in rows)
+    return {verdict: counts[verdict] for verdict in verdicts if counts[verdict]}
+
+
+def evaluated(robustness: Rows, checks: Rows) -> list[Evaluated]:
+    """The networks, in the table's order.
+
+    Args:
+        robustness: rows of ``table_robustness.csv``.
+        checks: rows of ``checks.csv``.
+    """
+    of: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for row in checks:
+        of.setdefault((row["model"], row["defence"]), []).append(row)
+    return [
+        _evaluated(Network(*names), list(group), of.get(names, []))
+        for names, group in groupby(robustness, lambda row: (row["model"], row["defence"]))
+    ]
+
+
+def _evaluated(
+    network: Network, rows: Sequence[Mapping[str, str]], checks: Sequence[Mapping[str, str]]
+) -> Evaluated:
+    worst = {
+        _threat(row): WorstCase(Share.of(row), row["grade"])
+        for row in rows
+        if row["attack"] == WORST
+    }
+    # The threat model that most evaluations have comes first: l_inf, and the smallest radius.
+    threats = sorted(worst, key=lambda threat: (threat.norm != "linf", threat.norm, threat.radius))
+    unaware = [
+        Share.of(row)
+        for row in rows
+        if row["knowledge"] == Knowledge.MATCHED
+        and row["norm"] in NORMS
+        and threats[0].allows(_threat(row))
+    ]
+    original = next(row for row in rows if row["attack"] == ORIGINAL)
+    failed = (row["check"] for row in checks if row["verdict"] == Verdict.FAILED)
+    return Evaluated(
+        network=network,
+        images=int(original["n"]),
+        original=Share.of(original),
+        unaware=min(unaware, key=lambda share: share.accuracy, default=None),
+        worst={threat: worst[threat] for threat in threats},
+        checks=_counted(checks, map(str, Verdict)),
+        failed=list(dict.fromkeys(failed)),
+    )
+
+
+def _threat(row: Mapping[str, str]) -> ThreatModel:
+    return ThreatModel(row["norm"], float(row["radius"]))
+
+
+def guarantees(rows: Rows) -> dict[str, Guarantee]:
+    """The best guarantee of each model: most images at the smallest radius above 0.
+
+    Args:
+        rows: of ``table_certified.csv``.
+    """
+    best: dict[str, Guarantee] = {}
+    usable = [row for row in rows if row["dataset"] == ORIGINAL and float(row["radius"]) > 0]
+    for (model, defence, sigma), group in groupby(
+        usable, lambda row: (row["model"], row["defence"], row["sigma"])
+    ):
+        by = {float(row["radius"]): Share.of(row) for row in group}
+        reached = [radius for radius, share in by.items() if share.accuracy > 0]
+        found = Guarantee(
+            network=Network(model, defence),
+            sigma=float(sigma),
+            radius=min(by),
+            share=by[min(by)],
+            farthest=max(reached, default=None),
+        )
+        if model not in best or found.share.accuracy > best[model].share.accuracy:
+            best[model] = found
+    return best
+
+
+def as_data(answer: Answer, sentences: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The answer for ``answer.json``; shares are fractions, radii in units of 1/255.
+
+    Args:
+        answer: what was found.
+        sentences: the same in words, by question.
+    """
+    return {
+        "sentences": sentences,
+        "models": {
+            each.model: {
+                "threat_models": [_threat_data(each, threat) for threat in each.threats],
+                "networks": list(map(_network_data, each.networks)),
+                "guarantee": each.guarantee and _guarantee_data(each.guarantee),
+            }
+            for each in answer.models
+        },
+        "calibration": {**answer.calibration, "of": sum(answer.calibration.values())},
+        "claims": answer.claims,
+    }
+
+
+def _threat_data(found: ModelAnswer, threat: ThreatModel) -> dict[str, Any]:
+    best = found.best(threat)
+    return {
+        **asdict(threat),
+        "robust": found.robust(threat),
+        "best_defence": best and best.network.defence,
+        "gains_beyond_chance": found.gains(threat),
+    }
+
+
+def _network_data(found: Evaluated) -> dict[str, Any]:
+    return {
+        "defence": found.network.defence,
+        "images": found.images,
+        "original": asdict(found.original),
+        "worst_cases": [
+            {**asdict(threat), **asdict(worst.share), "grade": worst.grade, "robust": worst.robust}
+            for threat, worst in found.worst.items()
+        ],
+        "attacks_unaware_of_the_defence": found.unaware and asdict(found.unaware),
+        "checks": found.checks,
+        "failed_checks": found.failed,
+    }
+
+
+def _guarantee_data(found: Guarantee) -> dict[str, Any]:
+    return {
+        "defence": found.network.defence,
+        "sigma": found.sigma,
+        "norm": "l2",
+        "radius": found.radius,
+        **asdict(found.share),
+        "farthest_radius": found.farthest,
+    }
