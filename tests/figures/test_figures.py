@@ -1,5 +1,8 @@
 import csv
 import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -262,3 +265,13 @@ def test_captions_are_restructured_text(caption: Path, pattern: str | None) -> N
     text = template.render(snakemake=SimpleNamespace(params=params))
     assert "None" not in text
     publish_string(text, writer="html", settings_overrides={"halt_level": 2})
+
+
+def test_a_notebooks_choice_of_a_backend_does_no_harm() -> None:
+    """Jupyter sets it for all that is started from one."""
+    environment = os.environ | {
+        "MPLBACKEND": "module://matplotlib_inline_that_is_not_there.backend"
+    }
+    code = "from advrob.figures import plotting"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()

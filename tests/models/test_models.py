@@ -354,3 +354,10 @@ def test_googlenet_has_the_published_number_of_parameters():
     """About 7 million (Szegedy et al. 2015, table 1 adds up to 6.99)."""
     count = sum(parameter.numel() for parameter in GoogLeNet().parameters())
     assert count == 6_998_552
+
+
+def test_an_argument_that_the_network_does_not_take_is_refused(tiny_weights):
+    settings = {"kind": "timm", "architecture": "test_resnet", "weights": str(tiny_weights)}
+    said = r"^models\.mine\.arguments: with {'num_clases': 10} .*'num_clases'\). Correct or remove"
+    with pytest.raises(UserError, match=said):
+        models.build("mine", settings | {"arguments": {"num_clases": 10}})

@@ -102,6 +102,13 @@ def test_a_change_reruns_what_it_concerns(scored: Path, config: str, rules: set[
     assert planned(scored, config) == rules
 
 
+def test_a_key_that_stands_twice_is_refused(scored: Path) -> None:
+    """YAML takes the last, without a word."""
+    twice = "experiments: {draws: 7}\nexperiments: {noise_magnitudes: [0, 5]}\n"
+    said = snakemake(scored, SCORE, "--dry-run", config=twice)
+    assert "more.yaml: found experiments in line 1 and again in line 2. Expected" in said
+
+
 def test_a_label_or_a_photograph_that_changed_reruns_all_that_is_made_of_it(folder: Path) -> None:
     table = folder / "photos/test.csv"
     before = table.read_text()

@@ -101,7 +101,10 @@ def check(file: h5py.File, schema: str, name: str) -> None:
     lengths: dict[str, int] = {}
     for dataset, (kind, shape) in SCHEMAS[schema].items():
         if not isinstance(file.get(dataset), h5py.Dataset):
-            raise UserError(f"{name}: has no dataset '{dataset}', which schema {schema} requires.")
+            raise UserError(
+                f"{name}: has no dataset '{dataset}', which schema {schema} requires. It is of "
+                "another version, or was changed. Delete it and run Snakemake again."
+            )
         item = file[dataset]
         found_kind = "str" if h5py.check_string_dtype(item.dtype) else str(item.dtype)
         matches = len(item.shape) == len(shape) and all(
@@ -114,5 +117,5 @@ def check(file: h5py.File, schema: str, name: str) -> None:
             )
             raise UserError(
                 f"{name}: dataset '{dataset}' is {found_kind} {item.shape}, but schema {schema} "
-                f"expects {kind} ({expected})."
+                f"expects {kind} ({expected}). Delete it and run Snakemake again."
             )

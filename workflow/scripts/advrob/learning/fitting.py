@@ -177,7 +177,7 @@ def passes(
         """End the training where a value, by its name, is not finite."""
         for name, value in values.items():
             if not math.isfinite(value):
-                raise UserError(_diverged(what, name, value, at, steps, learning_rate))
+                raise _diverged(what, name, value, at, steps, learning_rate)
 
     def save() -> None:
         learned = state()
@@ -223,14 +223,13 @@ def _tensors(state: Any) -> Iterator[Tensor]:
 
 def _diverged(
     what: str, name: str, value: float, at: Position, steps: int, learning_rate: float
-) -> str:
-    """The sentence about a value that is not finite."""
+) -> UserError:
+    """The error of a value that is not finite."""
     begun = bool(at.curve or at.steps)
-    first = " If that changes nothing, check the weights that it begins with."
-    return (
-        f"{what}: training diverged: {name} is {value} after {len(at.curve)} epochs and "
-        f"{at.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}."
-        f"{'' if begun else first}"
+    other = "" if begun else " If that changes nothing, check the weights that it begins with."
+    return UserError(
+        f"{what}: training diverged: {name} is {value} after {len(at.curve)} epochs and {at.steps} "
+        f"of {steps} steps. Set a lower learning_rate than {learning_rate:g}.{other}"
     )
 
 
@@ -264,7 +263,8 @@ class Training:
                 check_positive(self.defence, name, value)
         if self.noise < 0:
             raise UserError(
-                f"{self.defence}: noise is {self.noise}, expected 0 or more, in units of 1/255."
+                f"{self.defence}: noise is {self.noise}, expected 0 or more, in units of 1/255. "
+                "Change it, or remove it to take the default."
             )
 
     def run(

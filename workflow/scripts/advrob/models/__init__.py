@@ -170,7 +170,15 @@ def build(
 
 def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
     made = _kind(name, settings)
-    model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
+    try:
+        model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
+    except (TypeError, ValueError) as error:
+        if not (arguments := settings.get("arguments")):
+            raise
+        raise UserError(
+            f"models.{name}.arguments: with {dict(arguments)} the network cannot be built "
+            f"({type(error).__name__}: {error}). Correct or remove what it does not take."
+        ) from error
     if "normalisation" in settings:
         model = _normalised(name, model, settings["normalisation"])
     model.size = settings.get("size", model.size)
