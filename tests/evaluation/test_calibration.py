@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob import images as sources
-from advrob.attacks.apgd import apgd
-from advrob.attacks.pgd import pgd
-from advrob.attacks.square import square
+from advrob.attacks.apgd import AutoPGD
+from advrob.attacks.pgd import PGD
+from advrob.attacks.square import Square
 from advrob.defences.downsample import Downsample
 from advrob.defences.pca import PCA
 from advrob.errors import UserError
@@ -32,20 +32,15 @@ from advrob.networks import Network
 def attacks(norm: str) -> dict[str, Callable[[float], calibration.Attack]]:
     """The library's attacks by name, as `calibrate` takes them."""
 
-    def bound(attack: Callable[..., Tensor], **options: object) -> calibration.Attack:
-        return lambda *given, **chance: attack(*given, **options, **chance)
-
     found = {
-        "apgd_ce": lambda radius: bound(
-            apgd, loss="cross_entropy", norm=norm, radius=radius, iterations=20
+        "apgd_ce": lambda radius: AutoPGD(norm=norm, radius=radius, iterations=20),
+        "apgd_dlr": lambda radius: AutoPGD(
+            loss="logits_ratio", norm=norm, radius=radius, iterations=20
         ),
-        "apgd_dlr": lambda radius: bound(
-            apgd, loss="logits_ratio", norm=norm, radius=radius, iterations=20
-        ),
-        "pgd": lambda radius: bound(pgd, norm=norm, radius=radius, step=radius / 4, iterations=20),
+        "pgd": lambda radius: PGD(norm=norm, radius=radius, step=radius / 4, iterations=20),
     }
     if norm == "linf":
-        found["square"] = lambda radius: bound(square, radius=radius, queries=50)
+        found["square"] = lambda radius: Square(radius=radius, queries=50)
     return found
 
 
