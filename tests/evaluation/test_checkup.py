@@ -16,7 +16,7 @@ from advrob import defences
 from advrob.attacks.expectation import Expectation
 from advrob.errors import UserError
 from advrob.evaluation import calibration
-from advrob.evaluation.checkup import SCALES, checkup
+from advrob.evaluation.checkup import SCALES, Finding, checkup
 from advrob.evaluation.derivatives import probe
 from advrob.evaluation.twins import TWINS
 from advrob.findings import metrics
