@@ -24,9 +24,6 @@ from advrob.plan import kinds
 from advrob.plan.versions import SCRIPTS, imported_modules
 from conftest import ROOT
 
-# Imported in functions that no job calls: to check a configuration, which Snakemake does, and to
-# fit a network of known robustness, where jobs take class templates.
-UNUSED = {"schema.py": "jsonschema", "calibration.py": "sklearn"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = dict(pin.split("==") for pin in PROJECT["dependencies"])
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
@@ -82,7 +79,7 @@ def imports(environment):
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names = [node.module]
                 for top in {name.split(".")[0] for name in names} - {"advrob"}:
-                    if top not in sys.stdlib_module_names and UNUSED.get(file.name) != top:
+                    if top not in sys.stdlib_module_names:
                         found.setdefault(top, set()).add(file.name)
     return found
 
