@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def normal(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@cache
 def owners(package):
     """The distributions that an importable name comes from."""
     found = metadata.packages_distributions().get(package, [package])
