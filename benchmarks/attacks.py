@@ -32,10 +32,10 @@ from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal.deepfool import SummedDeepFool
 from advrob.attacks.universal.search import UniversalMethod, fooling_rate, search
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
-from advrob.models.prediction import predict
 from advrob.images.pixels import quantise, to_tensor
 from advrob.job import compute
 from advrob.job.compute import generator
+from advrob.models.prediction import predict
 from machine import describe
 
 RADIUS = 10

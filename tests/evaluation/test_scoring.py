@@ -3,6 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from advrob.defences import Defence
+from advrob.defences.none import Identity
 from advrob.errors import UserError
 from advrob.models import prediction
 from advrob.networks import Network
@@ -39,7 +41,7 @@ def test_predictions_and_confidences_do_not_depend_on_the_batch():
 
 
 def test_a_network_shows_the_model_what_the_defence_gives():
-    class Darken(nn.Module):
+    class Darken(Defence):
         def forward(self, images):
             return images * 0
 
@@ -50,8 +52,8 @@ def test_a_network_shows_the_model_what_the_defence_gives():
 def test_mixed_precision_gives_float32_logits_close_to_the_exact_ones():
     layers = nn.Sequential(nn.Flatten(), nn.Linear(48, 5)).requires_grad_(False)
     images = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    exact = Network(nn.Identity(), layers, mixed=False)(images)
-    mixed = Network(nn.Identity(), layers, mixed=True)(images)
+    exact = Network(Identity(), layers, mixed=False)(images)
+    mixed = Network(Identity(), layers, mixed=True)(images)
     assert mixed.dtype == torch.float32
     torch.testing.assert_close(mixed, exact, rtol=0, atol=0.05)
 
