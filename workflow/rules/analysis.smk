@@ -4,30 +4,18 @@
 ANALYSED = list(dict.fromkeys([*PLAN["experiments.defences"], "pca"]))
 
 
-def analysed(model, files):
-    """The descriptions of a model behind each of these defences, by the defence."""
-    return {
-        defence: PLAN.describe(Network(model, defence), files) for defence in ANALYSED
-    }
-
-
-def analysed_files(model):
-    """The files with what these networks learned, each once."""
-    return list(
-        dict.fromkeys(
-            file
-            for defence in ANALYSED
-            for file in PLAN.learned_files(Network(model, defence))
-        )
-    )
-
-
 rule vector_space:
     input:
         original="results/datasets/original.h5",
         universal=lambda wildcards: dataset_file(PLAN.universal(wildcards.model)),
         gradient="results/datasets/gradient-{model}-none.h5",
-        learned=lambda wildcards: analysed_files(wildcards.model),
+        learned=lambda wildcards: sorted(
+            {
+                file
+                for defence in ANALYSED
+                for file in PLAN.learned_files(Network(wildcards.model, defence))
+            }
+        ),
         weights=weights,
     output:
         space="results/analysis/vector_space/{model}.h5",
@@ -42,7 +30,10 @@ rule vector_space:
         **needed(JOBS.vector_space),
         gpu=GPUS,
     params:
-        networks=lambda wildcards, input: analysed(wildcards.model, input.learned),
+        networks=lambda wildcards, input: {
+            defence: PLAN.describe(Network(wildcards.model, defence), input.learned)
+            for defence in ANALYSED
+        },
         settings=PLAN["experiments.vector_space"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],

@@ -173,31 +173,18 @@ use rule figure_5 as figure_6 with:
         "benchmarks/output/figures/figure_6.tsv"
 
 
-def scores_behind(defence):
-    """Scores of the model behind a defence, before and after the attack."""
-    return [
-        f"results/scores/{dataset.name}/{SHOWN}/{defence}.h5"
-        for dataset in (DataSet(), ATTACKED)
-    ]
-
-
-def panels_of(defence):
-    """Parameters of the figure that shows what a defence does to photographs."""
-    network = Network(SHOWN, defence)
-    return dict(
-        photographs=3,
-        network=lambda wildcards, input: PLAN.describe(network, input.learned),
-        # A few photographs: not worth waiting for a GPU.
-        device="cpu",
-        seed=PLAN["seed"],
-        code=PLAN.code("figure_panels", network),
-    )
+# Three photographs: not worth waiting for a GPU.
+PANELS = {"photographs": 3, "device": "cpu", "seed": PLAN["seed"]}
 
 
 rule figure_8:
     input:
         **rules.figure_5.input,
-        scores_defended=scores_behind("noise"),
+        scores_defended=expand(
+            "results/scores/{dataset}/{model}/noise.h5",
+            dataset=("original", ATTACKED.name),
+            model=SHOWN,
+        ),
         learned=PLAN.learned_files(Network(SHOWN, "noise")),
         weights=weights_of(SHOWN),
     output:
@@ -212,7 +199,11 @@ rule figure_8:
     resources:
         **needed(JOBS.drawing),
     params:
-        **panels_of("noise"),
+        **PANELS,
+        network=lambda wildcards, input: PLAN.describe(
+            Network(SHOWN, "noise"), input.learned
+        ),
+        code=PLAN.code("figure_panels", Network(SHOWN, "noise")),
     script:
         "../scripts/figure_panels.py"
 
@@ -220,7 +211,11 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
-        scores_defended=scores_behind("pca"),
+        scores_defended=expand(
+            "results/scores/{dataset}/{model}/pca.h5",
+            dataset=("original", ATTACKED.name),
+            model=SHOWN,
+        ),
         learned=PLAN.learned_files(Network(SHOWN, "pca")),
         weights=weights_of(SHOWN),
     output:
@@ -231,13 +226,21 @@ use rule figure_8 as figure_9 with:
     benchmark:
         "benchmarks/output/figures/figure_9.tsv"
     params:
-        **panels_of("pca"),
+        **PANELS,
+        network=lambda wildcards, input: PLAN.describe(
+            Network(SHOWN, "pca"), input.learned
+        ),
+        code=PLAN.code("figure_panels", Network(SHOWN, "pca")),
 
 
 use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
-        scores_defended=scores_behind("downsample"),
+        scores_defended=expand(
+            "results/scores/{dataset}/{model}/downsample.h5",
+            dataset=("original", ATTACKED.name),
+            model=SHOWN,
+        ),
         learned=PLAN.learned_files(Network(SHOWN, "downsample")),
         weights=weights_of(SHOWN),
     output:
@@ -248,7 +251,11 @@ use rule figure_8 as figure_10 with:
     benchmark:
         "benchmarks/output/figures/figure_10.tsv"
     params:
-        **panels_of("downsample"),
+        **PANELS,
+        network=lambda wildcards, input: PLAN.describe(
+            Network(SHOWN, "downsample"), input.learned
+        ),
+        code=PLAN.code("figure_panels", Network(SHOWN, "downsample")),
 
 
 # Accuracy against the magnitude of noise --------------------------------------------------------

@@ -46,10 +46,7 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
             accuracy = known[key].accuracy
             row = (model, defence, known[key].dataset, part, accuracy.n)
             numbers = (accuracy.accuracy, accuracy.low, accuracy.high)
-            text = (
-                f"{100 * accuracy.accuracy:.1f} "
-                f"({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
-            )
+            text = _percent(accuracy)
             if key in compared:
                 other, p = compared[key], corrected[key]
                 rows.append(
@@ -89,6 +86,10 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
         accuracies=[result.accuracy for result in results],
         answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
     )
+
+
+def _percent(accuracy: metrics.Accuracy) -> str:
+    return f"{100 * accuracy.accuracy:.1f} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
 
 
 def _verdict(model: str, defence: str, compared: dict, corrected: dict) -> str:

@@ -1,11 +1,13 @@
 """Fine-tuning a pretrained network by a lesson."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
@@ -17,7 +19,7 @@ from advrob.models import Model, learned
 from advrob.models.prediction import NotFiniteError, predict
 from advrob.networks import Network
 from advrob.plug_ins import load
-from advrob.training import Pupil
+from advrob.training import Lesson, Pupil
 
 # How much faster than pretrained weights those learn that begin at random.
 NEW = 30.0
@@ -73,18 +75,7 @@ def train(
     def answer(some: Images) -> np.ndarray:
         return predict([network], some, batch_size=predict_batch, device=device)[0][0]
 
-    targets = stored.copy()
-    missing = stored == labels.UNLABELLED
-    if missing.any():
-        print(f"{missing.sum()} images have no label: the network's own predictions are taken")
-        targets[missing] = answer(images)[missing]
-    else:
-        model.known = torch.from_numpy(np.unique(stored)).to(device)
-        if len(model.known) < 2:
-            raise UserError(
-                f"images.fit: all {len(stored)} images are of one class. Expected several to train "
-                "a network on; name more classes or images there."
-            )
+    targets = _targets(model, images, stored, answer)
     model.network.requires_grad_(True)
     own, others = fitting.split(images, generator, f"train.method {method}")
     pupil = Pupil(model, images.shape[1], min(batch_size, len(own)), generator, device)
@@ -95,11 +86,10 @@ def train(
             {"params": lesson.taught(), "factor": NEW},
         ]
     )
+    learning: dict[str, Any] = {"network": model.network, "lesson": lesson, "optimiser": optimiser}
     saved = fitting.resume(checkpoint, generator, device)
-    if saved:
-        model.network.load_state_dict(saved["network"])
-        lesson.load_state_dict(saved["lesson"])
-        optimiser.load_state_dict(saved["optimiser"])
+    for part, learner in learning.items() if saved else ():
+        learner.load_state_dict(saved[part])
 
     def step(chosen: np.ndarray, share: float) -> list[float]:
         batch = to_tensor(fitting.vary(own[chosen], generator), device)
@@ -107,15 +97,7 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * share * group["factor"]
         lesson.progress = 1 - share
-        found: list[list[float]] = []
-        for _ in range(lesson.replays):
-            loss, measured = lesson.loss(network, batch, wanted)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            lesson.update()
-            found.append([float(loss.detach()), *measured])
-        return np.mean(found, axis=0).tolist()
+        return _show(lesson, network, optimiser, batch, wanted)
 
     def measure() -> list[float]:
         try:
@@ -127,11 +109,7 @@ def train(
     curve = fitting.passes(
         step,
         measure,
-        lambda: {
-            "network": model.network.state_dict(),
-            "lesson": lesson.state_dict(),
-            "optimiser": optimiser.state_dict(),
-        },
+        lambda: {part: learner.state_dict() for part, learner in learning.items()},
         what=f"train.method {method}",
         learning_rate=learning_rate,
         names=names,
@@ -145,3 +123,43 @@ def train(
     model.network.requires_grad_(False)
     measures = np.array(names, dtype=object)
     return {**learned(model), "training_curve": curve, "training_measures": measures}
+
+
+def _targets(
+    model: Model,
+    images: Images,
+    stored: np.ndarray,
+    answer: Callable[[Images], np.ndarray],
+) -> np.ndarray:
+    """The classes to learn; where all are stored, the model is told to answer no others."""
+    missing = stored == labels.UNLABELLED
+    if missing.any():
+        print(f"{missing.sum()} images have no label: the network's own predictions are taken")
+        return np.where(missing, answer(images), stored)
+    known = np.unique(stored)
+    if len(known) < 2:
+        raise UserError(
+            f"images.fit: all {len(stored)} images are of one class. Expected several to train "
+            "a network on; name more classes or images there."
+        )
+    model.known = torch.from_numpy(known).to(next(model.network.parameters()).device)
+    return stored
+
+
+def _show(
+    lesson: Lesson,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    batch: Tensor,
+    wanted: Tensor,
+) -> list[float]:
+    """Show a batch as often as the lesson does; means of the loss and of what it measures."""
+    found: list[list[float]] = []
+    for _ in range(lesson.replays):
+        loss, measured = lesson.loss(network, batch, wanted)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        lesson.update()
+        found.append([float(loss.detach()), *measured])
+    return np.mean(found, axis=0).tolist()
