@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.store import Images, Rows
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
@@ -80,12 +80,7 @@ def train(
     own, others = fitting.split(images, generator, f"train.method {method}")
     pupil = Pupil(model, images.shape[1], min(batch_size, len(own)), generator, device)
     lesson = load("lesson", method)(pupil, **options).to(device)
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": [*model.network.parameters()], "factor": 1.0},
-            {"params": lesson.taught(), "factor": NEW},
-        ]
-    )
+    optimiser = _optimiser(model, lesson)
     learning: dict[str, Any] = {"network": model.network, "lesson": lesson, "optimiser": optimiser}
     saved = fitting.resume(checkpoint, generator, device)
     for part, learner in learning.items() if saved else ():
@@ -99,16 +94,10 @@ def train(
         lesson.progress = 1 - share
         return _show(lesson, network, optimiser, batch, wanted)
 
-    def measure() -> list[float]:
-        try:
-            return [float(np.mean(answer(others) == targets[others.numbers]))]
-        except NotFiniteError:
-            return [math.nan]
-
     names = ("loss", *lesson.measures, "accuracy, held out")
     curve = fitting.passes(
         step,
-        measure,
+        lambda: [_held_out(answer, others, targets)],
         lambda: {part: learner.state_dict() for part, learner in learning.items()},
         what=f"train.method {method}",
         learning_rate=learning_rate,
@@ -144,6 +133,24 @@ def _targets(
         )
     model.known = torch.from_numpy(known).to(next(model.network.parameters()).device)
     return stored
+
+
+def _optimiser(model: Model, lesson: Lesson) -> torch.optim.Optimizer:
+    """For the network and what the lesson has learn with it; ``factor`` is of the learning rate."""
+    return torch.optim.AdamW(
+        [
+            {"params": [*model.network.parameters()], "factor": 1.0},
+            {"params": lesson.taught(), "factor": NEW},
+        ]
+    )
+
+
+def _held_out(answer: Callable[[Images], np.ndarray], others: Rows, targets: np.ndarray) -> float:
+    """The accuracy on images that are not learned from; not a number once training diverged."""
+    try:
+        return float(np.mean(answer(others) == targets[others.numbers]))
+    except NotFiniteError:
+        return math.nan
 
 
 def _show(
