@@ -11,10 +11,13 @@ from torch import nn
 from advrob import defences
 from advrob.errors import UserError
 from advrob.evaluation import smoothing_attack
+from advrob.evaluation.certified import certificate_arrays
+from advrob.evaluation.samples import Sample
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, certificates
 from advrob.evaluation.smoothing_attack import attack_smoothed, broken_certificates, holding
+from advrob.files.store import Rows
 from advrob.images.pixels import to_tensor
-from advrob.job.compute import generator
+from advrob.job.compute import Job, generator
 from advrob.networks import Network
 
 CPU = torch.device("cpu")
@@ -212,3 +215,39 @@ def test_the_theorem_that_is_checked_is_tight_for_a_linear_network():
     noise = torch.randn(20_000, 3, SIZE, SIZE, generator=generator(0)) * SIGMA / 255
     share = (network(moved + noise).argmax(dim=1) == 1).float().mean().item()
     assert share == pytest.approx(NormalDist().cdf(15 / SIGMA), abs=0.02)
+
+
+def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pictures):
+    network = Linear(to_tensor(pictures[:1])[0], 30.0)
+    numbers = np.arange(len(pictures))
+    sample = Sample(
+        numbers=numbers,
+        ids=[f"image-{number}" for number in numbers],
+        images=Rows(pictures, numbers),
+        labels=np.ones(len(pictures), np.int64),
+        classes=["zero", "one"],
+    )
+    settings = {"sigmas": [SIGMA, 2 * SIGMA], "draws": 200, "radii": [20, 10]}
+
+    def arrays(attack):
+        return certificate_arrays(
+            network,
+            sample,
+            settings | {"attack": attack},
+            job=Job(seed=0, device=CPU, batch_size=100),
+            identity=("original", "linear", "none"),
+            checkpoint=tmp_path / ".certified.h5.0.checkpoint",
+        )
+
+    alone = arrays(None)
+    both = arrays({"iterations": 5, "draws": 4, "checks": 200})
+    assert set(both) - set(alone) == {"attack_radii", "attacked", "broken"}
+    assert all(np.array_equal(both[name], alone[name]) for name in alone)
+    assert both["attack_radii"].tolist() == [0, 10, 20]
+    assert both["attacked"].shape == (2, 3, 5)
+    assert not both["broken"].any()
+    # Whoever is certified to a radius holds within it, and some images are lost on the way.
+    for place, radius in enumerate(both["attack_radii"]):
+        certain = (both["predicted"] == 1) & (both["radius"] >= radius)
+        assert (both["attacked"][:, place] >= certain).all()
+    assert both["attacked"][:, 2].sum() < both["attacked"][:, 0].sum()

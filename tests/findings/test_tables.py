@@ -284,11 +284,39 @@ def test_certified_accuracy(tmp_path: Path) -> None:
         }
         store.put(file, arrays)
     rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 3, 4, 6])
-    assert ",".join(rows[0]) == "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high,defence"
+    columns = "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high,defence,"
+    assert ",".join(rows[0]) == columns + "accuracy_attacked,ci_low_attacked,ci_high_attacked"
     assert {row["defence"] for row in rows} == {"none"}
     assert [float(row["accuracy"]) for row in rows] == [0.5, 0.5, 0.25, 0]
     assert float(rows[2]["ci_high"]) == pytest.approx(metrics.wilson(1, 4)[1], abs=1e-6)
     assert "| original | lite | none | 8 | 50.00 | 50.00 | 25.00 | 0.00 | 25.00 | 100 |" in text
+    assert "certificates" not in text
+    assert {row["accuracy_attacked"] for row in rows} == {""}
+
+
+@pytest.mark.parametrize(
+    ("broken", "verdict"), [(0, "0 of 3 certificates, as it must be"), (1, "1 of 3 .*error")]
+)
+def test_certified_accuracy_beside_that_under_attack(tmp_path: Path, broken, verdict) -> None:
+    path = tmp_path / "certified.h5"
+    params = {"dataset": "original", "model": "lite", "draws": 100}
+    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
+        arrays = {
+            "sigmas": np.array([8.0]),
+            "predicted": np.array([[7, -1, 7, 7]]),
+            "radius": np.array([[9.0, 0, 3, 5]]),
+            "counts": np.array([[100, 50, 90, 95]]),
+            "labels": np.array([1, 7, 7, 7]),
+            "attack_radii": np.array([0.0, 4.0]),
+            "attacked": np.array([[[False, True, True, True], [False, False, True, True]]]),
+            "broken": np.arange(4)[None] < broken,
+            "ids": np.array(IDS[:4]),
+        }
+        store.put(file, arrays)
+    rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 4])
+    assert [float(row["accuracy_attacked"]) for row in rows] == [0.75, 0.5]
+    assert "| 8 | 50.00 / 75.00 | 25.00 / 50.00 | 25.00 | 100 |" in text
+    assert re.search(verdict, text)
 
 
 def test_equal_scores_give_equal_bytes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Certificates of a sample of the test images, as a file has them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import numpy as np
 from torch import nn
 
 from advrob.evaluation.samples import Sample
-from advrob.evaluation.smoothing import certificates
+from advrob.evaluation.smoothing import Certificate, certificates
+from advrob.evaluation.smoothing_attack import broken_certificates, holding
 from advrob.job.compute import Job
 from advrob.plan.names import UNDEFENDED
 
@@ -22,7 +24,7 @@ def certificate_arrays(
     identity: tuple[str, str, str],
     checkpoint: Path,
 ) -> dict[str, np.ndarray]:
-    """Certify images for each sigma.
+    """Certify images for each sigma, and attack what was certified where that is configured.
 
     Args:
         network: a model behind a defence.
@@ -56,5 +58,46 @@ def certificate_arrays(
         "predicted": np.array([[each.predicted for each in row] for row in rows], np.int64),
         "radius": np.array([[each.radius for each in row] for row in rows], np.float64),
         "counts": np.array([[each.count for each in row] for row in rows], np.int64),
+        **_attacked(network, sample, rows, settings, job, names, checkpoint),
         **sample.arrays,
+    }
+
+
+def _attacked(
+    network: nn.Module,
+    sample: Sample,
+    rows: Sequence[Sequence[Certificate]],
+    settings: Mapping[str, Any],
+    job: Job,
+    names: Sequence[str],
+    checkpoint: Path,
+) -> dict[str, np.ndarray]:
+    """What attacks on the smoothed network leave right, and the certificates they contradict."""
+    if not settings["attack"]:
+        return {}
+    radii = sorted({0.0, *map(float, settings["radii"])})
+    attacked, broken = [], []
+    for sigma, row in zip(settings["sigmas"], rows, strict=True):
+        how = {"sigma": sigma, "batch_size": job.batch_size, "device": job.device}
+        generator = partial(job.generator, "attack", *names, sigma)
+        attacked.append(
+            holding(
+                network,
+                sample.images[:],
+                sample.labels,
+                radii=radii,
+                generator=generator,
+                checkpoint=checkpoint.with_suffix(f".{sigma:g}.checkpoint"),
+                **how,
+                **settings["attack"],
+            )
+        )
+        wrong = broken_certificates(
+            network, sample.images[:], row, generator=generator, **how, **settings["attack"]
+        )
+        broken.append(np.isin(np.arange(len(row)), wrong))
+    return {
+        "attack_radii": np.array(radii, np.float64),
+        "attacked": np.array(attacked),
+        "broken": np.array(broken),
     }

@@ -178,9 +178,13 @@ class Jobs:
     def certify(self, wildcards: Any, input: Any) -> Need:
         """Certify a network."""
         smoothing = self.plan["experiments.smoothing"]
-        draws = smoothing["draws"] * len(smoothing["sigmas"])
+        draws = smoothing["draws"]
+        if attack := smoothing["attack"]:
+            # A gradient costs three predictions; the last attack is that on the certificate.
+            steps = 3 * (attack["iterations"] + 1) * attack["draws"] + attack["checks"]
+            draws += steps * (len(smoothing["radii"]) + 2)
         return needs.scoring(
-            images=smoothing["images"] * draws,
+            images=smoothing["images"] * draws * len(smoothing["sigmas"]),
             networks=1,
             state=megabytes(input.learned),
             **self.network,
