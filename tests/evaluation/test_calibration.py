@@ -21,7 +21,7 @@ from advrob.defences.downsample import Downsample
 from advrob.defences.pca import PCA
 from advrob.errors import UserError
 from advrob.evaluation import calibration
-from advrob.evaluation.calibration import LinearNetwork, calibrate, exact_l2, exact_linf, impossible
+from advrob.evaluation.calibration import LinearNetwork, calibrate, exact_l2, exact_linf
 from advrob.evaluation.twins import TWINS
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
@@ -42,6 +42,43 @@ def attacks(norm: str) -> dict[str, Callable[[float], calibration.Attack]]:
     if norm == "linf":
         found["square"] = lambda radius: Square(radius=radius, queries=50)
     return found
+
+
+def violations(records: list[calibration.Record]) -> list[calibration.Record]:
+    """What cannot be: an attack below the truth is an error of the evaluator."""
+    return [record for record in records if record.violated]
+
+
+def logistic_regression(images: np.ndarray, labels: np.ndarray, grid: int = 16) -> LinearNetwork:
+    """Fitted to block means; so flat that a third of Imagenette is right out to 8 levels."""
+    means = F.adaptive_avg_pool2d(to_tensor(images), grid).flatten(1).numpy()
+    fitted = LogisticRegression(C=1 / 300, max_iter=1000).fit(means, labels)
+    weights = torch.from_numpy(fitted.coef_).unflatten(1, (3, grid, grid))
+    classes = torch.from_numpy(fitted.classes_)
+    return LinearNetwork(
+        weights, torch.from_numpy(fitted.intercept_), classes, int(classes[-1]) + 1
+    )
+
+
+def away_from_box(network, images, labels, radius) -> np.ndarray:
+    """For which images ``gap / |D| <= radius`` alone is the l_2 truth.
+
+    Either they hold without the box, and then within it, or the shortest move that fools the
+    network without the box stays within it.
+    """
+    found = calibration.affine(network, images)
+    weights = found.weights.flatten(1)
+    sure = []
+    for image, own in zip(to_tensor(images).double().flatten(1), labels, strict=True):
+        difference = weights - weights[own]
+        gaps = (difference @ image + found.bias - found.bias[own]).clamp(max=0)
+        lengths = difference.norm(dim=1)
+        distances = torch.where(lengths > 0, -gaps / lengths, torch.inf)
+        near = distances.argmin()
+        moved = image + difference[near] * (distances[near] / lengths[near])
+        inside = ((moved >= 0) & (moved <= 1)).all()
+        sure.append(bool(distances[near] > radius / 255) or bool(inside))
+    return np.array(sure)
 
 
 def random_network(grid: int, classes: int, seed: int = 0) -> LinearNetwork:
@@ -135,7 +172,7 @@ def test_l2_away_from_the_box_is_the_distance_to_the_boundary(known):
         for row, own in zip(logits, labels, strict=True)
     ]
     radius = float(np.median(distances))
-    sure = calibration.away_from_box(network, images, labels, radius).numpy()
+    sure = away_from_box(network, images, labels, radius)
     truth = exact_l2(network, images, labels, radius).numpy()
     unbounded = np.array(distances) > radius
     assert sure.mean() > 0.5
@@ -150,7 +187,7 @@ def test_the_box_saves_what_the_closed_form_gives_up():
     )
     white, labels = np.full((1, 4, 4, 3), 255, np.uint8), np.array([0])
     assert exact_l2(network, white, labels, 500).all()
-    assert not calibration.away_from_box(network, white, labels, 500).any()
+    assert not away_from_box(network, white, labels, 500).any()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -177,7 +214,7 @@ def test_downsampling_and_principal_components_have_an_exact_truth(known):
     records = calibrate(
         behind, images, labels, attacks("linf"), [4], norm="linf", generator=generator(0)
     )
-    assert not impossible(records)
+    assert not violations(records)
     gaps = {record.attack: record.gap for record in records}
     assert gaps["apgd_dlr"] == 0
 
@@ -188,7 +225,7 @@ def test_no_attack_finds_less_than_the_truth(known, norm, radii):
     records = calibrate(
         network, images, labels, attacks(norm), radii, norm=norm, generator=generator(1)
     )
-    assert not impossible(records)
+    assert not violations(records)
     assert all(record.gap >= 0 and not record.outside and not record.error for record in records)
     worst = [record for record in records if record.attack == calibration.WORST_CASE]
     assert [record.radius for record in worst] == radii
@@ -209,7 +246,7 @@ def test_an_attack_that_leaves_the_ball_fools_nobody(known):
         generator=generator(0),
     )
     assert record.outside == len(images)
-    assert not impossible([record])
+    assert not violations([record])
     assert record.found == np.mean(predictions(network, images) == labels)
 
 
@@ -220,25 +257,8 @@ def test_an_attack_below_the_truth_is_impossible(known, monkeypatch):
         calibration.WORST, "linf", lambda *given: calibration.worst_linf(*given[:3], 0)
     )
     records = calibrate(network, images, labels, attacks("linf"), [12], **chosen)
-    assert impossible(records)
+    assert violations(records)
     assert records[0].violated == round(-records[0].gap * len(images))
-
-
-def test_linear_networks_are_those_of_scikit_learn():
-    images, labels = photographs(40, 12, seed=5), np.repeat([2, 5, 7], [13, 13, 14])
-    network = calibration.fit_linear(images, labels, grid=3, penalty=2.0, classes=10)
-    means = F.adaptive_avg_pool2d(to_tensor(images), 3).flatten(1).numpy()
-    reference = LogisticRegression(C=0.5, max_iter=1000).fit(means, labels)
-    logits = network(to_tensor(images))
-    assert logits.shape == (40, 10)
-    np.testing.assert_allclose(
-        logits.softmax(dim=1)[:, [2, 5, 7]], reference.predict_proba(means), atol=1e-4
-    )
-    two = calibration.fit_linear(images[:26], labels[:26], grid=3, penalty=2.0)
-    reference = LogisticRegression(C=0.5, max_iter=1000).fit(means[:26], labels[:26])
-    np.testing.assert_allclose(
-        two(to_tensor(images))[:, [2, 5]].softmax(dim=1), reference.predict_proba(means), atol=1e-4
-    )
 
 
 def test_templates_are_the_nearest_class_means():
@@ -299,7 +319,7 @@ def test_twins_fool_gradients_and_not_the_truth(known, name):
     assert told[0].truth == honest[0].truth
     assert told[0].gap > honest[0].gap + 0.1
     assert (told[0].error != "") == (name == "detached")
-    assert not impossible(told)
+    assert not violations(told)
 
 
 def test_imagenette_has_the_robustness_that_is_known(shared: Path):
@@ -307,7 +327,7 @@ def test_imagenette_has_the_robustness_that_is_known(shared: Path):
     root = shared / "data/imagenette"
     fit, fit_labels, _ = sources.load("tree", root, splits=["train"], per_class=120, size=64)
     test, labels, _ = sources.load("tree", root, splits=["val"], per_class=20, size=64)
-    network = calibration.fit_linear(fit, fit_labels)
+    network = logistic_regression(fit, fit_labels)
     truth = [
         exact_linf(network, test, labels, radius, network.known).double().mean().item()
         for radius in (0, 1, 2, 4, 8, 16)
@@ -321,7 +341,7 @@ def test_imagenette_has_the_robustness_that_is_known(shared: Path):
         generator=generator(0),
         classes=network.known,
     )
-    assert not impossible(records)
+    assert not violations(records)
     gaps = {(record.attack, record.radius): record.gap for record in records}
     assert gaps[calibration.WORST_CASE, 2] <= 0.01
     assert gaps["square", 8] > gaps["apgd_dlr", 8]

@@ -6,7 +6,7 @@ shortcoming: its optimality gap. What it leaves below it would be an error of th
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,42 +86,6 @@ def block_means(images: Tensor, grid: int) -> Tensor:
 def _averages(length: int, grid: int) -> Tensor:
     """The matrix ``(grid, length)`` that averages a row of pixels in blocks."""
     return F.adaptive_avg_pool1d(torch.eye(length, dtype=torch.float64), grid).T.contiguous()
-
-
-def fit_linear(
-    images: Images,
-    labels: np.ndarray,
-    *,
-    grid: int = 16,
-    penalty: float = 300.0,
-    iterations: int = 1000,
-    classes: int | None = None,
-) -> LinearNetwork:
-    """Fit a multinomial logistic regression to block means, by scikit-learn.
-
-    Args:
-        images: 8-bit images ``(N, H, W, 3)``, none of which is to be evaluated.
-        labels: their classes, int64 ``(N,)``.
-        grid: blocks along each side.
-        penalty: the weight of the squared l_2 norm of the weights, the inverse of scikit-learn's C.
-            The default keeps a third of Imagenette's accuracy out to 8 levels, so that there is
-            something to lose.
-        iterations: of its solver, at most.
-        classes: see `LinearNetwork`; by default one more than the largest label.
-
-    Raises:
-        UserError: the images are of fewer than two classes, or labels do not fit ``classes``.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    known, total = _known(labels, classes)
-    rows = _all_means(images, grid).flatten(1).numpy()
-    fitted = LogisticRegression(C=1 / penalty, max_iter=iterations).fit(rows, labels)
-    weights, bias = fitted.coef_, fitted.intercept_
-    if len(known) == 2:  # scikit-learn gives the second class's logit alone
-        weights, bias = np.concatenate((-weights, weights)) / 2, np.concatenate((-bias, bias)) / 2
-    shaped = torch.from_numpy(weights).unflatten(1, (3, grid, grid))
-    return LinearNetwork(shaped, torch.from_numpy(bias), known, total)
 
 
 def templates(
@@ -427,39 +391,6 @@ def exact_l2(
     return holds(found, worst_l2(found, images, labels, radius), labels)
 
 
-def away_from_box(
-    network: nn.Module,
-    images: Images,
-    labels: np.ndarray,
-    radius: float,
-    classes: Tensor | None = None,
-) -> Tensor:
-    """For which images the closed form ``gap / |D| <= radius`` alone gives the l_2 truth.
-
-    The arguments are those of `exact_l2`.
-
-    Returns:
-        bool ``(N,)``: the image holds without the box, and then within it, or the shortest move
-        that fools the network without the box stays within it.
-    """
-    found = affine(network, images, classes)
-    own, weights = found.rows(labels), found.weights.flatten(1)
-    sure = torch.zeros(len(own), dtype=torch.bool, device=weights.device)
-    for number, row in enumerate(own):
-        values, _ = _room(images, torch.tensor([number], device=weights.device), 0)
-        difference = weights - weights[row]
-        gaps = (difference @ values[0] + found.bias - found.bias[row]).clamp(max=0)
-        lengths = difference.norm(dim=1)
-        distances = torch.where(lengths > 0, -gaps / lengths, torch.inf)
-        nearest = distances.argmin()
-        if distances[nearest] > radius / 255:
-            sure[number] = True
-            continue
-        moved = values[0] + difference[nearest] * (distances[nearest] / lengths[nearest])
-        sure[number] = bool(((moved >= 0) & (moved <= 1)).all())
-    return sure
-
-
 @dataclass(frozen=True)
 class Record:
     """What one attack found at one radius, beside the truth; accuracies are shares of images.
@@ -603,8 +534,3 @@ def _record(
     violated = int((certain & ~left).sum())
     gap = found - held
     return Record(attack, norm, radius, len(truth), held, found, gap, violated, outside, error)
-
-
-def impossible(records: Iterable[Record]) -> list[Record]:
-    """The records that cannot be: an attack below the truth is an error of the evaluator."""
-    return [record for record in records if record.violated]
