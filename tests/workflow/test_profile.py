@@ -13,8 +13,11 @@ def rules():
     """The text of each rule by its name."""
     found = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
-        parts = re.split(r"^ *(?:use )?rule (\w+)", file.read_text(), flags=re.MULTILINE)
-        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+        heads = r"^ *(?:use rule (\w+) as|rule) (\w+)(?: with)?:"
+        _, *parts = re.split(heads, file.read_text(), flags=re.MULTILINE)
+        for base, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            # Resources and parameters are inherited.
+            found[name] = found.get(base, "") + text
     return found
 
 
