@@ -39,10 +39,10 @@ def certificate_arrays(
     """
     # The noise of a model alone is what it was before defences could be certified.
     names = identity[:2] if identity[-1] == UNDEFENDED else identity
-    sigmas = settings["sigmas"]
+    sigmas, images = settings["sigmas"], sample.images[:]
     rows = certificates(
         network,
-        sample.images[:],
+        images,
         sigmas=sigmas,
         draws=settings["draws"],
         batch_size=job.batch_size,
@@ -58,13 +58,14 @@ def certificate_arrays(
         "predicted": np.array([[each.predicted for each in row] for row in rows], np.int64),
         "radius": np.array([[each.radius for each in row] for row in rows], np.float64),
         "counts": np.array([[each.count for each in row] for row in rows], np.int64),
-        **_attacked(network, sample, rows, settings, job, names, checkpoint),
+        **_attacked(network, images, sample, rows, settings, job, names, checkpoint),
         **sample.arrays,
     }
 
 
 def _attacked(
     network: nn.Module,
+    images: np.ndarray,
     sample: Sample,
     rows: Sequence[Sequence[Certificate]],
     settings: Mapping[str, Any],
@@ -83,7 +84,7 @@ def _attacked(
         attacked.append(
             holding(
                 network,
-                sample.images[:],
+                images,
                 sample.labels,
                 radii=radii,
                 generator=generator,
@@ -93,7 +94,7 @@ def _attacked(
             )
         )
         wrong = broken_certificates(
-            network, sample.images[:], row, generator=generator, **how, **settings["attack"]
+            network, images, row, generator=generator, **how, **settings["attack"]
         )
         broken.append(np.isin(np.arange(len(row)), wrong))
     return {
