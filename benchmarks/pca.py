@@ -24,7 +24,7 @@ import torch
 from sklearn import decomposition
 
 from advrob.defences.pca import PCA
-from advrob.files.store import Blocks
+from advrob.files.store import StreamedArray
 from advrob.job.compute import generator
 from advrob.linear import linalg, principal
 from machine import describe
@@ -45,7 +45,7 @@ def ours(images: h5py.Dataset, k: int) -> np.ndarray:
         images, device=torch.device("cpu"), generator=generator(0), checkpoint=Path(os.devnull)
     )
     blocks = state["components"]
-    assert isinstance(blocks, Blocks)
+    assert isinstance(blocks, StreamedArray)
     components = np.empty(blocks.shape, np.float32)
     row = 0
     for block in blocks.rows:

@@ -52,7 +52,7 @@ def test_fewer_images_are_drawn_from_more(tmp_path: Path) -> None:
     images = make_images(40)
     whole, all_drawn = fit(images), fit(images, images=40)
     for name, expected in whole.items():
-        if not isinstance(expected, store.Blocks):
+        if not isinstance(expected, store.StreamedArray):
             np.testing.assert_array_equal(all_drawn[name], expected, err_msg=name)
     # With nothing but black and one bright pixel, the mean tells which images were drawn.
     marked = np.zeros((40, 8, 8, 3), np.uint8)
@@ -252,7 +252,7 @@ def test_a_search_for_a_share_of_the_variance(monkeypatch: pytest.MonkeyPatch) -
     search(monkeypatch)
     monkeypatch.setattr(size, "SPAN", 40)
     found = fit(images, variance=0.95)["components"]
-    assert isinstance(exact, store.Blocks) and isinstance(found, store.Blocks)
+    assert isinstance(exact, store.StreamedArray) and isinstance(found, store.StreamedArray)
     assert found.shape == exact.shape
     with pytest.raises(UserError, match=r"40 components that are searched for explain 0\.99"):
         fit(images, variance=0.99999)

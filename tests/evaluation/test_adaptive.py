@@ -92,7 +92,9 @@ def shades() -> tuple[np.ndarray, Sample]:
     pixels = np.broadcast_to(levels[:, None, None, None], (12, 8, 8, 3)).copy()
     numbers = np.arange(12)
     labels = (levels > 127).astype(np.int64)
-    return levels, Sample(numbers, IDS, store.Rows(pixels, numbers), labels, ["dark", "bright", ""])
+    return levels, Sample(
+        numbers, IDS, store.ImageRows(pixels, numbers), labels, ["dark", "bright", ""]
+    )
 
 
 @pytest.mark.parametrize("defence", ["none", "noise"])

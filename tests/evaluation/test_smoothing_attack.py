@@ -15,7 +15,7 @@ from advrob.evaluation.certified import certificate_arrays
 from advrob.evaluation.samples import Sample
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, certificates
 from advrob.evaluation.smoothing_attack import attack_smoothed, broken_certificates, holding
-from advrob.files.store import Rows
+from advrob.files.store import ImageRows
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import Job, generator
 from advrob.networks import Network
@@ -223,7 +223,7 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
     sample = Sample(
         numbers=numbers,
         ids=[f"image-{number}" for number in numbers],
-        images=Rows(pictures, numbers),
+        images=ImageRows(pictures, numbers),
         labels=np.ones(len(pictures), np.int64),
         classes=["zero", "one"],
     )

@@ -95,7 +95,7 @@ def test_a_flipped_bit_in_a_large_array_is_noticed_where_it_is_read(tmp_path):
         pytest.raises(UserError, match=r"s\.h5: is damaged: dataset 'images' .* Delete it"),
         store.read(path, "images/1") as file,
     ):
-        store.Rows(file["images"], np.arange(20)[::-1])[3:15]
+        store.ImageRows(file["images"], np.arange(20)[::-1])[3:15]
 
 
 def test_a_damaged_file_is_blamed_and_not_its_neighbour(tmp_path):
@@ -188,7 +188,7 @@ def test_checksums_do_not_depend_on_blocks(tmp_path, rows):
         return (tmp_path / name).read_bytes()
 
     blocks = (values[i : i + rows] for i in range(0, len(values), rows))
-    assert save("a", store.Blocks(values.shape, "float32", blocks)) == save("b", values)
+    assert save("a", store.StreamedArray(values.shape, "float32", blocks)) == save("b", values)
     with store.read(tmp_path / "a", "state/1") as file:
         assert file["a"].fletcher32
         np.testing.assert_array_equal(file["a"][:], values)

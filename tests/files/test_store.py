@@ -39,7 +39,7 @@ def test_equal_content_is_equal_bytes(tmp_path):
 
 def test_blocks_equal_the_whole_array(tmp_path):
     whole = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
-    blocks = store.Blocks((10, 4), "float32", iter([whole[:3], whole[3:9], whole[9:]]))
+    blocks = store.StreamedArray((10, 4), "float32", iter([whole[:3], whole[3:9], whole[9:]]))
     with store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file:
         store.put(file, {"a": blocks})
     with store.read(tmp_path / "s.h5", "state/1") as file:
@@ -47,7 +47,7 @@ def test_blocks_equal_the_whole_array(tmp_path):
 
 
 def test_a_missing_block_is_noticed(tmp_path):
-    blocks = store.Blocks((4, 2), "float32", iter([np.zeros((3, 2), "float32")]))
+    blocks = store.StreamedArray((4, 2), "float32", iter([np.zeros((3, 2), "float32")]))
     with (
         pytest.raises(ValueError, match="3 rows were produced, 4 promised"),
         store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file,

@@ -233,7 +233,7 @@ def test_progress_of_a_job_is_seen_on_a_terminal_alone(rule, monkeypatch, termin
 def test_what_a_job_will_do_is_one_line(capsys, monkeypatch, mixed):
     monkeypatch.setattr(compute, "bfloat16", lambda device: True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    compute.announce("score m/none on original", 1234, torch.device("cpu"), mixed=mixed)
+    compute.log_start("score m/none on original", 1234, torch.device("cpu"), mixed=mixed)
     expected = "score m/none on original: 1,234 images on cpu (2 threads) in "
     assert capsys.readouterr().out == expected + ("bfloat16\n" if mixed else "float32\n")
 
@@ -252,7 +252,7 @@ HEAVY |= {
 @pytest.mark.parametrize("script", sorted(HEAVY))
 def test_heavy_jobs_say_what_they_will_do(script):
     texts = [(SCRIPTS / f"{name}.py").read_text() for name in {script, HEAVY[script]}]
-    assert sum(text.count("job.announce(") for text in texts) == 1
+    assert sum(text.count("job.log_start(") for text in texts) == 1
 
 
 @pytest.mark.parametrize(

@@ -295,9 +295,9 @@ def test_rows_are_those_of_the_whole(tmp_path):
     numbers = np.random.default_rng(2).permutation(50)[:40]
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for stored in (levels, file.create_dataset("x", data=levels, chunks=(1, 3, 3, 3))):
-            rows = store.Rows(stored, numbers)
+            rows = store.ImageRows(stored, numbers)
             assert (len(rows), rows.shape, rows.size) == (40, (40, 3, 3, 3), 40 * 27)
             for chosen in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
                 np.testing.assert_array_equal(rows[chosen], levels[numbers][chosen])
-            nested = store.Rows(rows, np.arange(5, 15))
+            nested = store.ImageRows(rows, np.arange(5, 15))
             np.testing.assert_array_equal(nested[2:6], levels[numbers][7:11])

@@ -20,7 +20,7 @@ def test_a_jobs_record_says_where_and_what_it_took(rule, monkeypatch):
 
     def main():
         assert record.read(rule.log[0]) is None, "it still runs"
-        compute.announce("score", 10, torch.device("cpu"))
+        compute.log_start("score", 10, torch.device("cpu"))
         return '{"machine": "no, a sentence"}'
 
     job.run(main)

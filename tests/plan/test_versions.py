@@ -155,8 +155,8 @@ def test_an_edit_to_pgd_changes_pgd_alone(scripts):
         ("advrob/attacks/square.py", "Args:\n", "Arguments:\n"),
         # Messages.
         ("advrob/defences/noise.py", "expected minimum <= maximum.", "turn them."),
-        ("advrob/evaluation/universal.py", "job.announce(task", "job.announce(task.title()"),
-        ("score.py", 'announce(f"score', 'announce(f"scoring'),
+        ("advrob/evaluation/universal.py", "job.log_start(task", "job.log_start(task.title()"),
+        ("score.py", 'log_start(f"score', 'log_start(f"scoring'),
         ("score.py", 'return f"{dataset} through', 'return f"{dataset} in'),
         ("advrob/attacks/square.py", '"queries, at most"', '"queries"'),
         ("advrob/attacks/universal/search.py", '"batches predicted"', '"predicted"'),

@@ -250,7 +250,7 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, _ = pictures(24)
-    rows = store.Rows(images, np.arange(24))
+    rows = store.ImageRows(images, np.arange(24))
     common: dict[str, Any] = {
         "device": CPU, "epochs": 6, "batch_size": 8, "radius": 60.0, "latent": 8, "realism": 0.0,
     }  # fmt: skip
@@ -420,7 +420,7 @@ def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^perturbations.gan: training diverged: .*than 1e\+30\."):
         train_generator(
             model(),
-            store.Rows(images, np.arange(24)),
+            store.ImageRows(images, np.arange(24)),
             labels,
             device=CPU,
             generator=generator(0, "g"),

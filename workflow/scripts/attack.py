@@ -29,7 +29,7 @@ def main(
     options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
+        job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
         arrays = attacked_images(built, chosen, attack, settings, **options)
         params = networks.params(network) | {"attack": settings}
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)

@@ -26,7 +26,7 @@ def main(
     options = {"job": job, "identity": ("budget", *name)}
     with ready(network, images, job, mixed=True) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"radii and efforts against {'/'.join(name)}", len(chosen), mixed=True)
+        job.log_start(f"radii and efforts against {'/'.join(name)}", len(chosen), mixed=True)
         arrays = budgets(built, chosen, settings, **options, checkpoint=checkpoint)
     params = {"model": name[0], "defence": name[1], **settings}
     store.save(budget, "budget/1", arrays, seed=job.seed, params=params, source=images)

@@ -19,7 +19,7 @@ def main(
     """Attack the honest network and its masked twins on a ``sample`` of the file ``images``."""
     with store.read(images, "images/1") as source:
         chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"calibrate {len(attacks)} attacks", len(chosen))
+        job.log_start(f"calibrate {len(attacks)} attacks", len(chosen))
         pixels = reduced(chosen.images[:], settings["size"])
     makers = calibrated_attacks(attacks)
     networks = known_networks(pixels, chosen.labels, settings["twins"], job)

@@ -28,7 +28,7 @@ def main(
     name = "/".join(identity[1:])
     with ready(network, images, job) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"certify {name} on {dataset}", len(chosen))
+        job.log_start(f"certify {name} on {dataset}", len(chosen))
         options = {"job": job, "identity": identity, "checkpoint": checkpoint}
         arrays = certificate_arrays(built, chosen, settings, **options)
     params = networks.params(network) | {"dataset": dataset, "draws": settings["draws"]}

@@ -18,7 +18,7 @@ def main(*, images: str, findings: str, network: NetworkDescription, sample: dic
     built = networks.build(network, generator=draws, device=job.device)
     with store.read(images, "images/1") as source:
         chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"check {'/'.join(names)}", len(chosen))
+        job.log_start(f"check {'/'.join(names)}", len(chosen))
         pixels = to_tensor(chosen.images[:], job.device)
     found = checkup(built, pixels, chosen.targets.to(job.device), generator=draws)
     save_records(findings, found, model=names[0], defence=names[1], seed=job.seed)

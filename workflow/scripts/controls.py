@@ -27,7 +27,7 @@ def main(
     with ready(network, images, job) as (built, source):
         chosen = read_sample(source, job.seed, **sample)
         task = f"random changes like those of {len(attacks)} attacks on {'/'.join(name)}"
-        job.announce(task, len(chosen))
+        job.log_start(task, len(chosen))
         arrays = control_scores(built, chosen, attacks, job=job, identity=name)
     params = {"model": name[0], "defence": name[1], "norms": norms}
     store.save(controls, "controls/1", arrays, seed=job.seed, params=params, source=images)

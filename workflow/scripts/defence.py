@@ -27,7 +27,7 @@ def main(
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
-        job.announce(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
+        job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
         # Entries of one kind draw alike, so that they differ by their parameters alone.
         draws = compute.generator(job.seed, "defence", kind)
         arrays = fitted.fit(pixels, device=job.device, generator=draws, checkpoint=checkpoint)

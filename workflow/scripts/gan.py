@@ -28,7 +28,7 @@ def main(
     options |= {key: value for key, value in settings.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
         rows = store.first_rows(source["images"], settings["images"])
-        job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
+        job.log_start(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
         arrays = train_generator(built, rows, own, **options)
     params = networks.params(network) | settings

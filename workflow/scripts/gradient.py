@@ -27,7 +27,7 @@ def main(
     options = {"job": job, "identity": name, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
-        job.announce(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
+        job.log_start(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
         arrays = targeted_images(built, source, part, settings, **options)
     rate = arrays["reached"].mean()
     about = {"seed": job.seed, "params": params, "source": images}

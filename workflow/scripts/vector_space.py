@@ -24,7 +24,7 @@ def main(
     # The same images for every model.
     draws = compute.generator(job.seed, "vector_space", "images")
     ids, images, attacked = vector_space.read(original, files, settings["images"], draws)
-    job.announce(f"{model}'s view of perturbations behind {len(networks)} defences", len(images))
+    job.log_start(f"{model}'s view of perturbations behind {len(networks)} defences", len(images))
     arrays = vector_space.analyse(networks, ids, images, attacked, settings, job)
     described = {name: network["defence_settings"] for name, network in networks.items()}
     params = {"model": model, "model_settings": networks["pca"]["model_settings"], **settings}

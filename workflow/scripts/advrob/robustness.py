@@ -49,7 +49,7 @@ class Robustness:
             f"under attack; evidence: {self.grade}"
         ]
         lines += [
-            f"{check.verdict}: {check.name}: {check.found}. {check.expected}"
+            f"{check.verdict}: {check.name}: {check.measured}. {check.expected}"
             for check in self.checks
             if check.verdict != Verdict.PASSED
         ]

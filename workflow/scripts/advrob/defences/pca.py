@@ -12,7 +12,7 @@ from torch import Tensor
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.files.store import Array, Blocks, Images, Rows
+from advrob.files.store import Array, ImageRows, Images, StreamedArray
 from advrob.linear import linalg
 from advrob.linear.principal import Extent, principal
 from advrob.plan.components import principal_memory
@@ -83,7 +83,9 @@ class PCA(Defence):
         blocks = found.components(k)
         return {
             "mean": mean.cpu().numpy(),
-            "components": Blocks((k, d), "float32", (block.cpu().numpy() for block in blocks)),
+            "components": StreamedArray(
+                (k, d), "float32", (block.cpu().numpy() for block in blocks)
+            ),
             "explained_variance": variances / (n - 1),
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,
@@ -100,7 +102,7 @@ class PCA(Defence):
                 "experiments.fit_images), or name more images to fit."
             )
         drawn = torch.randperm(len(images), generator=generator)[: self.images]
-        return Rows(images, np.sort(drawn.numpy()))
+        return ImageRows(images, np.sort(drawn.numpy()))
 
     def memory(self, shape: tuple[int, ...]) -> int:
         """The eigenproblem's: the components are found and written in blocks."""

@@ -28,7 +28,7 @@ class Sample:
 
     numbers: np.ndarray
     ids: Sequence[str]
-    images: store.Rows
+    images: store.ImageRows
     labels: np.ndarray
     classes: Sequence[str]
 
@@ -64,7 +64,7 @@ def read_sample(file: h5py.File, seed: int, *, count: int, pattern: str | None) 
     return Sample(
         numbers=chosen,
         ids=[ids[number] for number in chosen],
-        images=store.Rows(file["images"], chosen),
+        images=store.ImageRows(file["images"], chosen),
         labels=file["labels"][:][chosen],
         classes=store.strings(file["classes"]),
     )

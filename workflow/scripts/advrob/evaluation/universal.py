@@ -51,7 +51,7 @@ def universal_perturbation(
     # Not read here: their number is the user's, the memory is not.
     pixels = store.first_rows(own["images"], settings.get("images"))
     task = f"universal perturbation by {settings['method']} against {'/'.join(identity[1:])}"
-    job.announce(task, len(pixels), mixed=method.mixed)
+    job.log_start(task, len(pixels), mixed=method.mixed)
     found = search(
         method,
         built,

@@ -64,7 +64,7 @@ def read(
     for path in (original, *attacked.values()):
         with store.read(path, "images/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
-            images.append(store.Rows(file["images"], rows)[:])
+            images.append(store.ImageRows(file["images"], rows)[:])
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 

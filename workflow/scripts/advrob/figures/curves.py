@@ -94,13 +94,13 @@ def read_sweep(path: str, pattern: str | None = None) -> Curve:
     with store.read(path, "sweep/1") as file:
         ids, correct = store.strings(file["ids"]), file["correct"][:]
         magnitudes, params = file["magnitudes"][:], store.params(file)
-    chosen, chosen_ids = tables.matching(path, ids, pattern)
+    selected, selected_ids = tables.matching(path, ids, pattern)
     order = magnitudes.argsort()
     return Curve(
         {"model": params["model"], "dataset": params["dataset"]},
         "magnitude",
         magnitudes[order].tolist(),
-        [metrics.accuracy(row[chosen], chosen_ids) for row in correct[order]],
+        [metrics.accuracy(row[selected], selected_ids) for row in correct[order]],
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from advrob.job.disk import growing
+from advrob.job.disk import explain_write_errors
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
-    with growing(path):
+    with explain_write_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_orphans(path)

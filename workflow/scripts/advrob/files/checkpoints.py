@@ -79,8 +79,8 @@ def resumed(
     # The result is written beside the checkpoint.
     needed = (2 * shape[0] - done) * row
     with (
-        store.growing(checkpoint),
-        store.room(checkpoint.parent, needed, "The rest of it, with the result,"),
+        store.explain_write_errors(checkpoint),
+        store.require_space(checkpoint.parent, needed, "The rest of it, with the result,"),
         checkpoint.open("r+b") as file,
     ):
         file.truncate(done * row)

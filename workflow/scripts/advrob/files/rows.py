@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 
-class Rows:
+class ImageRows:
     """Rows of stored images, read when they are asked for: memory does not bound their number.
 
     Args:
@@ -14,7 +14,9 @@ class Rows:
         numbers: which of them, in which order.
     """
 
-    def __init__(self, images: "np.ndarray | h5py.Dataset | Rows", numbers: np.ndarray) -> None:
+    def __init__(
+        self, images: "np.ndarray | h5py.Dataset | ImageRows", numbers: np.ndarray
+    ) -> None:
         self.images, self.numbers = images, numbers
         self.shape: tuple[int, ...] = (len(numbers), *images.shape[1:])
         self.size = int(np.prod(self.shape))
@@ -39,9 +41,9 @@ class Rows:
 
 # Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
 # Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
+Images: TypeAlias = np.ndarray | h5py.Dataset | ImageRows
 
 
-def first_rows(images: Images, count: int | None) -> Rows:
+def first_rows(images: Images, count: int | None) -> ImageRows:
     """The first ``count`` images, all of them by default or where there are fewer."""
-    return Rows(images, np.arange(len(images))[:count])
+    return ImageRows(images, np.arange(len(images))[:count])

@@ -58,14 +58,14 @@ class Check:
         name: short.
         subject: the data set, or what else was looked at.
         verdict: what the results say of it.
-        found: the measured value, or in words.
+        measured: the measured value, or in words.
         expected: in words.
     """
 
     name: str
     subject: str
     verdict: Verdict
-    found: float | str
+    measured: float | str
     expected: str
 
     @property
@@ -80,12 +80,12 @@ class Outcome:
 
     Attributes:
         dataset: what it was scored on.
-        right: whether it is right, by image id: in more than half of its draws.
+        correct: by image id, whether it is correct in more than half of its draws.
         spread: of the accuracy over draws.
     """
 
     dataset: DataSet
-    right: Mapping[str, bool]
+    correct: Mapping[str, bool]
     spread: metrics.Spread
 
     def of(self, ids: Sequence[str]) -> np.ndarray:
@@ -94,13 +94,13 @@ class Outcome:
         Raises:
             UserError: one of them has no score.
         """
-        missing = [identity for identity in ids if identity not in self.right]
+        missing = [identity for identity in ids if identity not in self.correct]
         if missing:
             raise UserError(
                 f"{self.dataset}: has no score of {missing[0]} and {len(missing) - 1} more images. "
                 "Expected one of every attacked image; delete its old scores."
             )
-        return np.array([self.right[identity] for identity in ids])
+        return np.array([self.correct[identity] for identity in ids])
 
 
 def checkup_checks(path: str) -> list[Check]:
@@ -198,7 +198,7 @@ def control_checks(
         datasets, names = store.strings(file["datasets"]), store.strings(file["controls"])
         correct, farthest, ids = file["correct"][:], file["farthest"][:], store.strings(file["ids"])
     checks = []
-    original = outcomes[DataSet()].of(ids)
+    original = outcomes[DataSet()].correct_on(ids)
     for row, dataset in enumerate(map(DataSet.parse, datasets)):
         radius, reached = bounds[dataset.family], float(farthest[row])
         inside = reached <= radius + ROUNDING
@@ -216,7 +216,7 @@ def control_checks(
                 "an attack that changes nothing says nothing",
             )
         )
-        attacked = outcomes[dataset].of(ids)
+        attacked = outcomes[dataset].correct_on(ids)
         checks += [
             stronger(f"beats {name}", dataset.name, correct[row, column], attacked, ids)
             for column, name in enumerate(names)
@@ -246,9 +246,9 @@ def strength_checks(
         for other in others:
             if other not in outcomes:
                 continue
-            ids = [name for name in outcome.right if name in outcomes[other].right]
-            weak, strong = outcomes[other].of(ids), outcome.of(ids)
-            original = outcomes[DataSet()].of(ids)
+            ids = [name for name in outcome.correct if name in outcomes[other].correct]
+            weak, strong = outcomes[other].correct_on(ids), outcome.correct_on(ids)
+            original = outcomes[DataSet()].correct_on(ids)
             checks.append(as_strong(other.name, dataset.name, weak, strong, original, ids))
     return checks
 

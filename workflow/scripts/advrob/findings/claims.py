@@ -153,10 +153,10 @@ class Below(Claim):
     def judge(self, results: Results) -> Finding:
         """See on which side of the limit the interval of the accuracy lies."""
         ours = _accuracy(results[self.cell])
-        verdict, where = _side(-ours.high, -ours.low, -self.limit)
+        verdict, relation = _side(-ours.high, -ours.low, -self.limit)
         return Finding(
             verdict,
-            f"the interval {where} below {self.limit:.0%}",
+            f"the interval {relation} below {self.limit:.0%}",
             "Wilson interval",
             self.cells,
             ours.accuracy,
@@ -193,18 +193,18 @@ class Higher(Claim):
         decides = min if self.every else max
         return decides(
             (self._judge(pair, results) for pair in self.pairs),
-            key=lambda found: (VERDICTS.index(found.verdict), found.ours),
+            key=lambda finding: (VERDICTS.index(finding.verdict), finding.ours),
         )
 
     def _judge(self, pair: tuple[str, str], results: Results) -> Finding:
         confidence = 1 - (1 - metrics.CONFIDENCE) / len(self.pairs)
         ours = _paired(pair, results, confidence)
-        verdict, where = _side(ours.low, ours.high, self.by)
-        reason = f"the interval {where} above {100 * self.by:g}"
+        verdict, relation = _side(ours.low, ours.high, self.by)
+        reason = f"the interval {relation} above {100 * self.by:g}"
         theirs = _paper_difference(pair)
         if theirs is not None:
-            place = "in" if ours.low <= theirs <= ours.high else "out"
-            reason += f"; the paper's {_points(theirs)} are {place}side"
+            side = "in" if ours.low <= theirs <= ours.high else "out"
+            reason += f"; the paper's {_points(theirs)} are {side}side"
         if len(self.pairs) > 1:
             rank = "weakest" if self.every else "strongest"
             reason = f"{rank} of {len(self.pairs)}, {pair[0]} against {pair[1]}: {reason}"
@@ -318,8 +318,8 @@ def _points(difference: float) -> str:
 
 
 def _numbers() -> tuple[Number, ...]:
-    def number(table: int, place: str, text: str, cell: str) -> Number:
-        return Number(id=f"table_{table}_{place}", section=f"table {table}", text=text, cell=cell)
+    def number(table: int, row: str, text: str, cell: str) -> Number:
+        return Number(id=f"table_{table}_{row}", section=f"table {table}", text=text, cell=cell)
 
     first = (
         number(

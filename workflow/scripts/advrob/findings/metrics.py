@@ -314,14 +314,14 @@ def power(
         return np.exp(logarithm)
 
     discordant = distribution(n, discordance)
-    found = 0.0
+    probability = 0.0
     for count in counts:
         # The largest number of losses, or of wins, that is still significant.
         tail = np.cumsum(distribution(count, 0.5)[: (count + 1) // 2])
         critical = int(np.searchsorted(2 * tail, significance * (1 + 1e-9), side="right"))
         wins = distribution(count, win)
-        found += discordant[count] * (wins[:critical].sum() + wins[count + 1 - critical :].sum())
-    return float(found)
+        probability += discordant[count] * (wins[:critical].sum() + wins[count + 1 - critical :].sum())
+    return float(probability)
 
 
 def _times_log(count: np.ndarray, share: float) -> np.ndarray:

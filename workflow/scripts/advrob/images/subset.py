@@ -310,7 +310,7 @@ def _fill(
             images[len(ids) - len(waiting) : len(ids)] = np.stack(waiting)
             waiting.clear()
 
-    with store.room(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
+    with store.require_space(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
         for photograph, future in _worked(work, photographs):
             try:
                 look, rows = future.result()

@@ -73,7 +73,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
 
 
-def announce(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
+def log_start(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
     """Say in a job's log what will be done, with what, where and how precisely, before it begins.
 
     Its record says so, too.
@@ -131,6 +131,6 @@ class Job:
         """A random generator on the CPU, for what is drawn alike on every device."""
         return generator(self.seed, *identity)
 
-    def announce(self, task: str, images: int, *, mixed: bool = False) -> None:
-        """Say in the log what will be done; see `announce`."""
-        announce(task, images, self.device, mixed=mixed)
+    def log_start(self, task: str, images: int, *, mixed: bool = False) -> None:
+        """Say in the log what will be done; see `log_start`."""
+        log_start(task, images, self.device, mixed=mixed)

@@ -18,7 +18,7 @@ NO_ROOM = {
 
 
 @contextmanager
-def growing(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Say in a sentence why a file cannot be made.
 
     Raises:
@@ -59,7 +59,7 @@ def code(error: BaseException) -> int | None:
 
 
 @contextmanager
-def room(folder: Path, needed: int, what: str) -> Iterator[None]:
+def require_space(folder: Path, needed: int, what: str) -> Iterator[None]:
     """Refuse to begin to write what will not fit on the disk, and name its size if it does not.
 
     Args:
@@ -68,7 +68,7 @@ def room(folder: Path, needed: int, what: str) -> Iterator[None]:
         what: they are.
 
     Raises:
-        OSError: for `growing` to put in words.
+        OSError: for `explain_write_errors` to put in words.
     """
     try:
         if needed > shutil.disk_usage(folder).free:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from advrob.errors import UserError
-from advrob.job.disk import growing
+from advrob.job.disk import explain_write_errors
 
 # Seconds to wait for another job with the same output: one that was cancelled needs some to end,
 # and a network file system some to notice that a job's machine is gone.
@@ -58,12 +58,12 @@ def _alone(output: Path) -> Iterator[None]:
     ends with the process, however that ends.
     """
     path = output.with_name(f".{output.name}.lock")
-    with growing(output):
+    with explain_write_errors(output):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = _waited_for(path, output)
     with lock:
         try:
-            with growing(output):
+            with explain_write_errors(output):
                 lock.truncate(0)
                 lock.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
             yield

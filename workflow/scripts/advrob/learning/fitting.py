@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advrob.errors import UserError
 from advrob.files.checkpoints import keep, kept
-from advrob.files.store import Images, Rows
+from advrob.files.store import ImageRows, Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
@@ -39,7 +39,7 @@ def check_positive(defence: str, name: str, value: float) -> None:
         )
 
 
-def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Rows, Rows]:
+def split(images: Images, generator: torch.Generator, defence: str) -> tuple[ImageRows, ImageRows]:
     """Divide images at random into those to learn from and those to measure the error on.
 
     Args:
@@ -61,7 +61,7 @@ def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Row
     held_out = np.zeros(n, dtype=bool)
     held_out[torch.randperm(n, generator=generator)[: max(1, round(n * HELD_OUT))]] = True
 
-    return Rows(images, np.flatnonzero(~held_out)), Rows(images, np.flatnonzero(held_out))
+    return ImageRows(images, np.flatnonzero(~held_out)), ImageRows(images, np.flatnonzero(held_out))
 
 
 def vary(images: np.ndarray, generator: torch.Generator, crop: int | None = None) -> np.ndarray:

@@ -35,7 +35,7 @@ RUNNING = (
 )
 COMPUTING = ("advrob/plan/components.py",)
 # Statements that only tell a reader something.
-TELLING = {"print", "announce"}
+TELLING = {"print", "log_start"}
 # What gives its first argument, and tells a reader how far it is.
 COUNTING = "progress"
 

@@ -49,21 +49,21 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
         logs: rule -> where its logs are: a ``folder``, and a ``regex`` of their whole path.
     """
     records = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
-    every = [each for found in records.values() for each in found]
+    all_records = [each for of_rule in records.values() for each in of_rule]
     timings = [
         Timing(
             rule,
-            len(found),
-            sum(each.seconds for each in found),
-            max(each.memory for each in found) / 1e6,
+            len(of_rule),
+            sum(each.seconds for each in of_rule),
+            max(each.memory for each in of_rule) / 1e6,
         )
-        for rule, found in records.items()
-        if found
+        for rule, of_rule in records.items()
+        if of_rule
     ]
     return Jobs(
         timings=sorted(timings, key=lambda timing: -timing.seconds),
-        machines=_counted(each.machine for each in every),
-        devices=_counted(f"{each.device}, {each.precision}" for each in every if each.device),
+        machines=_counted(each.machine for each in all_records),
+        devices=_counted(f"{each.device}, {each.precision}" for each in all_records if each.device),
     )
 
 
@@ -71,9 +71,9 @@ def _records(pattern: Mapping[str, str]) -> Iterator[Record]:
     regex = re.compile(pattern["regex"])
     for file in sorted(Path(pattern["folder"]).rglob("*")):
         if regex.match(file.as_posix()) and file.is_file():
-            found = record.read(file)
-            if found and found.succeeded:
-                yield found
+            job = record.read(file)
+            if job and job.succeeded:
+                yield job
 
 
 def _counted(names: Iterator[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
 from advrob.errors import UserError
-from advrob.files.store import Rows
+from advrob.files.store import ImageRows
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import autocast
 from advrob.learning.fitting import passes, resume
@@ -280,7 +280,7 @@ class Adversary(Lesson):
 
 def train_generator(
     network: nn.Module,
-    images: Rows,
+    images: ImageRows,
     predicted: np.ndarray,
     *,
     device: torch.device,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.files.store import Images, Rows
+from advrob.files.store import ImageRows, Images
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
@@ -145,7 +145,9 @@ def _optimiser(model: Model, lesson: Lesson) -> torch.optim.Optimizer:
     )
 
 
-def _held_out(answer: Callable[[Images], np.ndarray], others: Rows, targets: np.ndarray) -> float:
+def _held_out(
+    answer: Callable[[Images], np.ndarray], others: ImageRows, targets: np.ndarray
+) -> float:
     """The accuracy on images that are not learned from; not a number once training diverged."""
     try:
         return float(np.mean(answer(others) == targets[others.numbers]))
