@@ -75,7 +75,7 @@ def a_job(*, seed: int = 3, batch_size: int = 4) -> Job:
 def tiny_network(
     weights: Path | str,
     defence: str = "none",
-    settings: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any] | None = None,
     *,
     learned: str | None = None,
 ) -> NetworkDescription:
@@ -84,14 +84,14 @@ def tiny_network(
     Args:
         weights: the network's.
         defence: its name, which is its kind.
-        settings: its entry.
+        entry: its entry in the configuration.
         learned: the file with what it learned.
     """
     return {
         "model": "tiny",
         "defence": defence,
         "model_settings": {"kind": "timm", "architecture": "test_resnet", "weights": str(weights)},
-        "defence_settings": settings or {},
+        "defence_settings": entry or {},
         "members": [defence],
         "learned": {f"defence {defence}": learned} if learned else {},
     }

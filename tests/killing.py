@@ -47,27 +47,27 @@ def rules(weights: str) -> dict[str, tuple[Callable[..., str], str, dict]]:
         "deepfool": (
             universal.main,
             "perturbation",
-            network | {"settings": bound | {"method": "deepfool", "classes": 3, "steps": 2}},
+            network | {"entry": bound | {"method": "deepfool", "classes": 3, "steps": 2}},
         ),
         "stochastic_gradient": (
             universal.main,
             "perturbation",
-            network | {"settings": bound | {"method": "stochastic_gradient", "images": 16}},
+            network | {"entry": bound | {"method": "stochastic_gradient", "images": 16}},
         ),
         "gradient": (
             gradient.main,
             "dataset",
-            network | {"settings": {"radius": 4, "step": 1, "iterations": 2}},
+            network | {"entry": {"radius": 4, "step": 1, "iterations": 2}},
         ),
         "autoencoder": (
             defence.main,
             "state",
-            fit | {"settings": {"hidden": 12, "epochs": 2, "batch_size": 4, "noise": 5}},
+            fit | {"entry": {"hidden": 12, "epochs": 2, "batch_size": 4, "noise": 5}},
         ),
         "conv_autoencoder": (
             defence.main,
             "state",
-            fit | {"settings": {"channels": [4], "epochs": 2, "batch_size": 4}},
+            fit | {"entry": {"channels": [4], "epochs": 2, "batch_size": 4}},
         ),
     }
 

@@ -84,8 +84,8 @@ def test_a_linear_network_is_fooled_up_to_the_exact_distance(norm, radius, surpl
     )
     distances = 255 * gaps / dual
     exact = distances.scatter(1, labels[:, None], torch.inf).amin(dim=1)
-    settings = {"norm": norm, "radius": radius, "iterations": 20, "levels": None}
-    attack = attacks.build("fab", settings)
+    options = {"norm": norm, "radius": radius, "iterations": 20, "levels": None}
+    attack = attacks.build("fab", options)
     found = attack(linear, images, labels, generator=generator(0), surplus=surplus)
     reached = linear(found)
     own = reached.gather(1, labels[:, None])[:, 0]

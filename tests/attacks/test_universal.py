@@ -74,14 +74,14 @@ def convolutional() -> nn.Sequential:
 
 
 def run(search=universal, network=None, images=None, seed=0, **changed) -> Universal:
-    settings = {"norm": "linf", "radius": 10, "batch_size": 8, "passes": 3, "fooling_rate": 1.0}
+    options = {"norm": "linf", "radius": 10, "batch_size": 8, "passes": 3, "fooling_rate": 1.0}
     return search(
         network or convolutional(),
         pictures(40) if images is None else images,
         pictures(20, seed=9),
         device=CPU,
         generator=generator(seed, "universal"),
-        **(settings | changed),
+        **(options | changed),
     )
 
 
@@ -155,10 +155,10 @@ def test_universal_finds_the_common_normal():
 
 def test_universal_gradient_finds_the_common_normal():
     network, normal = agreeing()
-    settings = {"network": network, "passes": 1, "batch_size": 40}
-    found = run(universal_gradient, step=3, **settings)
+    options = {"network": network, "passes": 1, "batch_size": 40}
+    found = run(universal_gradient, step=3, **options)
     np.testing.assert_allclose(found.perturbation, 3 * normal.sign().numpy(), rtol=1e-4)
-    found = run(universal_gradient, step=3, norm="l2", radius=1e6, **settings)
+    found = run(universal_gradient, step=3, norm="l2", radius=1e6, **options)
     expected = 3 * normal / normal.square().mean().sqrt()
     np.testing.assert_allclose(found.perturbation, expected.numpy(), rtol=1e-4)
 
@@ -328,7 +328,7 @@ class Interrupted(nn.Module):
 class TestCheckpoint:
     def attempt(self, search, checkpoint: Path | None, calls: int, **changed) -> Universal:
         noise = generator(0, "noise")
-        settings = {"norm": "linf", "radius": 10, "passes": 2, "batch_size": 8, "fooling_rate": 1.0}
+        options = {"norm": "linf", "radius": 10, "passes": 2, "batch_size": 8, "fooling_rate": 1.0}
         return search(
             Interrupted(noise, calls),
             pictures(24),
@@ -337,7 +337,7 @@ class TestCheckpoint:
             generator=generator(0, "universal"),
             noise=noise,
             checkpoint=checkpoint,
-            **(settings | changed),
+            **(options | changed),
         )
 
     @pytest.mark.parametrize("calls", [3, 8, 13, 19])

@@ -72,11 +72,11 @@ def run(
     radius: float,
     surplus: float = 0.0,
 ) -> Tensor:
-    settings: dict = {"norm": norm, "radius": radius, **ATTACKS[name]}
+    options: dict = {"norm": norm, "radius": radius, **ATTACKS[name]}
     if name == "pgd":
-        settings["step"] = radius / 4
+        options["step"] = radius / 4
     kind = "apgd" if name in APGD else name
-    attack = attacks.build(kind, settings)
+    attack = attacks.build(kind, options)
     return attack(network, images, labels, generator=generator(0), surplus=surplus)
 
 

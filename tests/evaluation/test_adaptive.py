@@ -105,9 +105,9 @@ def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defen
     )
     levels, sample = shades()
     radii = [0, 8, 40, 100]
-    settings = {"radii": radii, "iterations": 5, "radius": 40, "efforts": [0, 5], "draws": 3}
+    experiment = {"radii": radii, "iterations": 5, "radius": 40, "efforts": [0, 5], "draws": 3}
     options = {"job": a_job(batch_size=12), "identity": ("budget", "m", defence)}
-    found = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "a", **options)
+    found = adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "a", **options)
     assert found["radii"].tolist() == radii
     assert found["efforts"].tolist() == [0, 5]
     assert found["ids"].tolist() == IDS
@@ -138,8 +138,8 @@ def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defen
 
     monkeypatch.setattr(adaptive, "keep", cut)
     with pytest.raises(CutError):
-        adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
-    again = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
+        adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)
+    again = adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)
     # Four images at a time, since each is drawn three times: 3 batches of 4 radii and 2 efforts.
     assert len(saves) == 3 * 6
     assert again.keys() == found.keys()
@@ -175,10 +175,10 @@ def common(tiny_weights, photographs) -> Callable[[str], dict]:
     """What each of the scripts is given of a network behind a defence."""
 
     def given(defence: str) -> dict:
-        settings = {"noise": NOISE}.get(defence)
+        entry = {"noise": NOISE}.get(defence)
         return {
             "images": photographs,
-            "network": tiny_network(tiny_weights, defence, settings),
+            "network": tiny_network(tiny_weights, defence, entry),
             "sample": {"count": 6, "pattern": None},
             "job": a_job(),
         }
@@ -195,7 +195,7 @@ def test_scripts_attack_and_control(tmp_path, photographs, common, kind, defence
         "square": {"radius": 8, "queries": 10},
     }[kind]
     dataset = tmp_path / f"a-tiny-{defence}.h5"
-    arguments = common(defence) | {"attack": "a", "settings": {"kind": kind} | options}
+    arguments = common(defence) | {"attack": "a", "entry": {"kind": kind} | options}
     made = []
     for checkpoint in (tmp_path / "first", tmp_path / "second"):
         attack_script.main(**arguments, dataset=str(dataset), draws=2, checkpoint=checkpoint)
@@ -227,14 +227,14 @@ def test_scripts_attack_and_control(tmp_path, photographs, common, kind, defence
 
 
 def test_another_seed_draws_other_images(tmp_path, common):
-    settings = {"kind": "square", "radius": 8, "queries": 5}
+    entry = {"kind": "square", "radius": 8, "queries": 5}
     found = []
     for seed in (3, 4):
         path = tmp_path / f"{seed}.h5"
         attack_script.main(
             **common("noise") | {"job": a_job(seed=seed)},
             attack="a",
-            settings=settings,
+            entry=entry,
             dataset=str(path),
             draws=1,
             checkpoint=tmp_path / f"checkpoint{seed}",
@@ -252,7 +252,7 @@ def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, common):
         attack_script.main(
             **common("noise"),
             attack="a",
-            settings={"kind": "square", "radius": 40, "queries": 2},
+            entry={"kind": "square", "radius": 40, "queries": 2},
             dataset=str(dataset),
             draws=1,
             checkpoint=tmp_path / folder / "checkpoint",
@@ -266,14 +266,17 @@ def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, common):
 
 
 def test_the_script_of_budgets_says_what_it_tried(tmp_path, common):
-    settings = {"radii": [0, 60], "radius": 4, "efforts": [1, 3], "iterations": 3, "draws": 2}
+    experiment = {"radii": [0, 60], "radius": 4, "efforts": [1, 3], "iterations": 3, "draws": 2}
     path = tmp_path / "budget.h5"
     said = budget_script.main(
-        **common("noise"), budget=str(path), settings=settings, checkpoint=tmp_path / "checkpoint"
+        **common("noise"),
+        budget=str(path),
+        experiment=experiment,
+        checkpoint=tmp_path / "checkpoint",
     )
     with store.read(path, "budget/1") as file:
-        assert file["radii"][:].tolist() == settings["radii"]
-        assert file["efforts"][:].tolist() == settings["efforts"]
+        assert file["radii"][:].tolist() == experiment["radii"]
+        assert file["efforts"][:].tolist() == experiment["efforts"]
         assert file["correct"].shape == file["correct_effort"].shape == (2, 6)
         assert len(file["ids"]) == len(file["gradients"]) == 6
         left = file["correct"][-1].mean()

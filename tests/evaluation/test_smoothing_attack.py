@@ -227,13 +227,13 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
         labels=np.ones(len(pictures), np.int64),
         classes=["zero", "one"],
     )
-    settings = {"sigmas": [SIGMA, 2 * SIGMA], "draws": 200, "radii": [20, 10]}
+    experiment = {"sigmas": [SIGMA, 2 * SIGMA], "draws": 200, "radii": [20, 10]}
 
     def arrays(attack):
         return certificate_arrays(
             network,
             sample,
-            settings | {"attack": attack},
+            experiment | {"attack": attack},
             job=Job(seed=0, device=CPU, batch_size=100),
             identity=("original", "linear", "none"),
             checkpoint=tmp_path / ".certified.h5.0.checkpoint",

@@ -325,8 +325,8 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
     keywords = {name: str(folder / f"{name}.h5") for name in ("original", "universal", "gradient")}
     defences = {"none": {}, "noise": {"minimum": -10, "maximum": 10}, "pca": {}}
     described = {
-        name: tiny_network("", name, settings, learned=learned)
-        for (name, settings), learned in zip(
+        name: tiny_network("", name, entry, learned=learned)
+        for (name, entry), learned in zip(
             defences.items(), (None, None, str(folder / "pca.h5")), strict=True
         )
     }
@@ -335,7 +335,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
         space=str(space),
         model="toy",
         networks=described,
-        settings={"images": 5, "normals": 3},
+        experiment={"images": 5, "normals": 3},
         job=a_job(seed=0, batch_size=2),
     )
 
@@ -343,7 +343,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A linear classifier in place of a pretrained network."""
-    monkeypatch.setattr(models, "build", lambda name, settings, device: linear(5))
+    monkeypatch.setattr(models, "build", lambda name, entry, device: linear(5))
 
 
 @pytest.mark.usefixtures("toy")

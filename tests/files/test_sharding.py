@@ -14,7 +14,7 @@ from advrob.files import sharding, store
 from conftest import a_job, tiny_network
 
 # Real photographs, small.
-SETTINGS = {
+IMAGE_OPTIONS = {
     "size": 32,
     "layout": "packages",
     "broken": "error",
@@ -37,7 +37,9 @@ def network(tiny_weights):
 
 def extract(folder, shard=sharding.WHOLE, **changes):
     parts = {part: str(folder / f"{part}-{shard}.h5") for part in ("test", "fit")}
-    images_script.main(**parts, root=None, settings=SETTINGS | changes, seed=1, scatteritem=shard)
+    images_script.main(
+        **parts, root=None, image_options=IMAGE_OPTIONS | changes, seed=1, scatteritem=shard
+    )
     return parts
 
 
@@ -82,7 +84,7 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
             images=images["test"],
             dataset=path,
             network=network,
-            settings=ATTACK,
+            entry=ATTACK,
             job=JOB,
             checkpoint=tmp_path / f"{shard}.checkpoint",
             scatteritem=shard,

@@ -251,21 +251,21 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "needed"),
+    ("name", "entry", "needed"),
     [
         ("pca", {}, "2.88 MB"),  # 32 bytes for each pair of 300 images
         ("autoencoder", {"hidden": 12, "epochs": 1}, "2.6 MB"),  # of 285
     ],
 )
 def test_memory_that_will_not_suffice_is_said_before_the_work_begins(
-    images, name, settings, needed, tmp_path
+    images, name, entry, needed, tmp_path
 ):
     def fit(memory):
         defence.main(
             images=images,
             state=str(tmp_path / "state.h5"),
             defence=name,
-            settings=settings,
+            entry=entry,
             job=a_job(seed=0),
             checkpoint=tmp_path / "checkpoint",
             memory=memory,

@@ -169,8 +169,8 @@ def test_efficientnet_lite0_takes_its_weights_under_each_name_in_any_order(namin
     assert (list(tensors) == list(own)) == (naming == "own")
     contiguous = {name: value.contiguous() for name, value in reversed(tensors.items())}
     save_file(contiguous, tmp_path / "w.safetensors")
-    settings = {"weights": str(tmp_path / "w.safetensors")}
-    again = models.build("efficientnet_lite0", settings, fold=False)
+    entry = {"weights": str(tmp_path / "w.safetensors")}
+    again = models.build("efficientnet_lite0", entry, fold=False)
     images = IMAGES.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
 

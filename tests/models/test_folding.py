@@ -69,8 +69,8 @@ def test_efficientnet_lite0_is_folded_unless_it_is_said(capsys):
 
 
 def test_a_trained_model_is_stored_unfolded_and_folded_when_it_is_restored(tmp_path):
-    settings = {"base": {"kind": "efficientnet_lite0"}, "train": {"method": "standard"}}
-    begun = models.build("mine", settings)
+    entry = {"base": {"kind": "efficientnet_lite0"}, "train": {"method": "standard"}}
+    begun = models.build("mine", entry)
     assert count(begun) == 49
     with torch.no_grad():
         for parameter in begun.network.parameters():
@@ -79,8 +79,8 @@ def test_a_trained_model_is_stored_unfolded_and_folded_when_it_is_restored(tmp_p
     with h5py.File(tmp_path / "state.h5", "w") as file:
         for name, array in models.learned(begun).items():
             file[name] = array
-        restored = models.build("mine", settings, state=file)
-        unfolded = models.build("mine", settings, state=file, fold=False)
+        restored = models.build("mine", entry, state=file)
+        unfolded = models.build("mine", entry, state=file, fold=False)
     assert (count(restored), count(unfolded)) == (0, 49)
     torch.testing.assert_close(unfolded(IMAGES), begun(IMAGES), rtol=0, atol=0)
     torch.testing.assert_close(restored(IMAGES), begun(IMAGES), rtol=1e-5, atol=1e-4)

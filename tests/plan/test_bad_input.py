@@ -146,7 +146,7 @@ def tree(tmp_path: Path) -> Path:
 
 def draw(root: Path, layout: str = "tree", **test: object) -> list[str]:
     """Draw all of a tree; the names of the test images."""
-    settings = {
+    image_options = {
         "size": 16,
         "layout": layout,
         "broken": "error",
@@ -155,7 +155,7 @@ def draw(root: Path, layout: str = "tree", **test: object) -> list[str]:
     }
     made = root.parent / "test.h5"
     fit = root.parent / "fit.h5"
-    extract(test=made, fit=fit, root=str(root), settings=settings, seed=1)
+    extract(test=made, fit=fit, root=str(root), image_options=image_options, seed=1)
     with store.read(made, "images/1") as file:
         return store.strings(file["ids"])
 

@@ -232,10 +232,10 @@ def test_the_plan_names_the_modules_of_a_network():
     network = Network("standard", "both")
     assert plan.modules(network) == modules
     assert plan.code("table") == code_version("table")
-    code, _, settings = plan.code("score", network).partition("-")
+    code, _, description = plan.code("score", network).partition("-")
     assert code == code_version("score", *modules)
     assert plan.code("attack", network, modules=["attacks.pgd"]) == (
-        f"{code_version('attack', *modules, 'attacks.pgd')}-{settings}"
+        f"{code_version('attack', *modules, 'attacks.pgd')}-{description}"
     )
 
 

@@ -450,18 +450,18 @@ def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Pa
     described = tiny_network(tiny_weights)
     base = described["model_settings"]
     lesson = {"method": "universal", "epochs": 1, "batch_size": 4, "learning_rate": 0.01}
-    settings = {"base": base, "train": lesson}
+    entry = {"base": base, "train": lesson}
     said = script.main(
         images=str(source),
         state=str(state),
         model="mine",
-        model_settings=settings,
+        model_settings=entry,
         job=a_job(seed=1, batch_size=8),
         checkpoint=tmp_path / "c",
     )
     assert said.startswith("mine: ")
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    trained = {"model": "mine", "model_settings": settings, "learned": {"model mine": str(state)}}
+    trained = {"model": "mine", "model_settings": entry, "learned": {"model mine": str(state)}}
     built = networks.build(described | trained, device=CPU)
     logits = built(pixels)
     assert logits.shape == (16, 1000)

@@ -34,7 +34,7 @@ rule vector_space:
             defence: PLAN.describe(Network(wildcards.model, defence), input.learned)
             for defence in ANALYSED
         },
-        settings=PLAN["experiments.vector_space"],
+        experiment=PLAN["experiments.vector_space"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

@@ -53,7 +53,7 @@ rule calibration:
             for name, attack in PLAN.attacks.items()
             if attack.kind
         },
-        settings=PLAN["experiments.calibration"],
+        experiment=PLAN["experiments.calibration"],
         sample={"count": PLAN["experiments.calibration.images"], "pattern": None},
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],

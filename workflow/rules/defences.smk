@@ -17,7 +17,7 @@ rule defence:
         **needed(JOBS.defence),
         gpu=GPUS,
     params:
-        settings=lambda wildcards: PLAN.defence_settings(wildcards.defence),
+        entry=lambda wildcards: PLAN.defence_settings(wildcards.defence),
         device=PLAN["device"],
         seed=PLAN["seed"],
         code=lambda wildcards: PLAN.code(

@@ -27,7 +27,7 @@ rule figure_1:
     conda:
         "../../envs/networks.yaml"
     params:
-        settings=PLAN["defences.conv_autoencoder"],
+        entry=PLAN["defences.conv_autoencoder"],
         size=PLAN["images.size"],
         code=PLAN.code("figure_1", modules=["defences.conv_autoencoder"]),
     script:

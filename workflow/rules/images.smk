@@ -25,7 +25,7 @@ rule images:
         # No parameter: another spelling of the same folder makes nothing anew.
         root=PLAN["images_root"] or "",
     params:
-        settings={
+        image_options={
             key: value
             for key, value in PLAN["images"].items()
             if key not in ("archive", "unseen", "note")

@@ -22,7 +22,7 @@ rule universal:
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.universal"],
+        entry=PLAN["perturbations.universal"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],
@@ -46,7 +46,7 @@ rule published:
     conda:
         "../../envs/images.yaml"
     params:
-        settings=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
+        entry=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
         size=PLAN["images.size"],
         seed=PLAN["seed"],
         code=PLAN.code("published"),
@@ -111,7 +111,7 @@ rule gan:
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.gan"],
+        entry=PLAN["perturbations.gan"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],
@@ -158,7 +158,7 @@ rule gradient:
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.gradient"],
+        entry=PLAN["perturbations.gradient"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

@@ -36,7 +36,7 @@ rule report:
             main_table="tables-table_1",
             models=MODELS,
             note=NOTE,
-            settings=config,
+            configuration=config,
             versions={"python": python_version(), "snakemake": version("snakemake")},
         ),
         logs={each.name: pattern(each.log[0]) for each in workflow.rules if each.log},

@@ -27,7 +27,7 @@ rule attack:
         gpu=GPUS,
     params:
         network=described,
-        settings=lambda wildcards: PLAN.attack(wildcards.attack).settings,
+        entry=lambda wildcards: PLAN.attack(wildcards.attack).entry,
         sample=ROBUST_SAMPLE,
         draws=PLAN["experiments.robustness.draws"],
         batch_size=PLAN["batch_size"],
@@ -94,7 +94,7 @@ rule budget:
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["experiments.robustness"],
+        experiment=PLAN["experiments.robustness"],
         sample=ROBUST_SAMPLE,
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],

@@ -34,7 +34,7 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
             gpu=GPUS,
         params:
             network=described,
-            settings=SMOOTHING,
+            experiment=SMOOTHING,
             sample={"count": SMOOTHING["images"], "pattern": UNSEEN},
             batch_size=PLAN["batch_size"],
             device=PLAN["device"],

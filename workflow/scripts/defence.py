@@ -15,14 +15,14 @@ def main(
     images: str,
     state: str,
     defence: str,
-    settings: dict,
+    entry: dict,
     job: Job,
     checkpoint: Path,
     memory: int,
 ) -> str:
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
-    kind = settings.get("kind", defence)
-    parameters = {key: value for key, value in settings.items() if key != "kind"}
+    kind = entry.get("kind", defence)
+    parameters = {key: value for key, value in entry.items() if key != "kind"}
     fitted = load("defence", kind)(**parameters)
     with store.read(images, "images/1") as source:
         pixels = source["images"]
@@ -31,7 +31,7 @@ def main(
         # Entries of one kind draw alike, so that they differ by their parameters alone.
         draws = compute.generator(job.seed, "defence", kind)
         arrays = fitted.fit(pixels, device=job.device, generator=draws, checkpoint=checkpoint)
-        about = {"params": {"defence": defence, **settings}, "source": images}
+        about = {"params": {"defence": defence, **entry}, "source": images}
         store.save(state, "state/1", arrays, seed=job.seed, **about)
     return f"{defence}: fitted"
 

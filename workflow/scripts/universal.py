@@ -15,14 +15,14 @@ def main(
     held_out: str,
     perturbation: str,
     network: NetworkDescription,
-    settings: dict,
+    entry: dict,
     job: Job,
     checkpoint: Path,
 ) -> str:
     """Find what fools a network on the file ``images``; measure it on ``held_out``."""
     with store.read(images, "images/1") as own, store.read(held_out, "images/1") as others:
         found, attributes = universal_perturbation(
-            network, own, others, settings, job=job, checkpoint=checkpoint
+            network, own, others, entry, job=job, checkpoint=checkpoint
         )
     arrays = {"perturbation": found.perturbation, **found.history}
     params = attributes.pop("params")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from advrob.figures.plotting import GREY, CORRECT, WRONG
+from advrob.figures.plotting import CORRECT, GREY, WRONG
 from advrob.files import identities, store
 from advrob.findings import paper
 from advrob.findings.tables import Result
@@ -166,7 +166,9 @@ def magnify(difference: np.ndarray, radius: float) -> np.ndarray:
 def caption(name: str, params: Mapping[str, Any]) -> str:
     """A perturbation's name, norm, radius and, where it was made here, fooling rates."""
     size = f"{NORMS[params['norm']]} radius {params['radius']:g}/255"
-    rates = [100 * params[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in params]
+    rates = [
+        100 * params[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in params
+    ]
     fools = "fools {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
     return "\n".join((*name.split("-", 1), size, fools))
 

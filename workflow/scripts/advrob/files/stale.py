@@ -118,18 +118,18 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         case ["models"] if stem in plan["models"] and plan.is_trained(stem):
             return {"model": stem, "model_settings": plan.model_settings(stem)}
         case ["scores", dataset, model] if stem == "sweep-noise" and model in plan["models"]:
-            settings = plan.model_settings(model)
-            return {"model": model, "model_settings": settings, "dataset": dataset}
+            entry = plan.model_settings(model)
+            return {"model": model, "model_settings": entry, "dataset": dataset}
         case ["scores" | "certified" as of, dataset, model]:
             return _on(plan, of, dataset, Network(model, stem))
         case ["certified" as of, dataset]:
             return _on(plan, of, dataset, Network(stem))
         case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
-            settings = plan["experiments.robustness"] if of == "budgets" else {}
-            return {"model": model, "defence": stem, **settings}
+            experiment = plan["experiments.robustness"] if of == "budgets" else {}
+            return {"model": model, "defence": stem, **experiment}
         case ["analysis", "vector_space"] if stem in plan["models"]:
-            settings = plan["experiments.vector_space"]
-            return {"model": stem, "model_settings": plan.model_settings(stem), **settings}
+            experiment = plan["experiments.vector_space"]
+            return {"model": stem, "model_settings": plan.model_settings(stem), **experiment}
     return None
 
 
@@ -155,15 +155,15 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
             return {"limit": plan["experiments.settings.images"]}
         return _images(plan, "test")
     if dataset.family == PUBLISHED:
-        settings = (plan["perturbations.published"] or {}).get(dataset.label)
-        return settings and {key: value for key, value in settings.items() if key != "file"}
+        entry = (plan["perturbations.published"] or {}).get(dataset.label)
+        return entry and {key: value for key, value in entry.items() if key != "file"}
     network = _network(plan, dataset.target) if dataset.target else None
     if network is None:
         return None
     if dataset.family in (UNIVERSAL, GRADIENT, GAN):
         return network | plan["perturbations"][dataset.family]
     if dataset.family in plan["perturbations.untargeted"]:
-        return network | {"attack": dict(plan.attack(dataset.family).settings)}
+        return network | {"attack": dict(plan.attack(dataset.family).entry)}
     return None
 
 

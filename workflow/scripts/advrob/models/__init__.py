@@ -131,7 +131,7 @@ class ModelKind:
 
 def build(
     name: str,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     device: torch.device | str = "cpu",
     *,
     state: h5py.Group | None = None,
@@ -140,12 +140,12 @@ def build(
     """The model of a configuration entry, ready to predict.
 
     Args:
-        name: the entry's name, which is its kind unless the settings name another.
-        settings: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
+        name: the entry's name, which is its kind unless the entry names another.
+        entry: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
             there more than once) and ``sha256`` (of that file); ``normalisation`` (a key of
             `NORMALISATIONS`) and ``size`` (of the input in pixels) where the kind's own are not
             right; ``offset`` (see `Model`); and the kind's own keys. A model that is trained has
-            ``train`` and ``base``, the settings of what its training began with.
+            ``train`` and ``base``, the entry of what its training began with.
         device: where it runs.
         state: for a model that is trained, what it learned; see `advrob.training.trainer`.
             Without it the model is the one that its training begins with.
@@ -156,8 +156,8 @@ def build(
         UserError: there is no such kind or key; the weights are missing, have another checksum or
             are of another architecture; a function cannot be imported or gives something else.
     """
-    trained = "train" in settings
-    model = _assembled(name, settings["base"] if trained else settings)
+    trained = "train" in entry
+    model = _assembled(name, entry["base"] if trained else entry)
     model = model.eval().requires_grad_(False)
     if state is not None:
         _restore(model, state)
@@ -168,28 +168,28 @@ def build(
     return model
 
 
-def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
-    made = _kind(name, settings)
+def _assembled(name: str, entry: Mapping[str, Any]) -> Model:
+    made = _kind(name, entry)
     try:
-        model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
+        model = made.build(name, _checkpoint(name, entry, needed=made.needs_weights))
     except (TypeError, ValueError) as error:
-        if not (arguments := settings.get("arguments")):
+        if not (arguments := entry.get("arguments")):
             raise
         raise UserError(
             f"models.{name}.arguments: with {dict(arguments)} the network cannot be built "
             f"({type(error).__name__}: {error}). Correct or remove what it does not take."
         ) from error
-    if "normalisation" in settings:
-        model = _normalised(name, model, settings["normalisation"])
-    model.size = settings.get("size", model.size)
-    model.offset = settings.get("offset")
+    if "normalisation" in entry:
+        model = _normalised(name, model, entry["normalisation"])
+    model.size = entry.get("size", model.size)
+    model.offset = entry.get("offset")
     return model
 
 
-def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
-    kind = settings.get("kind", name)
+def _kind(name: str, entry: Mapping[str, Any]) -> ModelKind:
+    kind = entry.get("kind", name)
     cls = load("model", kind)
-    own = {key: value for key, value in settings.items() if key not in COMMON}
+    own = {key: value for key, value in entry.items() if key not in COMMON}
     declared = kinds.kind("model", kind, f"models.{name}.kind").keys
     if unknown := sorted(own.keys() - declared.keys()):
         raise UserError(
@@ -200,14 +200,12 @@ def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
     return made
 
 
-def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
-    if (weights := settings.get("weights")) is not None:
-        return Checkpoint(
-            name, Path(weights), sha256=settings.get("sha256"), key=settings.get("key")
-        )
+def _checkpoint(name: str, entry: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
+    if (weights := entry.get("weights")) is not None:
+        return Checkpoint(name, Path(weights), sha256=entry.get("sha256"), key=entry.get("key"))
     if needed:
         raise UserError(
-            f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without "
+            f"models.{name}.weights: is missing. {entry.get('kind', name)} comes without "
             "weights of its own; name the file that has them."
         )
     return None

@@ -120,7 +120,7 @@ class Jobs:
         """Make untargeted attacks."""
         attack = self.plan.attack(wildcards.attack)
         assert attack.kind is not None
-        given = attack.kind.values(attack.settings)
+        given = attack.kind.values(attack.entry)
         efforts = attack.kind.traits.get("effort", "iterations")
         passes = [given.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)]
         return needs.gradient(

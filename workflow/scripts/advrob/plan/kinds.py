@@ -108,9 +108,9 @@ class Kind:
     traits: Mapping[str, Any] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
 
-    def values(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all keys: those that an entry gives, else their defaults."""
-        return {key: settings.get(key, schema.get("default")) for key, schema in self.keys.items()}
+        return {key: entry.get(key, schema.get("default")) for key, schema in self.keys.items()}
 
     @property
     def fitted(self) -> bool:

@@ -59,18 +59,18 @@ class Need:
 
 
 def fitting(
-    kind: Kind, settings: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
+    kind: Kind, entry: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
 ) -> Need:
     """Fitting a defence.
 
     Args:
         kind: of the defence; one that is not known here is taken for a network that learns.
-        settings: its parameters in the configuration.
+        entry: its parameters in the configuration.
         images: how many there are to fit.
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
-    given = kind.values(settings)
+    given = kind.values(entry)
     gigabytes, seconds, learning = 0.0, 0.0, 0.0
     if kind.name == "pca":
         images = min(images, given["images"] or images)
@@ -105,30 +105,30 @@ def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> t
 
 
 def training(
-    kind: Kind, settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0
+    kind: Kind, entry: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0
 ) -> Need:
     """Training a network, or a generator against it.
 
     Args:
         kind: the lesson; ``gan`` for a generator.
-        settings: a model's ``train``, or the configuration's ``perturbations.gan``.
+        entry: a model's ``train``, or the configuration's ``perturbations.gan``.
         images: how many there are to fit.
         gpu: whether the job has one.
         state: size of the fitted defence's file in MB, 0 without one.
     """
-    used = min(images, settings.get("images") or images)
+    used = min(images, entry.get("images") or images)
     # Passes there and back that a lesson makes of an image, and how many images for one it holds.
     passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
     if "iterations" in kind.keys:
-        passes += settings.get("iterations", kind.keys["iterations"]["default"])
-    seconds = settings["epochs"] * used * passes * GRADIENT
-    memory = _network(state) + held * settings["batch_size"] * BACKWARD
+        passes += entry.get("iterations", kind.keys["iterations"]["default"])
+    seconds = entry["epochs"] * used * passes * GRADIENT
+    memory = _network(state) + held * entry["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
 
 
 def universal(
     kind: Kind,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     *,
     images: float,
     held_out: float,
@@ -141,7 +141,7 @@ def universal(
 
     Args:
         kind: the method.
-        settings: the configuration's ``perturbations.universal``.
+        entry: the configuration's ``perturbations.universal``.
         images: how many there are to make it from.
         held_out: how many it is measured on besides.
         numbers: in an image, 3 H W.
@@ -149,16 +149,16 @@ def universal(
         batch_size: images in the network at a time.
         gpu: whether the job has one.
     """
-    limit = settings.get("images")
+    limit = entry.get("images")
     used = min(images, limit or images)
     if "steps" in kind.keys:
-        given = kind.values(settings)
+        given = kind.values(entry)
         # Few images need more than ten steps, however many are allowed.
         visit = PREDICTION + min(given["steps"], 10) * given["classes"] * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION
-    seconds = measured + settings["passes"] * (used * visit + measured)
+    seconds = measured + entry["passes"] * (used * visit + measured)
     # Some of the images are copied, all of them stay in their file.
     held = used * numbers / 1e6 if limit else 0
     memory = held + _network(state) + batch_size * BACKWARD
@@ -182,14 +182,14 @@ def drawing(state: float) -> Need:
     return _need(_network(state) + 16 * FORWARD, 0)
 
 
-def photographs(settings: Mapping[str, Any], shards: int) -> Need:
+def photographs(image_options: Mapping[str, Any], shards: int) -> Need:
     """A shard of the photographs that the configuration's ``images`` draws and decodes.
 
     Where it leaves their number to what is there, as many as `PHOTOGRAPHS` says are expected.
     """
-    everything = PHOTOGRAPHS[settings["layout"]]
+    everything = PHOTOGRAPHS[image_options["layout"]]
     count = 0
-    for part in (settings["test"], settings["fit"]):
+    for part in (image_options["test"], image_options["fit"]):
         count += part.get("total") or 1000 * part.get("per_class", 0) or everything
     # Names and checksums of all that could be drawn.
     return _need(0.001 * everything, count * PHOTOGRAPH / shards)

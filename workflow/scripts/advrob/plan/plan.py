@@ -64,28 +64,28 @@ class Attack:
     Attributes:
         name: its name in the configuration, and the family of its data sets.
         kind: of an untargeted attack; None for the universal and the targeted one.
-        settings: its entry.
+        entry: its entry in the configuration.
     """
 
     name: str
     kind: Kind | None
-    settings: Mapping[str, Any]
+    entry: Mapping[str, Any]
 
     @property
     def norm(self) -> str:
         """The norm that it bounds: its key, or the only one that it has."""
         norms = self.kind.traits.get("norms", ("linf",)) if self.kind else ("linf",)
-        return str(self.settings.get("norm", norms[0]))
+        return str(self.entry.get("norm", norms[0]))
 
     @property
     def radius(self) -> float:
         """The bound, in units of 1/255."""
-        return float(self.settings["radius"])
+        return float(self.entry["radius"])
 
     @property
     def options(self) -> dict[str, Any]:
         """Its hyperparameters."""
-        return {key: value for key, value in self.settings.items() if key != "kind"}
+        return {key: value for key, value in self.entry.items() if key != "kind"}
 
     @property
     def needs_gradient(self) -> bool:
@@ -163,8 +163,8 @@ class Plan:
 
     def weights_file(self, model: str) -> str | None:
         """The file with a model's pretrained weights, where the configuration names one."""
-        settings = self.model_settings(model)
-        weights = settings.get("base", settings).get("weights")
+        entry = self.model_settings(model)
+        weights = entry.get("base", entry).get("weights")
         return None if weights is None else str(weights)
 
     def learned_files(self, network: Network) -> list[str]:
@@ -218,8 +218,8 @@ class Plan:
         code = versions.code_version(script, *dict.fromkeys([*every, *modules]))
         if not networks:
             return code
-        settings = json.dumps([self.describe(network) for network in networks], sort_keys=True)
-        return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        descriptions = json.dumps([self.describe(network) for network in networks], sort_keys=True)
+        return f"{code}-{hashlib.sha256(descriptions.encode()).hexdigest()[:16]}"
 
     # Attacks ----------------------------------------------------------------------------------
 

@@ -327,18 +327,18 @@ def _threat_data(model: ModelAnswer, threat: ThreatModel) -> dict[str, Any]:
     }
 
 
-def _network_data(network: Evaluated) -> dict[str, Any]:
+def _network_data(evaluation: Evaluated) -> dict[str, Any]:
     return {
-        "defence": network.network.defence,
-        "images": network.images,
-        "original": asdict(network.original),
+        "defence": evaluation.network.defence,
+        "images": evaluation.images,
+        "original": asdict(evaluation.original),
         "worst_cases": [
             {**asdict(threat), **asdict(worst.share), "grade": worst.grade, "robust": worst.robust}
-            for threat, worst in network.worst.items()
+            for threat, worst in evaluation.worst.items()
         ],
-        "attacks_unaware_of_the_defence": network.unaware and asdict(network.unaware),
-        "checks": network.checks,
-        "failed_checks": network.failed,
+        "attacks_unaware_of_the_defence": evaluation.unaware and asdict(evaluation.unaware),
+        "checks": evaluation.checks,
+        "failed_checks": evaluation.failed,
     }
 
 

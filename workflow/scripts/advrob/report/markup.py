@@ -60,4 +60,4 @@ def caption(text: str, params: Mapping[str, Any]) -> Markup:
     environment = Environment(undefined=StrictUndefined, finalize=hold)
     filled = environment.from_string(text).render(snakemake={"params": params})
     html = publish_parts(filled, writer="html5", settings_overrides=DOCUTILS)["body"]
-    return Markup(PLACEHOLDER.sub(lambda number: str(escape(values[int(number[1])])), html))
+    return Markup(PLACEHOLDER.sub(lambda match: str(escape(values[int(match[1])])), html))

@@ -33,7 +33,7 @@ def write(
     sentences: Mapping[str, Sequence[str]],
     entries: Sequence[Entry],
     jobs: Jobs,
-    settings: Mapping[str, Any],
+    configuration: Mapping[str, Any],
     versions: Mapping[str, str],
     **content: Any,
 ) -> None:
@@ -46,7 +46,7 @@ def write(
         sentences: the same in words.
         entries: tables and figures.
         jobs: where jobs ran and what they took.
-        settings: the whole configuration.
+        configuration: all of it, defaults included.
         versions: of Python and Snakemake.
         content: what else the template asks for.
     """
@@ -57,7 +57,7 @@ def write(
         robust=ROBUST,
         entries=entries,
         jobs=jobs,
-        settings=plain_yaml(settings),
+        configuration=plain_yaml(configuration),
         versions={**versions, **{package: metadata.version(package) for package in PACKAGES}},
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **content,

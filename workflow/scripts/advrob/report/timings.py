@@ -49,16 +49,16 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
         logs: rule -> where its logs are: a ``folder``, and a ``regex`` of their whole path.
     """
     records = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
-    all_records = [each for of_rule in records.values() for each in of_rule]
+    all_records = [each for jobs in records.values() for each in jobs]
     timings = [
         Timing(
             rule,
-            len(of_rule),
-            sum(each.seconds for each in of_rule),
-            max(each.memory for each in of_rule) / 1e6,
+            len(jobs),
+            sum(each.seconds for each in jobs),
+            max(each.memory for each in jobs) / 1e6,
         )
-        for rule, of_rule in records.items()
-        if of_rule
+        for rule, jobs in records.items()
+        if jobs
     ]
     return Jobs(
         timings=sorted(timings, key=lambda timing: -timing.seconds),
