@@ -150,8 +150,8 @@ def test_certified_accuracy_is_exact_at_every_radius(tmp_path: Path) -> None:
         for asked in RANDOM.uniform(0, points[-1][0], 50):
             # A step reaches back from its radius to the one before.
             drawn = next(accuracy for x, accuracy in points if x >= asked)
-            right = (predicted[number] == 0) & (radius[number] >= asked)
-            assert drawn == pytest.approx(right.mean())
+            certified = (predicted[number] == 0) & (radius[number] >= asked)
+            assert drawn == pytest.approx(certified.mean())
     assert {line.get_drawstyle() for line in chart.figure.axes[0].get_lines()} == {"steps-pre"}
 
 
@@ -161,9 +161,9 @@ def test_certified_accuracy_has_wilson_intervals_of_photographs(tmp_path: Path) 
     chart = curves.certified(certified=[write_certificates(tmp_path, "m", predicted, radius)])
     assert [row[4] for row in chart.rows] == [0, 1, 2, 3, 4, 5, 6]
     for *_, asked, n, _, low, high in chart.rows:
-        right = (predicted[0] == 0) & (radius[0] >= asked)
+        certified = (predicted[0] == 0) & (radius[0] >= asked)
         # Two crops of each photograph.
-        assert (n, low, high) == (N, *metrics.wilson(right.sum() / 2, N // 2))
+        assert (n, low, high) == (N, *metrics.wilson(certified.sum() / 2, N // 2))
 
 
 def test_certified_curves_are_told_apart_and_compared(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ A, B = "original/a", "original/b"
 
 def outcome(*runs: tuple[int, bool], cell: str = A) -> Result:
     """A result whose images are right or wrong in runs of the given lengths."""
-    correct = np.concatenate([np.full(length, right) for length, right in runs])
+    correct = np.concatenate([np.full(length, is_correct) for length, is_correct in runs])
     dataset, defence = cell.split("/")
     return Result(dataset, "lite", defence, [f"{i}.jpg" for i in range(len(correct))], correct)
 
@@ -36,7 +36,7 @@ def pair(wins: int, losses: int, both: int, n: int) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize(
-    ("wins", "losses", "n", "by", "verdict", "where"),
+    ("wins", "losses", "n", "by", "verdict", "reason"),
     [
         (40, 10, 400, 0, "reproduced", "the interval lies above 0"),
         (10, 40, 400, 0, "not reproduced", "the interval does not lie above 0"),
@@ -48,14 +48,14 @@ def pair(wins: int, losses: int, both: int, n: int) -> dict[str, Result]:
         (4, 1, 20, 0, "undecided", "the interval lies partly above 0"),
     ],
 )
-def test_higher(wins: int, losses: int, n: int, by: float, verdict: str, where: str) -> None:
+def test_higher(wins: int, losses: int, n: int, by: float, verdict: str, reason: str) -> None:
     results = pair(wins, losses, both=n // 2, n=n)
-    found = Higher(**NAMES, pairs=((A, B),), by=by).judge(results)
-    assert (found.verdict, found.reason) == (verdict, where)
-    assert found.ours == pytest.approx((wins - losses) / n)
-    assert (found.low, found.high) == pytest.approx(metrics.tango(wins, losses, n))
+    finding = Higher(**NAMES, pairs=((A, B),), by=by).judge(results)
+    assert (finding.verdict, finding.reason) == (verdict, reason)
+    assert finding.ours == pytest.approx((wins - losses) / n)
+    assert (finding.low, finding.high) == pytest.approx(metrics.tango(wins, losses, n))
     p = f"McNemar, p = {metrics.mcnemar(wins, losses):.2g}"
-    assert found.test == ("paired, above 20 points" if by else p)
+    assert finding.test == ("paired, above 20 points" if by else p)
 
 
 def three(first: int, second: int) -> dict[str, Result]:
@@ -108,10 +108,10 @@ def test_higher_of_several(first: int, second: int, every: str, some: str) -> No
     ],
 )
 def test_similar(wins: int, losses: int, both: int, n: int, verdict: str) -> None:
-    found = Similar(**NAMES, pair=(A, B)).judge(pair(wins, losses, both, n))
-    assert found.verdict == verdict
-    assert found.ours == pytest.approx((wins - losses) / n)
-    assert ("next to nothing" in found.reason) == (both == 5)
+    finding = Similar(**NAMES, pair=(A, B)).judge(pair(wins, losses, both, n))
+    assert finding.verdict == verdict
+    assert finding.ours == pytest.approx((wins - losses) / n)
+    assert ("next to nothing" in finding.reason) == (both == 5)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_similar(wins: int, losses: int, both: int, n: int, verdict: str) -> Non
     [(100, 400, "reproduced"), (300, 400, "not reproduced"), (195, 400, "undecided")],
 )
 def test_below(hits: int, n: int, verdict: str) -> None:
-    found = Below(**NAMES, cell=A).judge({A: outcome((hits, True), (n - hits, False))})
-    assert found.verdict == verdict
-    assert (found.ours, found.low, found.high) == (hits / n, *metrics.wilson(hits, n))
+    finding = Below(**NAMES, cell=A).judge({A: outcome((hits, True), (n - hits, False))})
+    assert finding.verdict == verdict
+    assert (finding.ours, finding.low, finding.high) == (hits / n, *metrics.wilson(hits, n))
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_below(hits: int, n: int, verdict: str) -> None:
 def test_number(hits: int, n: int, verdict: str) -> None:
     cell = "original/none"
     results = {cell: outcome((hits, True), (n - hits, False), cell=cell)}
-    found = Number(**NAMES, cell=cell).judge(results)
-    assert found.verdict == verdict
-    assert (found.paper, found.ours) == (0.7585, hits / n)
+    finding = Number(**NAMES, cell=cell).judge(results)
+    assert finding.verdict == verdict
+    assert (finding.paper, finding.ours) == (0.7585, hits / n)
     low, high = metrics.newcombe(hits, n, 1517, 2000)
-    assert found.reason.startswith(f"differs by {100 * low:+.2f} to {100 * high:+.2f} points")
-    assert ("too few" in found.reason) == (verdict == "undecided")
+    assert finding.reason.startswith(f"differs by {100 * low:+.2f} to {100 * high:+.2f} points")
+    assert ("too few" in finding.reason) == (verdict == "undecided")
 
 
 def test_a_reason_says_whether_the_papers_size_is_inside() -> None:
@@ -163,14 +163,14 @@ def test_a_reason_says_whether_the_papers_size_is_inside() -> None:
 
 def test_what_is_missing_is_named() -> None:
     claim = Higher(**NAMES, pairs=((A, B),))
-    found = judge(claim, {A: outcome((4, True))})
-    assert found == Finding("not tested", "the configuration does not make original/b")
+    finding = judge(claim, {A: outcome((4, True))})
+    assert finding == Finding("not tested", "the configuration does not make original/b")
     assert judge(Untested(**NAMES, reason="why"), {}) == Finding("not tested", "why")
 
 
 def test_claims_are_complete() -> None:
-    known = {claim.id: claim for claim in claims.CLAIMS}
-    assert len(known) == len(claims.CLAIMS)
+    by_id = {claim.id: claim for claim in claims.CLAIMS}
+    assert len(by_id) == len(claims.CLAIMS)
     numbers = [claim for claim in claims.CLAIMS if isinstance(claim, Number)]
     tables = (paper.TABLE_1, paper.TABLE_2, paper.TABLE_3)
     assert len(numbers) == len(tables[0]) + 2 * len(tables[1]) + 2 * len(tables[2]) == 18
@@ -178,8 +178,8 @@ def test_claims_are_complete() -> None:
     assert claims.PAPER["gradient-pca/none"] == 0.3550
     assert claims.PAPER["gradient-none/pca"] == 0.1380
     assert claims.PAPER["gradient-noise/pca"] == 0.1380
-    assert known["table_2_noise_against_pca"].cells == ("gradient-pca/noise",)
-    assert known["table_3_universal_75"].cells == ("universal/downsample_75",)
+    assert by_id["table_2_noise_against_pca"].cells == ("gradient-pca/noise",)
+    assert by_id["table_3_universal_75"].cells == ("universal/downsample_75",)
     # Whole numbers of 2,000 images.
     for value in claims.PAPER.values():
         assert value * 2000 == pytest.approx(round(value * 2000))
@@ -198,7 +198,7 @@ PARTS |= {"downsample": "half", "downsample_75": "downsample"}
 UNIVERSAL = "universal-lite-none"
 
 
-def made(folder: Path, accuracies: Mapping[str, float], n: int) -> list[str]:
+def write_results(folder: Path, accuracies: Mapping[str, float], n: int) -> list[str]:
     """Score files as the workflow makes them, of independent images."""
     draw = np.random.default_rng(1)
     paths = []
@@ -232,7 +232,7 @@ def run(folder: Path, scores: list[str]) -> tuple[dict[str, dict[str, str]], str
 
 
 def test_the_papers_own_numbers_reproduce_the_paper(tmp_path: Path) -> None:
-    rows, text = run(tmp_path, made(tmp_path, THEIRS, 2000))
+    rows, text = run(tmp_path, write_results(tmp_path, THEIRS, 2000))
     others = {name: row["verdict"] for name, row in rows.items() if row["verdict"] != "reproduced"}
     untested = ("worked", "figure_11", "figure_12", "preventive")
     assert others == dict.fromkeys(untested, "not tested") | {
@@ -264,15 +264,17 @@ def test_the_papers_own_numbers_reproduce_the_paper(tmp_path: Path) -> None:
 
 
 def test_a_small_demonstration_decides_no_number(tmp_path: Path) -> None:
-    rows, _ = run(tmp_path, made(tmp_path, THEIRS, 20))
+    rows, _ = run(tmp_path, write_results(tmp_path, THEIRS, 20))
     numbers = {row["verdict"] for name, row in rows.items() if name.startswith("table_")}
     assert numbers == {"undecided"}
     assert rows["noise_gain"]["verdict"] == "undecided"
 
 
 def test_what_the_configuration_does_not_make_is_listed(tmp_path: Path) -> None:
-    kept = {c: v for c, v in THEIRS.items() if "pca" not in c and c != "universal/autoencoder"}
-    rows, text = run(tmp_path, made(tmp_path, kept, 100))
+    accuracies = {
+        c: v for c, v in THEIRS.items() if "pca" not in c and c != "universal/autoencoder"
+    }
+    rows, text = run(tmp_path, write_results(tmp_path, accuracies, 100))
     for name in ("pca_similar", "pca_more_original", "cross_none_pca", "noise_best_universal"):
         assert rows[name]["verdict"] == "not tested"
         assert rows[name]["ours"] == rows[name]["ci_low"] == rows[name]["attack"] == ""
@@ -302,6 +304,6 @@ def test_results_play_their_parts() -> None:
     }
 
 
-def test_every_claim_tells_its_cells() -> None:
+def test_every_claim_names_its_cells() -> None:
     with pytest.raises(NotImplementedError):
         _ = Claim(**NAMES).cells

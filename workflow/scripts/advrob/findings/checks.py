@@ -88,7 +88,7 @@ class Outcome:
     correct: Mapping[str, bool]
     spread: metrics.Spread
 
-    def of(self, ids: Sequence[str]) -> np.ndarray:
+    def correct_on(self, ids: Sequence[str]) -> np.ndarray:
         """Whether it is right on images, bool ``(N,)``.
 
         Raises:

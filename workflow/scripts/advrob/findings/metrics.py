@@ -320,7 +320,9 @@ def power(
         tail = np.cumsum(distribution(count, 0.5)[: (count + 1) // 2])
         critical = int(np.searchsorted(2 * tail, significance * (1 + 1e-9), side="right"))
         wins = distribution(count, win)
-        probability += discordant[count] * (wins[:critical].sum() + wins[count + 1 - critical :].sum())
+        probability += discordant[count] * (
+            wins[:critical].sum() + wins[count + 1 - critical :].sum()
+        )
     return float(probability)
 
 

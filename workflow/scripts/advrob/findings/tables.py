@@ -168,7 +168,9 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
             f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
             "image."
         )
-    return selected, [identity for identity, is_selected in zip(ids, selected, strict=True) if is_selected]
+    return selected, [
+        identity for identity, is_selected in zip(ids, selected, strict=True) if is_selected
+    ]
 
 
 def table_1(results: Sequence[Result]) -> Table:
@@ -339,7 +341,13 @@ def comparisons(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Ta
             (
                 *(first.model, first.dataset, first.defence, second.dataset, second.defence),
                 *(result.n, result.photographs, result.difference, result.low, result.high),
-                *(result.wins, result.losses, f"{result.p:.6g}", f"{p_holm:.6g}", len(compared_pairs)),
+                *(
+                    result.wins,
+                    result.losses,
+                    f"{result.p:.6g}",
+                    f"{p_holm:.6g}",
+                    len(compared_pairs),
+                ),
             )
         )
         other = second.defence
