@@ -31,8 +31,9 @@ def score(path: str) -> str:
         # Table 1's cells have the undefended network; table 2's get it beside each of the others.
         ("comparisons", 12 + 7, [f"gradient-{M}-pca/{M}/none", f"gradient-{M}-pca/{M}/noise"]),
         ("fit_images", 8, [f"original/{M}/pca_50", f"universal-{M}-none/{M}/pca"]),
-        # 12 + 6 + 4 + 8, downsample and pca twice in both columns.
-        ("replication", 26, [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"]),
+        # 12 + 6 + 4 + 8, downsample and pca twice in both columns; three networks on images made
+        # against themselves, and four trained models.
+        ("replication", 26 + 3 + 4, [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"]),
         # Original images, 7 attacks on the model, 7 on the model behind noise.
         (
             "robustness",
@@ -115,8 +116,8 @@ def test_without_preventive_models_there_are_no_cells():
 
 def test_without_numbers_of_images_the_claims_need_fewer_cells():
     plan = Plan(changed("experiments: {fit_images: null}"))
-    # 12 + 6 + 4, downsample twice in both columns.
-    assert len(experiments.replication(plan)) == 20
+    # 12 + 6 + 4, downsample twice in both columns, and the others as before.
+    assert len(experiments.replication(plan)) == 20 + 3 + 4
 
 
 def test_candidates_are_scored_outside_the_test_set():

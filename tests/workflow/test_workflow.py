@@ -157,7 +157,7 @@ EXPECTED = {
     "table_comparisons": UNIVERSAL
     | {"original": 1, "gradient": 3, "defence": 3, "score": 19, "table_comparisons": 1},
     "replication": UNIVERSAL
-    | {"original": 1, "gradient": 3, "defence": 6, "score": 26, "replication": 1},
+    | {"original": 1, "gradient": 3, "defence": 6, "train": 4, "score": 33, "replication": 1},
     "figure_fit_images": UNIVERSAL
     | {"original": 1, "defence": 4, "score": 8, "figure_fit_images": 1},
     "figure_1": {"figure_1": 1},

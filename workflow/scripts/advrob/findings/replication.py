@@ -15,24 +15,36 @@ COLUMNS = (
 
 
 def play(
-    results: Sequence[Result], model: str, universal: str, parts: Mapping[str, str]
+    results: Sequence[Result],
+    model: str,
+    universal: Mapping[str, str],
+    parts: Mapping[str, str],
+    trained: Mapping[str, str],
 ) -> dict[str, Result]:
     """A model's results by the cells that claims name.
 
     Args:
         results: of any models.
         model: the model's name.
-        universal: the data set that plays the paper's Universal.
+        universal: model -> the data set that plays the paper's Universal.
         parts: the part that a defence plays -> its name in the configuration.
+        trained: lesson -> the model that was trained by it from this one.
     """
-    by_cell = {(r.dataset, r.defence): r for r in results if r.model == model}
-    datasets = {"original": "original", "universal": universal}
+    by_cell = {(r.dataset, r.model, r.defence): r for r in results}
+    datasets = {"original": "original", "universal": universal[model]}
     datasets |= {f"gradient-{part}": f"gradient-{model}-{name}" for part, name in parts.items()}
+    datasets |= {
+        f"{claims.UNIVERSAL_OF}{other}": dataset
+        for other, dataset in universal.items()
+        if dataset != universal[model]
+    }
+    networks = {part: (model, name) for part, name in parts.items()}
+    networks |= {f"{claims.TRAINED}{lesson}": (name, "none") for lesson, name in trained.items()}
     return {
-        f"{dataset}/{part}": by_cell[actual, name]
+        f"{dataset}/{part}": by_cell[actual, *network]
         for dataset, actual in datasets.items()
-        for part, name in parts.items()
-        if (actual, name) in by_cell
+        for part, network in networks.items()
+        if (actual, *network) in by_cell
     }
 
 
@@ -44,7 +56,10 @@ def judge(claim: Claim, results: Mapping[str, Result]) -> Finding:
 
 
 def replication(
-    results: Sequence[Result], universal: Mapping[str, str], parts: Mapping[str, str]
+    results: Sequence[Result],
+    universal: Mapping[str, str],
+    parts: Mapping[str, str],
+    trained: Mapping[str, Mapping[str, str]],
 ) -> Table:
     """All of `claims.CLAIMS` for each model.
 
@@ -52,12 +67,13 @@ def replication(
         results: what networks got right.
         universal: model -> the data set that plays the paper's Universal.
         parts: see `play`.
+        trained: model -> lesson -> the model that was trained by it; see `play`.
     """
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
     verdicts: Counter[str] = Counter()
-    for model, dataset in universal.items():
-        cells = play(results, model, dataset, parts)
+    for model in universal:
+        cells = play(results, model, universal, parts, trained.get(model, {}))
         for claim in claims.CLAIMS:
             finding = judge(claim, cells)
             verdicts[finding.verdict] += 1

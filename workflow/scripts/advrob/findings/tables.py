@@ -56,6 +56,7 @@ class Result:
         ids: of the images, in the data set's order.
         correct: bool ``(N,)``, by image.
         role: what a table needs it for, where its place there does not follow from its name.
+        predicted: int64 ``(N,)``, the class that the network answered; None where nobody asks.
     """
 
     dataset: str
@@ -64,6 +65,7 @@ class Result:
     ids: Sequence[str]
     correct: np.ndarray
     role: str = ""
+    predicted: np.ndarray | None = None
 
     @cached_property
     def accuracy(self) -> Accuracy:
@@ -124,11 +126,12 @@ def read_results(
         about = dict(zip(ABOUT, cell, strict=False)) if cell else None
         with store.read(path, "scores/1", about=about) as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
-            params = store.params(file)
+            predicted, params = file["predicted"][:], store.params(file)
         selected, counted = matching(path, ids, pattern)
         dataset, model, defence = (params[key] for key in ABOUT)
         role = cell[3] if cell else ""
-        results.append(Result(dataset, model, defence, counted, correct[selected], role))
+        outcome = (correct[selected], role, predicted[selected])
+        results.append(Result(dataset, model, defence, counted, *outcome))
     return results
 
 
@@ -146,13 +149,22 @@ def paired(
     Raises:
         UserError: they are of different images.
     """
+    check_same_images(first, second)
+    return metrics.compare(first.correct, second.correct, first.ids, confidence)
+
+
+def check_same_images(first: Result, second: Result) -> None:
+    """Refuse results of different images.
+
+    Raises:
+        UserError: they are.
+    """
     if first.ids != second.ids:
         raise UserError(
             f"{first.model}/{first.defence} on {first.dataset} has {len(first.ids)} images, and "
             f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
             "Expected scores of the same images; delete the older ones."
         )
-    return metrics.compare(first.correct, second.correct, first.ids, confidence)
 
 
 def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.ndarray, list[str]]:

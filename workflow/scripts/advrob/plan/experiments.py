@@ -4,6 +4,7 @@ The rule's input and the table's code read the same list.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from .names import GAN, GRADIENT, UNIVERSAL, Cell, DataSet, Network
 from .plan import Plan
@@ -86,7 +87,24 @@ def fit_images(plan: Plan) -> list[Cell]:
 def replication(plan: Plan) -> list[Cell]:
     """All that the paper's claims are about."""
     grown = fit_images(plan) if plan["experiments.fit_images"] else []
-    return _once([*table_1(plan), *table_2(plan), *table_3(plan), *grown])
+    own = [
+        Cell(DataSet(GRADIENT, network), network)
+        for model in plan.models
+        for pair in plan["experiments.cross_tests"]
+        for network in (Network(model, defence) for defence in pair)
+    ]
+    taught = [
+        Cell(plan.universal(base), Network(model))
+        for base in plan.models
+        for model in taught_models(plan, base).values()
+    ]
+    others = [
+        Cell(plan.universal(other), Network(model))
+        for model in plan.models
+        for other in plan.models
+    ]
+    tables = (table_1(plan), table_2(plan), table_3(plan))
+    return _once([*chain(*tables), *grown, *own, *taught, *others])
 
 
 def robust_networks(plan: Plan) -> list[Network]:
@@ -158,6 +176,14 @@ def preventive(plan: Plan) -> list[Cell]:
         for defence in plan["experiments.preventive.defences"]
         for cell in shown(Network(model, defence))
     ]
+
+
+def taught_models(plan: Plan, base: str) -> dict[str, str]:
+    """By lesson: the first of `compared_models` that was trained by it from a model."""
+    taught: dict[str, str] = {}
+    for model in compared_models(plan) if preventive_base(plan) == base else []:
+        taught.setdefault(plan["models"][model]["train"]["method"], model)
+    return taught
 
 
 def figure_sweep(plan: Plan, *, attacked: bool) -> list[Cell]:
