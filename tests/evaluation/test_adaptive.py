@@ -128,15 +128,15 @@ def test_accuracy_falls_to_nothing_as_the_budget_grows(tmp_path, monkeypatch, de
     class CutError(Exception):
         pass
 
-    keep, saves = adaptive.keep, []
+    save_checkpoint, saves = adaptive.save_checkpoint, []
 
     def cut(*arguments):
-        keep(*arguments)
+        save_checkpoint(*arguments)
         saves.append(1)
         if len(saves) == 5:
             raise CutError
 
-    monkeypatch.setattr(adaptive, "keep", cut)
+    monkeypatch.setattr(adaptive, "save_checkpoint", cut)
     with pytest.raises(CutError):
         adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)
     again = adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)

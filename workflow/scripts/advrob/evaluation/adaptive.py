@@ -15,7 +15,7 @@ from advrob.attacks.expectation import Expectation
 from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import gradient_of
 from advrob.evaluation.samples import Sample
-from advrob.files.checkpoints import keep, kept, resumed
+from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import Job
@@ -171,7 +171,7 @@ def budgets(
     trials, draws = _trials(experiment), experiment["draws"]
     exact = Network(network.defence, network.model, mixed=False)
     pixels, labels = sample.images[:], sample.targets
-    finished = kept(checkpoint).get("batches", {})
+    finished = load_checkpoint(checkpoint).get("batches", {})
     starts = range(0, len(pixels), max(1, job.batch_size // draws))
     tasks = [(number, start) for number in range(len(trials)) for start in starts]
     for number, start in progress(tasks[len(finished) :], "batches", len(tasks) - len(finished)):
@@ -194,7 +194,7 @@ def budgets(
             )
             holding[unbroken] = _votes(exact, attacked, own[unbroken], draws)
         batch["correct"] = holding.cpu()
-        keep(checkpoint, {"batches": finished})
+        save_checkpoint(checkpoint, {"batches": finished})
 
     def gathered(number: int, name: str) -> Tensor:
         return torch.cat([finished[number, start][name] for start in starts])

@@ -24,7 +24,7 @@ from scipy.special import bdtr, betaincinv
 from torch import Tensor, nn
 
 from advrob.errors import UserError
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
@@ -294,7 +294,7 @@ def certificates(
     Raises:
         UserError: so many draws certify no radius of interest.
     """
-    saved = kept(checkpoint)
+    saved = load_checkpoint(checkpoint)
     finished = [Certificate(*values) for values in saved.get("certificates", [])]
     size = -(-BATCHES * batch_size // SELECTION)
     starts = [(row, start) for row in range(len(sigmas)) for start in range(0, len(images), size)]
@@ -315,7 +315,7 @@ def certificates(
         while not group.done:
             group.look()
             rows = [astuple(each) for each in finished]
-            keep(checkpoint, {"certificates": rows, "group": group.state()})
+            save_checkpoint(checkpoint, {"certificates": rows, "group": group.state()})
         finished += group.certificates()
-        keep(checkpoint, {"certificates": [astuple(each) for each in finished]})
+        save_checkpoint(checkpoint, {"certificates": [astuple(each) for each in finished]})
     return [finished[row * len(images) :][: len(images)] for row in range(len(sigmas))]

@@ -17,7 +17,7 @@ from advrob.attacks.expectation import Expectation
 from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, lower_bound, votes
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
@@ -208,7 +208,7 @@ def holding(
         )
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]
-    saved = kept(checkpoint)
+    saved = load_checkpoint(checkpoint)
     correct = saved.get("correct", torch.ones(len(radii), len(images), dtype=torch.bool))
     done = saved.get("done", 0)
     for row, start in progress(cases[done:], "batches", len(cases) - done):
@@ -230,7 +230,7 @@ def holding(
                 generator=generator(row, start),
             )
         done += 1
-        keep(checkpoint, {"correct": correct, "done": done})
+        save_checkpoint(checkpoint, {"correct": correct, "done": done})
     return correct.numpy()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
@@ -316,7 +316,7 @@ def _save(path: Path, identity: str, generators: list[torch.Generator], state: S
         "generators": [generator.get_state() for generator in generators],
         "search": vars(state),
     }
-    keep(path, content)
+    save_checkpoint(path, content)
 
 
 def _load(
@@ -325,7 +325,7 @@ def _load(
     """The search of a checkpoint, with its generators set as they were; None without one."""
     if path is None or not path.exists():
         return None
-    content = kept(path)
+    content = load_checkpoint(path)
     if content["identity"] != identity:
         print(f"{path}: belongs to another search, which is not resumed")
         return None
