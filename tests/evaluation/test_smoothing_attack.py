@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_mean_probability_over_the_same_noise(pictur
     torch.testing.assert_close(attacked, expected, rtol=0, atol=1e-4)
 
 
-def found(network, pictures, checkpoint):
+def certify(network, pictures, checkpoint):
     (row,) = certificates(
         network,
         pictures,
@@ -127,7 +127,7 @@ def broken(network, pictures, claimed):
 def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
     """A linear network has no more probability than its certificate says: the hardest case."""
     network = Linear(to_tensor(pictures[:1])[0], 25.0)
-    true = found(network, pictures, tmp_path / "checkpoint")
+    true = certify(network, pictures, tmp_path / "checkpoint")
     assert true[0].predicted == 1
     assert broken(network, pictures, true) == []
     side = (network(to_tensor(pictures))[:, 1] / 20 * 255).tolist()
@@ -144,7 +144,7 @@ def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
 def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path, pictures):
     noise = defences.build("noise", {"minimum": -20, "maximum": 20})
     network = Network(noise, Linear(to_tensor(pictures[:1])[0], 25.0))
-    claimed = found(network, pictures, tmp_path / "checkpoint")
+    claimed = certify(network, pictures, tmp_path / "checkpoint")
     assert any(each.radius > 5 for each in claimed)
     assert broken(network, pictures, claimed) == []
 
@@ -165,19 +165,19 @@ def held(network, pictures, checkpoint, radii=(0, 10, 20, 40)):
 def test_images_hold_up_to_their_distance_from_the_border(tmp_path, pictures):
     network = Linear(to_tensor(pictures[:1])[0], 30.0)
     distances = (network(to_tensor(pictures))[:, 1] / 20 * 255).numpy()
-    right = held(network, pictures, tmp_path / "checkpoint")
-    assert right.shape == (4, 5)
+    correct = held(network, pictures, tmp_path / "checkpoint")
+    assert correct.shape == (4, 5)
     # A majority of 400 votes is right but for images within a fraction of sigma of the border.
     for row, radius in enumerate((0, 10, 20, 40)):
         far = abs(distances - radius) > 0.2 * SIGMA
-        np.testing.assert_array_equal(right[row][far], (distances > radius)[far])
-    assert right[2, 0]
-    assert not right[3, 0]
+        np.testing.assert_array_equal(correct[row][far], (distances > radius)[far])
+    assert correct[2, 0]
+    assert not correct[3, 0]
     # Where a certificate reaches, the image holds.
-    claimed = found(network, pictures, tmp_path / "certified")
+    claimed = certify(network, pictures, tmp_path / "certified")
     for number, each in enumerate(claimed):
         if each.predicted == 1:
-            assert right[np.array((0, 10, 20, 40)) < each.radius, number].all()
+            assert correct[np.array((0, 10, 20, 40)) < each.radius, number].all()
 
 
 def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
@@ -247,7 +247,7 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
     assert both["attacked"].shape == (2, 3, 5)
     assert not both["broken"].any()
     # Whoever is certified to a radius holds within it, and some images are lost on the way.
-    for place, radius in enumerate(both["attack_radii"]):
+    for row, radius in enumerate(both["attack_radii"]):
         certain = (both["predicted"] == 1) & (both["radius"] >= radius)
-        assert (both["attacked"][:, place] >= certain).all()
+        assert (both["attacked"][:, row] >= certain).all()
     assert both["attacked"][:, 2].sum() < both["attacked"][:, 0].sum()

@@ -15,7 +15,7 @@ import torch
 
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.files.checkpoints import keep, kept, resumed
+from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
 from advrob.job import locks
 
 SHAPE = (23, 4, 4, 3)
@@ -89,10 +89,10 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path):
 
 def test_a_checkpoint_with_a_flipped_bit_is_not_gone_on_from(tmp_path, capsys):
     path = tmp_path / "checkpoint"
-    assert kept(path) == {}
+    assert load_checkpoint(path) == {}
     content = {"a": torch.arange(500.0), "n": 3, "nested": {"text": "ü", "more": [torch.ones(2)]}}
-    keep(path, content)
-    found = kept(path)
+    save_checkpoint(path, content)
+    found = load_checkpoint(path)
     assert torch.equal(found["a"], content["a"])
     assert (found["n"], found["nested"]["text"]) == (3, "ü")
     good = path.read_bytes()
@@ -101,10 +101,10 @@ def test_a_checkpoint_with_a_flipped_bit_is_not_gone_on_from(tmp_path, capsys):
         damaged = bytearray(good)
         damaged[position] ^= 4
         path.write_bytes(damaged)
-        assert kept(path) == {}
+        assert load_checkpoint(path) == {}
     for length in (0, 1, 32, 33, len(good) - 1):
         path.write_bytes(good[:length])
-        assert kept(path) == {}
+        assert load_checkpoint(path) == {}
     assert "checkpoint: is damaged. Beginning anew.\n" in capsys.readouterr().out
 
 

@@ -60,7 +60,7 @@ jobs = {
     "lock": lock,
     "large": lambda: write({"x": np.ones(4_000_000, np.uint8)}),
     "small": lambda: write({f"x{i}": np.ones(5000, np.uint8) for i in range(400)}),
-    "checkpoint": lambda: resuming.keep(folder / "b", {"x": torch.ones(1_000_000)}),
+    "checkpoint": lambda: resuming.save_checkpoint(folder / "b", {"x": torch.ones(1_000_000)}),
     "images": images,
 }
 said = {}

@@ -153,10 +153,10 @@ def draw(root: Path, layout: str = "tree", **test: object) -> list[str]:
         "test": {"splits": ["val"]} | test,
         "fit": {"splits": ["train"]},
     }
-    made = root.parent / "test.h5"
-    fit = root.parent / "fit.h5"
-    extract(test=made, fit=fit, root=str(root), image_options=image_options, seed=1)
-    with store.read(made, "images/1") as file:
+    test_file = root.parent / "test.h5"
+    fit_file = root.parent / "fit.h5"
+    extract(test=test_file, fit=fit_file, root=str(root), image_options=image_options, seed=1)
+    with store.read(test_file, "images/1") as file:
         return store.strings(file["ids"])
 
 

@@ -41,11 +41,11 @@ def test_what_is_composed_is_parsed(dataset):
 @given(name=st.one_of(st.text(), st.lists(WORDS, min_size=1, max_size=5).map("-".join)))
 def test_what_is_parsed_is_composed(name):
     try:
-        found = DataSet.parse(name)
+        dataset = DataSet.parse(name)
     except ValueError as error:
         assert f"'{name}' is no data set. Expected " in str(error)
     else:
-        assert found.name == str(found) == name
+        assert dataset.name == str(dataset) == name
 
 
 @given(first=DATASETS, second=DATASETS)

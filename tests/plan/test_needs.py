@@ -63,7 +63,7 @@ def test_the_search_for_components_is_as_large_as_planned():
 
 
 @pytest.mark.parametrize(
-    ("images", "wanted", "numbers"),
+    ("images", "count", "numbers"),
     [
         # A Gram matrix, its eigenvectors and a workspace, in double precision and some more.
         (20_000, None, 32 * 20_000**2),
@@ -75,8 +75,8 @@ def test_the_search_for_components_is_as_large_as_planned():
         (1_280_000, 200_000, 8 * NUMBERS**2),
     ],
 )
-def test_the_memory_of_a_search_for_components(images, wanted, numbers):
-    assert components.principal_memory(images, NUMBERS, wanted) == numbers
+def test_the_memory_of_a_search_for_components(images, count, numbers):
+    assert components.principal_memory(images, NUMBERS, count) == numbers
 
 
 def test_needs_grow_with_what_there_is_to_do():

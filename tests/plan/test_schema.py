@@ -299,12 +299,12 @@ def test_what_a_plug_in_refuses(change, message):
 def test_null_takes_away(change):
     config = Plan(changed(change)).config
 
-    def check(given, found):
-        for key, value in given.items():
+    def check(expected, completed):
+        for key, value in expected.items():
             if isinstance(value, dict):
-                check(value, found[key])
+                check(value, completed[key])
             else:
-                assert found.get(key) == value
+                assert completed.get(key) == value
 
     check(yaml.safe_load(change), config)
 
@@ -323,10 +323,10 @@ def test_a_misspelled_key_is_named_rather_than_what_it_leaves_missing():
 
 
 def test_defaults_are_filled_in_and_the_given_stays():
-    given = {"perturbations": {"gan": {"epochs": 7}}, "seed": 3}
-    before = copy.deepcopy(given)
-    filled = schema.filled(given)
-    assert given == before
+    configured = {"perturbations": {"gan": {"epochs": 7}}, "seed": 3}
+    before = copy.deepcopy(configured)
+    filled = schema.filled(configured)
+    assert configured == before
     assert (filled["seed"], filled["shards"]) == (3, 1)
     assert filled["perturbations"]["gan"] == {
         "images": None,
@@ -379,8 +379,8 @@ def key_paths(config):
     for key in schema.keys(schema.load()):
         if "[]" not in key.path and "<name>" not in key.path:
             yield tuple(key.path.split("."))
-    for place in schema.plugged(base):
-        yield from ((*place.path, name) for name in place.schema()["properties"])
+    for plug_in in schema.plug_ins(base):
+        yield from ((*plug_in.path, name) for name in plug_in.schema()["properties"])
     for sort, path in (
         ("defence", ("defences", "fuzzed")),
         ("attack", ("perturbations", "untargeted", "fuzzed")),
@@ -448,5 +448,5 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
     assert experiments.settings(plan) is not None
     for attack in plan.attacks.values():
         assert attack.radius > 0
-    made = Jobs(plan)
-    assert made.images(None, None).minutes > 0
+    jobs = Jobs(plan)
+    assert jobs.images(None, None).minutes > 0

@@ -213,8 +213,8 @@ def test_a_plug_in_with_another_as_its_base_has_its_code_too(tmp_path):
     (tmp_path / "advrob/sibling.py").write_text("x = 1\n")
     (tmp_path / "advrob/defences/a.py").write_text("from advrob.defences.b import B\n")
     (tmp_path / "advrob/defences/b.py").write_text("from advrob.defences.a import A\n")
-    found = imported_modules("job", "defences.a", scripts=tmp_path)
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    files = imported_modules("job", "defences.a", scripts=tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in files]
     assert names == [
         "advrob/base.py",
         "advrob/defences/a.py",
@@ -263,4 +263,4 @@ def test_another_setting_of_a_network_is_another_version(changes, network, diffe
 def test_moved_scripts_have_the_same_versions(scripts):
     """So a checkout in another folder reruns nothing."""
     assert {name: code_version(*job) for name, job in JOBS.items()} == all_versions(scripts)
-    assert versions.RUNNING[0] == "advrob/plan/"
+    assert versions.WITHOUT_EFFECT[0] == "advrob/plan/"

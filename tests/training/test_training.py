@@ -266,20 +266,20 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     class CutError(Exception):
         pass
 
-    keep = fitting.keep
+    save_checkpoint = fitting.save_checkpoint
 
     def cut(*arguments: Any) -> None:
-        keep(*arguments)
+        save_checkpoint(*arguments)
         raise CutError
 
-    monkeypatch.setattr(fitting, "keep", cut)
+    monkeypatch.setattr(fitting, "save_checkpoint", cut)
     for _ in range(6):
         with pytest.raises(CutError):
             train_generator(
                 teacher, rows, found, generator=generator(0, "g"), checkpoint=tmp_path / "b",
                 **common,
             )  # fmt: skip
-    monkeypatch.setattr(fitting, "keep", keep)
+    monkeypatch.setattr(fitting, "save_checkpoint", save_checkpoint)
     resumed = train_generator(
         teacher, rows, found, generator=generator(0, "g"), checkpoint=tmp_path / "b", **common
     )
@@ -341,20 +341,20 @@ def test_training_that_is_cut_goes_on_to_the_same_bytes(
     class CutError(Exception):
         pass
 
-    keep, saves = fitting.keep, []
+    save_checkpoint, saves = fitting.save_checkpoint, []
 
     def cut(*arguments: Any) -> None:
-        keep(*arguments)
+        save_checkpoint(*arguments)
         saves.append(1)
         raise CutError
 
     # In the middle of an epoch and at its end.
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(fitting, "keep", cut)
+    monkeypatch.setattr(fitting, "save_checkpoint", cut)
     for _ in range(2):
         with pytest.raises(CutError):
             taught(tmp_path / "cut", method=method, **options(method))
-    monkeypatch.setattr(fitting, "keep", keep)
+    monkeypatch.setattr(fitting, "save_checkpoint", save_checkpoint)
     resumed = taught(tmp_path / "cut", method=method, **options(method))
     assert len(saves) == 2
     assert resumed.keys() == whole.keys()
@@ -390,7 +390,7 @@ def test_training_that_diverges_says_so_and_keeps_its_last_good_state(
     )
     with pytest.raises(UserError, match=rf"{said}\. Set a lower learning_rate than 1e\+30\."):
         taught(tmp_path, method=method, learning_rate=1e30)
-    kept = fitting.kept(tmp_path / "checkpoint")
+    kept = fitting.load_checkpoint(tmp_path / "checkpoint")
     assert all(value.isfinite().all() for value in kept.get("network", {}).values())
 
 

@@ -1,11 +1,11 @@
-"""Attacks: one file a kind, named after it, holding one subclass of `Attack`.
+"""Attacks: one file per kind, named after it, with one subclass of `Attack`.
 
 To add one, write ``attacks/<kind>.py`` with such a class and name it in the configuration. Its
 keyword-only ``__init__`` parameters are its configuration keys.
 
 A network maps float images ``(N, 3, H, W)``, RGB in [0, 1], to float32 logits ``(N, classes)``.
-Its normalisation, its defence and its number format are inside it. It is given in evaluation mode
-and left as it was found: no gradient is accumulated in its parameters.
+Its normalisation, its defence and its number format are inside it. It arrives in evaluation mode
+and is left unchanged: no gradient is accumulated in its parameters.
 """
 
 import math
@@ -26,7 +26,7 @@ class Attack:
     constructor; an object keeps no state between calls.
     """
 
-    # Whether it uses the gradients of the network, or nothing but its answers.
+    # Whether it uses the network's gradients, or nothing but its outputs.
     needs_gradient: bool = True
     # The norms that it can bound; with more than one, ``norm`` is a hyperparameter.
     norms: Sequence[str] = ("linf", "l2")
@@ -62,8 +62,8 @@ class Attack:
 
 @torch.no_grad()
 def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) -> Tensor:
-    """The numbers of the images that do not fool a network, int64; see `Attack.__call__`."""
-    if math.isinf(surplus):  # nothing will ever do
+    """The indices of the images that do not fool a network, int64; see `Attack.__call__`."""
+    if math.isinf(surplus):  # no margin is ever enough
         return torch.arange(len(images), device=images.device)
     return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
 
@@ -76,29 +76,29 @@ def in_turn(
     labels: Tensor,
     surplus: float,
 ) -> Tensor:
-    """Several attacks, each on the images that those before it left right.
+    """Run several attacks in turn, each on the images that the earlier ones did not fool.
 
     Args:
-        runs: from the numbers of images, int64 ``(n,)``, to these images attacked.
+        runs: each takes the indices of images, int64 ``(n,)``, and returns these images attacked.
         network: see `Attack.__call__`, as for the others.
         images: ``(N, 3, H, W)``.
         labels: int64 ``(N,)``.
         surplus: when an image counts as fooled.
 
     Returns:
-        Of every image what raised the `margin` most, perhaps itself.
+        For each image the result with the highest `margin`, or the image itself.
     """
-    found, value = images.clone(), margin(network(images), labels)
+    adversarial, margins = images.clone(), margin(network(images), labels)
     for run in runs:
-        rows = (value <= surplus).nonzero()[:, 0]
+        rows = (margins <= surplus).nonzero()[:, 0]
         if len(rows) == 0:
             break
         tried = run(rows)
-        reached = margin(network(tried), labels[rows])
-        better = reached > value[rows]
-        found[rows[better]] = tried[better]
-        value[rows[better]] = reached[better]
-    return found
+        margins_now = margin(network(tried), labels[rows])
+        better = margins_now > margins[rows]
+        adversarial[rows[better]] = tried[better]
+        margins[rows[better]] = margins_now[better]
+    return adversarial
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: in
         network: images in [0, 1] to logits.
         images: ``(N, 3, H, W)``.
         labels: true classes, int64 ``(N,)``.
-        count: how many are wanted; all if there are fewer.
+        count: how many classes; all wrong ones if there are fewer.
 
     Returns:
         int64 ``(count, N)``.
@@ -119,6 +119,6 @@ def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: in
 
 
 def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
-    """An attack of a kind, with the hyperparameters that are given."""
+    """Build an attack of the given kind with the given hyperparameters."""
     attack: Attack = load("attack", kind)(**parameters)
     return attack

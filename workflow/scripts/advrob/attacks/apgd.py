@@ -71,9 +71,9 @@ class AutoPGD(Attack):
 
 @dataclass
 class Climb:
-    """Where the images that still hold are on their way, one row each."""
+    """The state of the ascent for the images that are not fooled yet, one row each."""
 
-    index: Tensor  # (n,) their numbers
+    index: Tensor  # (n,) their positions in the batch
     moved: Tensor  # the iterate
     previous: Tensor  # the one before
     step: Tensor  # (n, 1, 1, 1)
@@ -87,9 +87,9 @@ class Climb:
 
     @classmethod
     def begin(cls, start: Tensor, radius: float) -> "Climb":
-        """From given images inside the ball, with the paper's first step of two radii."""
+        """Begin at images inside the ball, with the paper's first step of two radii."""
         n, device = len(start), start.device
-        nothing = torch.full((n,), -torch.inf, device=device)
+        lowest = torch.full((n,), -torch.inf, device=device)
         step = torch.full((n, 1, 1, 1), 2.0 * radius, device=device)
         return cls(
             index=torch.arange(n, device=device),
@@ -98,19 +98,19 @@ class Climb:
             step=step,
             best=start,
             best_gradient=torch.zeros_like(start),
-            best_value=nothing,
-            value=nothing,
+            best_value=lowest,
+            value=lowest,
             rises=torch.zeros(n, device=device),
             checked_step=step,
-            checked_value=nothing,
+            checked_value=lowest,
         )
 
-    def __getitem__(self, chosen: Tensor) -> "Climb":
+    def __getitem__(self, rows: Tensor) -> "Climb":
         """Some of the images."""
-        return Climb(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Climb(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def record(self, value: Tensor, gradient: Tensor) -> Tensor:
-        """Take in the iterates' losses ``(n,)`` and gradients; which are the highest so far."""
+        """Record the iterates' losses ``(n,)`` and gradients; return which are the best so far."""
         self.rises = self.rises + (value > self.value)
         self.value = value
         better = value > self.best_value
@@ -121,7 +121,11 @@ class Climb:
         return better
 
     def check(self, gradient: Tensor, window: int) -> Tensor:
-        """A checkpoint: where the step is halved, back to the best iterate and its gradient."""
+        """Halve the step where progress has stalled, and return to the best iterate there.
+
+        Returns:
+            The gradients from which to go on, ``(n, 3, H, W)``.
+        """
         # Conditions 1 and 2 of the paper's Section 3.
         wavered = self.rises < RHO * window
         stuck = (self.checked_step == self.step).flatten() & (self.checked_value == self.best_value)
@@ -134,7 +138,7 @@ class Climb:
         return torch.where(halved, self.best_gradient, gradient)
 
     def advance(self, ball: Ball, gradient: Tensor, alpha: float) -> None:
-        """A step along the gradient, with momentum of the last."""
+        """Take a step along the gradient, with momentum from the last one."""
         straight = ball.project(self.moved + self.step * ball.steepest(gradient))
         momentum = (1 - alpha) * (self.moved - self.previous)
         ahead = ball.project(self.moved + alpha * (straight - self.moved) + momentum)
@@ -157,7 +161,7 @@ def climb(
         network: images in [0, 1] to logits.
         whole: N images and how far they may be moved.
         labels: true classes, int64 ``(N,)``.
-        loss: values ``(n,)`` for the numbers of some of the images, int64 ``(n,)``, their logits
+        loss: values ``(n,)`` for the indices of some of the images, int64 ``(n,)``, their logits
             ``(n, classes)`` and their labels.
         iterations: gradients per image.
         generator: draws where in the ball to start.
@@ -166,25 +170,25 @@ def climb(
     Returns:
         See `AutoPGD.__call__`.
     """
-    found = whole.originals.clone()
+    adversarial = whole.originals.clone()
     state = Climb.begin(whole.random(generator), whole.radius)
-    state = state[holding(network, found, labels, surplus)]
-    window, since = max(int(0.22 * iterations), 1), 0
+    state = state[holding(network, adversarial, labels, surplus)]
+    window, steps_since_check = max(int(0.22 * iterations), 1), 0
     for iteration in progress(range(iterations), "iterations, at most", iterations):
         if len(state.index) == 0:
             break
         ball, rows = whole[state.index], state.index
         seen = ball.stored(state.moved)
         value, gradient, excess = gradient_of(network, seen, labels[rows], partial(loss, rows))
-        keep = state.record(value, gradient) | (excess > surplus)
-        found[rows[keep]] = seen[keep]
-        held = excess <= surplus
-        if not held.all():
-            state, gradient, ball = state[held], gradient[held], ball[held]
-        since += 1
-        if since == window:
+        improved = state.record(value, gradient) | (excess > surplus)
+        adversarial[rows[improved]] = seen[improved]
+        unfooled = excess <= surplus
+        if not unfooled.all():
+            state, gradient, ball = state[unfooled], gradient[unfooled], ball[unfooled]
+        steps_since_check += 1
+        if steps_since_check == window:
             gradient = state.check(gradient, window)
             window = max(window - max(int(0.03 * iterations), 1), max(int(0.06 * iterations), 1))
-            since = 0
+            steps_since_check = 0
         state.advance(ball, gradient, ALPHA if iteration else 1.0)
-    return found
+    return adversarial

@@ -1,4 +1,4 @@
-"""Auto-PGD towards one wrong class after the other."""
+"""Auto-PGD towards one wrong class after another."""
 
 from functools import partial
 from typing import Annotated, Literal
@@ -58,7 +58,7 @@ class TargetedAutoPGD(Attack):
                 network,
                 Ball(images[rows], self.norm, self.radius, self.levels),
                 labels[rows],
-                lambda some, logits, own: targeted_ratio(logits, own, targets[rows[some]]),
+                lambda indices, logits, own: targeted_ratio(logits, own, targets[rows[indices]]),
                 iterations=self.iterations,
                 generator=generator,
                 surplus=surplus,

@@ -15,7 +15,7 @@ from advrob.attacks.square import Square
 
 
 class AutoAttack(Attack):
-    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square, each on the images that still hold.
+    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square, each on the images not fooled yet.
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), Section 5; the defaults are those of its standard version. The

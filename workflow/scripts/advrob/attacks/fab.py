@@ -26,8 +26,8 @@ class FastAdaptiveBoundary(Attack):
     Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack"
     (2020), Algorithm 1, towards one wrong class after the other. It climbs no loss, so that neither
     the scale of the logits nor the radius matters on the way: an image is fooled if the nearest
-    point that was found is within the radius. Iterates are real-valued; what is found is stored in
-    8 bits by `advrob.attacks.lattice`.
+    point on the way is within the radius. Iterates are real-valued; the result is rounded to 8 bits
+    by `advrob.attacks.lattice`.
 
     Args:
         norm: the norm that is minimised and bounded.
@@ -113,7 +113,7 @@ def approach(
         network, drawn in if it was outside; the original where none did.
     """
     originals = whole.originals
-    found, nearest = originals.clone(), originals.clone()
+    adversarial, nearest = originals.clone(), originals.clone()
     distance = torch.full((len(originals),), torch.inf, device=originals.device)
     rows, moved = torch.arange(len(originals), device=originals.device), start
     for _ in progress(range(iterations), "iterations, at most", iterations):
@@ -131,17 +131,17 @@ def approach(
         if len(inside):
             stored = whole[rows[inside]].stored(nearest[rows[inside]])
             done = margin(network(stored), own[inside]) > surplus
-            found[rows[inside[done]]] = stored[done]
-            held = torch.ones_like(rows, dtype=torch.bool)
-            held[inside[done]] = False
-            rows, moved = rows[held], moved[held]
+            adversarial[rows[inside[done]]] = stored[done]
+            unfooled = torch.ones_like(rows, dtype=torch.bool)
+            unfooled[inside[done]] = False
+            rows, moved = rows[unfooled], moved[unfooled]
     rows = rows[distance[rows] < torch.inf]
     if len(rows):
-        drawn_in = whole[rows].project(nearest[rows])
+        projected = whole[rows].project(nearest[rows])
         if whole.levels is not None:
-            drawn_in = onto_lattice(network, whole[rows], drawn_in, labels[rows], surplus=surplus)
-        found[rows] = drawn_in
-    return found
+            projected = onto_lattice(network, whole[rows], projected, labels[rows], surplus=surplus)
+        adversarial[rows] = projected
+    return adversarial
 
 
 def _lead(targets: Tensor, surplus: float, logits: Tensor, labels: Tensor) -> Tensor:
@@ -164,11 +164,11 @@ def _step(moved: Tensor, origin: Tensor, normal: Tensor, lead: Tensor, norm: str
 def to_plane(images: Tensor, normal: Tensor, value: Tensor, norm: str) -> Tensor:
     """The shortest moves of images onto hyperplanes, within [0, 1].
 
-    A move ``d`` solves ``value + normal . d = 0``. With ``a`` the absolute normal and ``u`` the
-    room that a pixel has in the direction that helps, the shortest is ``min(t b, u)``, where ``b``
-    is 1 in l_inf and ``a`` in l_2: pixels move together until they meet 0 or 1. What is gained
-    then, ``sum a min(t b, u)``, is piecewise linear in ``t`` with kinks at ``u / b``; after sorting
-    them its cumulative sums give ``t`` exactly.
+    A move ``d`` solves ``value + normal . d = 0``. With ``a`` the absolute normal and ``u`` how far
+    each pixel can move in the direction that helps, the shortest is ``min(t b, u)``, where ``b`` is
+    1 in l_inf and ``a`` in l_2: pixels move together until they meet 0 or 1. The gain,
+    ``sum a min(t b, u)``, is piecewise linear in ``t`` with kinks at ``u / b``; after sorting them
+    its cumulative sums give ``t`` exactly.
 
     Args:
         images: ``(N, 3, H, W)`` in [0, 1].
@@ -182,18 +182,18 @@ def to_plane(images: Tensor, normal: Tensor, value: Tensor, norm: str) -> Tensor
     """
     direction = -value.sign()[:, None, None, None] * normal.sign()
     steepness = normal.abs()
-    room = torch.where(direction > 0, 1 - images, images)
+    reach = torch.where(direction > 0, 1 - images, images)
     speed = torch.ones_like(steepness) if norm == "linf" else steepness
-    kinks = torch.where(speed > 0, room / speed, FAR).flatten(1).clamp(max=FAR)
+    kinks = torch.where(speed > 0, reach / speed, FAR).flatten(1).clamp(max=FAR)
     kinks, order = kinks.sort(dim=1)
     weights = (steepness * speed).flatten(1).gather(1, order).double()
     met = (weights * kinks).cumsum(dim=1)  # by pixels that have met 0 or 1 at each kink
     moving = weights.sum(dim=1, keepdim=True) - weights.cumsum(dim=1)  # slope of the others
     needed = value.abs().double()[:, None]
-    # The piece on which the gain becomes enough begins at the last kink where it is too little.
-    piece = torch.searchsorted(met + kinks * moving, needed)
+    # The segment on which the gain becomes enough begins at the last kink where it is too little.
+    segment = torch.searchsorted(met + kinks * moving, needed)
     first = torch.zeros_like(met[:, :1])
-    before = torch.cat([first, met], dim=1).gather(1, piece)
-    slope = torch.cat([weights.sum(dim=1, keepdim=True), moving], dim=1).gather(1, piece)
+    before = torch.cat([first, met], dim=1).gather(1, segment)
+    slope = torch.cat([weights.sum(dim=1, keepdim=True), moving], dim=1).gather(1, segment)
     time = ((needed - before) / slope.clamp(min=1e-300)).clamp(0, FAR).to(images.dtype)
-    return direction * torch.minimum(time[:, :, None, None] * speed, room)
+    return direction * torch.minimum(time[:, :, None, None] * speed, reach)

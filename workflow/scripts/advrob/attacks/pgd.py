@@ -49,7 +49,7 @@ class PGD(Attack):
         surplus: float = 0.0,
     ) -> Tensor:
         """See `Attack`."""
-        found = images.clone()
+        adversarial = images.clone()
         ball = Ball(images, self.norm, self.radius, self.levels)
         moved = ball.random(generator)
         active = holding(network, images, labels, surplus)
@@ -57,10 +57,10 @@ class PGD(Attack):
         for _ in progress(range(self.iterations), "iterations, at most", self.iterations):
             if len(active) == 0:
                 break
-            found[active] = ball.stored(moved)
-            _, gradient, excess = gradient_of(network, found[active], labels[active])
-            held = excess <= surplus
-            active, ball, moved = active[held], ball[held], moved[held]
-            moved = ball.project(moved + self.step * ball.steepest(gradient[held]))
-        found[active] = ball.stored(moved)
-        return found
+            adversarial[active] = ball.stored(moved)
+            _, gradient, excess = gradient_of(network, adversarial[active], labels[active])
+            unfooled = excess <= surplus
+            active, ball, moved = active[unfooled], ball[unfooled], moved[unfooled]
+            moved = ball.project(moved + self.step * ball.steepest(gradient[unfooled]))
+        adversarial[active] = ball.stored(moved)
+        return adversarial

@@ -17,7 +17,7 @@ from advrob.attacks.expectation import Expectation
 from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, lower_bound, votes
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
@@ -86,18 +86,18 @@ def attack_smoothed(
     noise = torch.randn((draws, *images.shape[1:]), generator=generator, device=images.device)
     smoothed = Expectation(FixedNoise(network, noise * (sigma / 255)), draws)
     reach = radii.to(images).view(-1, 1, 1, 1) / 255
-    moved, found = images, images.clone()
+    moved, adversarial = images, images.clone()
     highest = torch.full((len(images),), -torch.inf, device=images.device)
     for step in range(iterations + 1):
         losses, gradient, _ = gradient_of(smoothed, moved, labels)
         better = losses > highest
-        highest, found[better] = torch.where(better, losses, highest), moved[better]
+        highest, adversarial[better] = torch.where(better, losses, highest), moved[better]
         if step == iterations:
             break
         moves = moved - images + 2 * reach / iterations * gradient / lengths(gradient)
         moves = moves * (reach / lengths(moves)).clamp(max=1)
         moved = (images + moves).clamp(0, 1)
-    return found
+    return adversarial
 
 
 def broken_certificates(
@@ -208,16 +208,16 @@ def holding(
         )
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]
-    saved = kept(checkpoint)
-    found = saved.get("found", torch.ones(len(radii), len(images), dtype=torch.bool))
+    saved = load_checkpoint(checkpoint)
+    correct = saved.get("correct", torch.ones(len(radii), len(images), dtype=torch.bool))
     done = saved.get("done", 0)
     for row, start in progress(cases[done:], "batches", len(cases) - done):
         rows = torch.arange(start, min(start + size, len(images)))
         if row:
-            found[row, rows] = found[row - 1, rows]
-        rows = rows[found[row, rows]]
+            correct[row, rows] = correct[row - 1, rows]
+        rows = rows[correct[row, rows]]
         if len(rows):
-            found[row, rows] = _survive(
+            correct[row, rows] = _survive(
                 network,
                 to_tensor(images[rows.numpy()], device),
                 torch.from_numpy(labels)[rows].to(device),
@@ -230,8 +230,8 @@ def holding(
                 generator=generator(row, start),
             )
         done += 1
-        keep(checkpoint, {"found": found, "done": done})
-    return found.numpy()
+        save_checkpoint(checkpoint, {"correct": correct, "done": done})
+    return correct.numpy()
 
 
 def _survive(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from advrob.errors import UserError
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.store import ImageRows, Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
@@ -183,7 +183,9 @@ def passes(
         learned = state()
         # Their sum is finite if all are, and takes no memory.
         refuse({"what it learned": sum(float(each.sum()) for each in _tensors(learned))})
-        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **learned})
+        save_checkpoint(
+            checkpoint, {"position": vars(at), "generator": generator.get_state(), **learned}
+        )
 
     for epoch in range(len(at.curve), epochs):
         if at.order is None:
@@ -326,7 +328,7 @@ def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -
 
     Training that was cut therefore ends as if it had not been.
     """
-    saved = kept(checkpoint, device)
+    saved = load_checkpoint(checkpoint, device)
     if saved:
         generator.set_state(saved["generator"].cpu())
         done = len(saved["position"]["curve"])

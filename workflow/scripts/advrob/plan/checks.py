@@ -70,8 +70,8 @@ def _models(plan: "Plan") -> None:
         weights = entry.get("weights")
         if name in used and weights is None and _needs_weights(name, plan):
             raise ConfigurationError(
-                f"models.{name}.weights: is missing. {plan.places['models', name].kind_name} comes "
-                "without weights of its own: name the file that has them."
+                f"models.{name}.weights: is missing. {plan.plug_ins['models', name].kind_name} "
+                "comes without weights of its own: name the file that has them."
             )
         if name in used and weights is not None and not _is_file(weights):
             raise ConfigurationError(
@@ -82,19 +82,23 @@ def _models(plan: "Plan") -> None:
 
 def _needs_weights(name: str, plan: "Plan") -> bool:
     """Whether a model is pretrained and of a kind that has no weights of its own."""
-    place = plan.places.get(("models", name))
-    return place is not None and bool(place.kind().traits.get("needs_weights"))
+    plug_in = plan.plug_ins.get(("models", name))
+    return plug_in is not None and bool(plug_in.kind().traits.get("needs_weights"))
 
 
 def _trained(name: str, plan: "Plan") -> None:
     models = plan["models"]
     key, entry = f"models.{name}", models[name]
     both = {"base", "train"}
-    if odd := sorted(entry.keys() ^ both):
-        found = f"extra.{nearest(odd[0], both - entry.keys())}" if odd[0] in entry else "missing."
+    if unpaired := sorted(entry.keys() ^ both):
+        problem = (
+            f"extra.{nearest(unpaired[0], both - entry.keys())}"
+            if unpaired[0] in entry
+            else "missing."
+        )
         raise ConfigurationError(
-            f"{key}: {odd[0]} is {found} A model that is trained has base, the name of another "
-            "model, and train."
+            f"{key}: {unpaired[0]} is {problem} A model that is trained has base, the name of "
+            "another model, and train."
         )
     pretrained = [other for other in models if "train" not in models[other]]
     require_known(f"{key}.base", entry["base"], pretrained, "a model that is not trained itself")

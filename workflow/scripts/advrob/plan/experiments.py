@@ -14,10 +14,10 @@ ORIGINAL_IMAGES = DataSet()
 
 def _once(cells: Iterable[Cell]) -> list[Cell]:
     """Cells in their order, each network and data set once."""
-    found: dict[tuple[DataSet, Network], Cell] = {}
+    unique: dict[tuple[DataSet, Network], Cell] = {}
     for cell in cells:
-        found.setdefault((cell.dataset, cell.network), cell)
-    return list(found.values())
+        unique.setdefault((cell.dataset, cell.network), cell)
+    return list(unique.values())
 
 
 def _both(plan: Plan, model: str) -> tuple[DataSet, DataSet]:
@@ -163,7 +163,7 @@ def preventive(plan: Plan) -> list[Cell]:
     if base is None:
         return []
 
-    def shown(network: Network) -> Iterator[Cell]:
+    def cells_of(network: Network) -> Iterator[Cell]:
         yield Cell(ORIGINAL_IMAGES, network, "original")
         for family in (UNIVERSAL, GAN):
             yield Cell(DataSet(family, Network(base)), network, f"static {family}")
@@ -174,7 +174,7 @@ def preventive(plan: Plan) -> list[Cell]:
         cell
         for model in compared_models(plan)
         for defence in plan["experiments.preventive.defences"]
-        for cell in shown(Network(model, defence))
+        for cell in cells_of(Network(model, defence))
     ]
 
 

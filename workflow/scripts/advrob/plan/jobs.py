@@ -120,9 +120,11 @@ class Jobs:
         """Make untargeted attacks."""
         attack = self.plan.attack(wildcards.attack)
         assert attack.kind is not None
-        given = attack.kind.values(attack.entry)
+        values = attack.kind.values(attack.entry)
         efforts = attack.kind.traits.get("effort", "iterations")
-        passes = [given.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)]
+        passes = [
+            values.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)
+        ]
         return needs.gradient(
             images=self._robust_images(),
             iterations=math.prod(passes),

@@ -70,15 +70,15 @@ def fitting(
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
-    given = kind.values(entry)
+    values = kind.values(entry)
     gigabytes, seconds, learning = 0.0, 0.0, 0.0
     if kind.name == "pca":
-        images = min(images, given["images"] or images)
+        images = min(images, values["images"] or images)
     if kind.name in ("pca", "autoencoder"):
-        wanted = given.get("components", given.get("hidden"))
-        gigabytes, seconds = _components(wanted, images, numbers, gpu)
+        components = values.get("components", values.get("hidden"))
+        gigabytes, seconds = _components(components, images, numbers, gpu)
     if kind.name == "autoencoder":
-        weights = given["hidden"] * numbers
+        weights = values["hidden"] * numbers
         # In float32, their copy for products and their momentum in bfloat16.
         gigabytes += 8 * weights / 1e9
         learning = WEIGHT * weights * images
@@ -87,21 +87,23 @@ def fitting(
     elif kind.name != "pca":
         gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS
-    seconds += given.get("epochs", 30) * learning / (GPU if gpu else 1)
+    seconds += values.get("epochs", 30) * learning / (GPU if gpu else 1)
     return _need(1000 * gigabytes, seconds)
 
 
-def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> tuple[float, float]:
+def _components(
+    components: int | None, images: float, numbers: int, gpu: bool
+) -> tuple[float, float]:
     """GB and seconds of a search for principal components; see `advrob.linear.principal`."""
-    memory = principal_memory(images, numbers, wanted)
+    memory = principal_memory(images, numbers, components)
     if images <= GRAM_LIMIT:
         # Sums of products and components, growing with n^2 d, and the decomposition, with n^3.
         seconds = 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
         return memory / 1e9 + BLOCKS, seconds
-    wide = span(wanted, numbers)
-    operations = (8 * ITERATIONS + 6) * wide * images * numbers
+    directions = span(components, numbers)
+    operations = (8 * ITERATIONS + 6) * directions * images * numbers
     seconds = operations / FLOPS / (GPU if gpu else 1)
-    return (memory + 24 * wide**2) / 1e9 + BLOCKS, seconds
+    return (memory + 24 * directions**2) / 1e9 + BLOCKS, seconds
 
 
 def training(
@@ -152,9 +154,9 @@ def universal(
     limit = entry.get("images")
     used = min(images, limit or images)
     if "steps" in kind.keys:
-        given = kind.values(entry)
+        values = kind.values(entry)
         # Few images need more than ten steps, however many are allowed.
-        visit = PREDICTION + min(given["steps"], 10) * given["classes"] * GRADIENT
+        visit = PREDICTION + min(values["steps"], 10) * values["classes"] * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION

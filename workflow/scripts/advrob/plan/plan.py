@@ -105,27 +105,27 @@ class Plan:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        given = schema.without_nulls(config)
-        if mistake := schema.mistake(given):
+        configured = schema.without_nulls(config)
+        if mistake := schema.mistake(configured):
             raise ConfigurationError(mistake)
-        self.config: dict[str, Any] = schema.filled(given)
+        self.config: dict[str, Any] = schema.filled(configured)
         self.config["defences"] |= _fit_defences(self.config)
         _complete_images(self.config["images"])
-        self.places = {place.path: place for place in schema.plugged(self.config)}
+        self.plug_ins = {plug_in.path: plug_in for plug_in in schema.plug_ins(self.config)}
         check(self)
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key; None where it is not given."""
-        found: Any = self.config
+        value: Any = self.config
         for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
 
     # Models and defences ----------------------------------------------------------------------
 
     def defence_kind(self, defence: str) -> Kind:
         """The kind of a configured defence."""
-        return self.places["defences", defence].kind()
+        return self.plug_ins["defences", defence].kind()
 
     def is_fitted(self, defence: str) -> bool:
         """Whether a configured defence learns from images."""
@@ -205,7 +205,7 @@ class Plan:
         base = self.config["models"][model].get("base", model)
         return [
             *(self.defence_kind(name).module for name in names),
-            self.places["models", base].kind().module,
+            self.plug_ins["models", base].kind().module,
         ]
 
     def code(self, script: str, *networks: Network, modules: Iterable[str] = ()) -> str:
@@ -235,17 +235,17 @@ class Plan:
 
     def attack(self, name: str) -> Attack:
         """An untargeted attack."""
-        place = self.places["perturbations", "untargeted", name]
-        return Attack(name, place.kind(), place.entry)
+        plug_in = self.plug_ins["perturbations", "untargeted", name]
+        return Attack(name, plug_in.kind(), plug_in.entry)
 
     @property
     def universal_kind(self) -> Kind:
         """The method of universal perturbations."""
-        return self.places["perturbations", "universal"].kind()
+        return self.plug_ins["perturbations", "universal"].kind()
 
     def lesson_kind(self, model: str) -> Kind:
         """The lesson of a trained model."""
-        return self.places["models", model, "train"].kind()
+        return self.plug_ins["models", model, "train"].kind()
 
     # Experiments ------------------------------------------------------------------------------
 
@@ -271,17 +271,19 @@ class Plan:
                 f"stands for each model.{did_you_mean([re.sub(BRACES, '{model}', template)])}"
             )
         try:
-            found = DataSet.parse(name)
+            dataset = DataSet.parse(name)
         except ValueError as error:
             raise ConfigurationError(f"{key}: {error}") from None
-        require_known(key, found.family, (UNIVERSAL, PUBLISHED), "a family of perturbed data sets")
-        if found.family == PUBLISHED:
-            known = self["perturbations.published"]
-            require_known(key, found.label, known, "a published perturbation")
-        elif found.target:
-            require_known(key, found.target.model, self.config["models"], "a model")
-            require_known(key, found.target.defence, self.config["defences"], "a defence")
-        return found
+        require_known(
+            key, dataset.family, (UNIVERSAL, PUBLISHED), "a family of perturbed data sets"
+        )
+        if dataset.family == PUBLISHED:
+            published = self["perturbations.published"]
+            require_known(key, dataset.label, published, "a published perturbation")
+        elif dataset.target:
+            require_known(key, dataset.target.model, self.config["models"], "a model")
+            require_known(key, dataset.target.defence, self.config["defences"], "a defence")
+        return dataset
 
     @property
     def parts(self) -> dict[str, str]:

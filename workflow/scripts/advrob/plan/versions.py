@@ -16,7 +16,7 @@ from .kinds import LIBRARY, parsed
 
 SCRIPTS = LIBRARY.parent
 # What decides which jobs run, and how: it computes nothing that is not a parameter.
-RUNNING = (
+WITHOUT_EFFECT = (
     "advrob/plan/",
     *(
         f"advrob/job/{name}.py"
@@ -33,11 +33,11 @@ RUNNING = (
         )
     ),
 )
-COMPUTING = ("advrob/plan/components.py",)
+WITH_EFFECT = ("advrob/plan/components.py",)
 # Statements that only tell a reader something.
-TELLING = {"print", "log_start"}
+LOGGING_CALLS = {"print", "log_start"}
 # What gives its first argument, and tells a reader how far it is.
-COUNTING = "progress"
+PROGRESS_CALL = "progress"
 
 
 def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> list[Path]:
@@ -52,15 +52,15 @@ def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> lis
     if not (scripts / f"{script}.py").is_file():
         # The library is installed without its scripts: all of it stands for each of them.
         return sorted((scripts / "advrob").rglob("*.py"))
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [scripts / f"{script}.py"]
     waiting += [scripts / "advrob" / f"{module.replace('.', '/')}.py" for module in modules]
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
+        if file not in files:
+            files.add(file)
             waiting += _imports(file, scripts, file.stat().st_mtime_ns)
-    return sorted(found)
+    return sorted(files)
 
 
 def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
@@ -68,7 +68,7 @@ def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
     digest = hashlib.sha256()
     for file in imported_modules(script, *modules, scripts=scripts):
         name = file.relative_to(scripts).as_posix()
-        if name in COMPUTING or not name.startswith(RUNNING):
+        if name in WITH_EFFECT or not name.startswith(WITHOUT_EFFECT):
             digest.update(f"{name}\0{_essence(file, file.stat().st_mtime_ns)}\0".encode())
     return digest.hexdigest()[:16]
 
@@ -115,14 +115,14 @@ class _Silent(ast.NodeTransformer):
         value = node.value
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             return ast.Pass()
-        if isinstance(value, ast.Call) and _called(value) in TELLING:
+        if isinstance(value, ast.Call) and _called(value) in LOGGING_CALLS:
             return ast.Pass()
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Drop what a loop is called in the log."""
         self.generic_visit(node)
-        return node.args[0] if _called(node) == COUNTING and node.args else node
+        return node.args[0] if _called(node) == PROGRESS_CALL and node.args else node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Keep what is raised, not what it says."""

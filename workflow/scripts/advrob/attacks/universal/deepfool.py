@@ -10,7 +10,7 @@ from advrob.attacks.universal.search import Search, UniversalMethod
 
 
 class SummedDeepFool(UniversalMethod):
-    """Sum the smallest perturbations that fool the images of a batch which hold.
+    """Sum the smallest perturbations that fool those images of a batch not fooled yet.
 
     Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal adversarial perturbations" (2017),
     Algorithm 1; the reproduced paper's equation 3. For the images of a batch that ``v`` does not
