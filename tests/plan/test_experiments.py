@@ -33,7 +33,11 @@ def score(path: str) -> str:
         ("fit_images", 8, [f"original/{M}/pca_50", f"universal-{M}-none/{M}/pca"]),
         # 12 + 6 + 4 + 8, downsample and pca twice in both columns; three networks on images made
         # against themselves, and four trained models.
-        ("replication", 26 + 3 + 4, [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"]),
+        (
+            "replication",
+            26 + 3 + 4,
+            [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"],
+        ),
         # Original images, 7 attacks on the model, 7 on the model behind noise.
         (
             "robustness",

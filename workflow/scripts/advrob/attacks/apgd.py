@@ -6,9 +6,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import LOSSES, gradient_of
 from advrob.job.progress import progress
@@ -48,24 +48,13 @@ class AutoPGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.loss, self.iterations = loss, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest loss."""
         return climb(
-            network,
-            Ball(images, self.norm, self.radius, self.levels),
-            labels,
+            task,
+            Ball(task.images, self.norm, self.radius, self.levels),
             lambda rows, logits, labels: LOSSES[self.loss](logits, labels),
             iterations=self.iterations,
-            generator=generator,
-            surplus=surplus,
         )
 
 
@@ -146,43 +135,39 @@ class Climb:
 
 
 def climb(
-    network: nn.Module,
+    task: Task,
     whole: Ball,
-    labels: Tensor,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     *,
     iterations: int,
-    generator: torch.Generator,
-    surplus: float,
 ) -> Tensor:
     """Auto-PGD on any loss.
 
     Args:
-        network: images in [0, 1] to logits.
-        whole: N images and how far they may be moved.
-        labels: true classes, int64 ``(N,)``.
+        task: N images, of which those that fool the network are returned as they are.
+        whole: the same images, and how far they may be moved.
         loss: values ``(n,)`` for the indices of some of the images, int64 ``(n,)``, their logits
             ``(n, classes)`` and their labels.
         iterations: gradients per image.
-        generator: draws where in the ball to start.
-        surplus: see `Attack.__call__`.
 
     Returns:
-        See `AutoPGD.__call__`.
+        See `AutoPGD.perturb`.
     """
     adversarial = whole.originals.clone()
-    state = Climb.begin(whole.random(generator), whole.radius)
-    state = state[holding(network, adversarial, labels, surplus)]
+    state = Climb.begin(whole.random(task.generator), whole.radius)
+    state = state[task.holding()]
     window, steps_since_check = max(int(0.22 * iterations), 1), 0
     for iteration in progress(range(iterations), "iterations, at most", iterations):
         if len(state.index) == 0:
             break
         ball, rows = whole[state.index], state.index
         seen = ball.stored(state.moved)
-        value, gradient, excess = gradient_of(network, seen, labels[rows], partial(loss, rows))
-        improved = state.record(value, gradient) | (excess > surplus)
+        value, gradient, excess = gradient_of(
+            task.network, seen, task.labels[rows], partial(loss, rows)
+        )
+        improved = state.record(value, gradient) | (excess > task.surplus)
         adversarial[rows[improved]] = seen[improved]
-        unfooled = excess <= surplus
+        unfooled = excess <= task.surplus
         if not unfooled.all():
             state, gradient, ball = state[unfooled], gradient[unfooled], ball[unfooled]
         steps_since_check += 1

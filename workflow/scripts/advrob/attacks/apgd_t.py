@@ -3,10 +3,9 @@
 from functools import partial
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn, likely_targets
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.apgd import climb
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import targeted_ratio
@@ -42,28 +41,16 @@ class TargetedAutoPGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.targets, self.iterations = targets, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest margin."""
 
         def towards(targets: Tensor, rows: Tensor) -> Tensor:
             return climb(
-                network,
-                Ball(images[rows], self.norm, self.radius, self.levels),
-                labels[rows],
+                task[rows],
+                Ball(task.images[rows], self.norm, self.radius, self.levels),
                 lambda indices, logits, own: targeted_ratio(logits, own, targets[rows[indices]]),
                 iterations=self.iterations,
-                generator=generator,
-                surplus=surplus,
             )
 
-        ranked = likely_targets(network, images, labels, self.targets)
-        runs = [partial(towards, targets) for targets in ranked]
-        return in_turn(runs, network, images, labels, surplus)
+        ranked = task.likely_targets(self.targets)
+        return in_turn(task, [partial(towards, targets) for targets in ranked])

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.apgd import AutoPGD
 from advrob.attacks.apgd_t import TargetedAutoPGD
 from advrob.attacks.fab import FastAdaptiveBoundary
@@ -70,19 +69,10 @@ class AutoAttack(Attack):
         for _ in range(self.restarts):
             yield Square(norm=norm, radius=radius, queries=self.queries, levels=levels)
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest margin."""
 
         def run(part: Attack, rows: Tensor) -> Tensor:
-            return part(network, images[rows], labels[rows], generator=generator, surplus=surplus)
+            return part.perturb(task[rows])
 
-        runs = (partial(run, part) for part in self.parts())
-        return in_turn(runs, network, images, labels, surplus)
+        return in_turn(task, (partial(run, part) for part in self.parts()))

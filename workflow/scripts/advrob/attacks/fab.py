@@ -4,9 +4,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn, likely_targets
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.bounds import Ball, sizes
 from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import gradient_of, margin
@@ -55,63 +55,38 @@ class FastAdaptiveBoundary(Attack):
         self.targets, self.iterations = targets, iterations
         self.random_start = random_start
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`; an image that withstands may be returned as it is."""
 
         def towards(targets: Tensor, rows: Tensor) -> Tensor:
-            ball = Ball(images[rows], self.norm, self.radius, self.levels)
+            ball = Ball(task.images[rows], self.norm, self.radius, self.levels)
             start = ball.originals
             if self.random_start:
-                start = Ball(start, self.norm, self.radius / 2).random(generator)
+                start = Ball(start, self.norm, self.radius / 2).random(task.generator)
             return approach(
-                network,
-                ball,
-                labels[rows],
-                targets[rows],
-                start=start,
-                iterations=self.iterations,
-                surplus=surplus,
+                task[rows], ball, targets[rows], start=start, iterations=self.iterations
             )
 
-        ranked = likely_targets(network, images, labels, self.targets)
-        runs = [partial(towards, targets) for targets in ranked]
-        return in_turn(runs, network, images, labels, surplus)
+        ranked = task.likely_targets(self.targets)
+        return in_turn(task, [partial(towards, targets) for targets in ranked])
 
 
 @torch.no_grad()
-def approach(
-    network: nn.Module,
-    whole: Ball,
-    labels: Tensor,
-    targets: Tensor,
-    *,
-    start: Tensor,
-    iterations: int,
-    surplus: float,
-) -> Tensor:
+def approach(task: Task, whole: Ball, targets: Tensor, *, start: Tensor, iterations: int) -> Tensor:
     """FAB towards one class for each image, until an image in the ball fools the network.
 
     Args:
-        network: images in [0, 1] to logits.
-        whole: N images, the norm, and how near the result has to be.
-        labels: true classes, int64 ``(N,)``.
+        task: N images that do not fool the network.
+        whole: the same images, the norm, and how near the result has to be.
         targets: the classes to whose boundary to go, int64 ``(N,)``.
         start: the first iterates, ``(N, 3, H, W)``.
         iterations: gradients per image.
-        surplus: see `Attack.__call__`.
 
     Returns:
         Images ``(N, 3, H, W)`` as the ball stores them, inside it: the nearest that fooled the
         network, drawn in if it was outside; the original where none did.
     """
+    network, labels, surplus = task.network, task.labels, task.surplus
     originals = whole.originals
     adversarial, nearest = originals.clone(), originals.clone()
     distance = torch.full((len(originals),), torch.inf, device=originals.device)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball, sizes
 from advrob.job.progress import progress
 
@@ -51,20 +51,13 @@ class HopSkipJump(Attack):
         self.norm, self.radius, self.queries = norm, radius, queries
 
     @torch.no_grad()
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`; where nothing within the radius was found, the image itself."""
+        images, generator = task.images, task.generator
         adversarial, whole = images.clone(), Ball(images, self.norm, self.radius)
 
         def decision(rows: Tensor) -> Decision:
-            return lambda asked: network(asked).argmax(dim=1) != labels[rows]
+            return lambda asked: task.network(asked).argmax(dim=1) != task.labels[rows]
 
         rows = torch.arange(len(images), device=images.device)
         rows = rows[~decision(rows)(images)]

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import gradient_of
 from advrob.job.progress import progress
@@ -39,27 +38,21 @@ class PGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.step, self.iterations = step, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`."""
-        adversarial = images.clone()
-        ball = Ball(images, self.norm, self.radius, self.levels)
-        moved = ball.random(generator)
-        active = holding(network, images, labels, surplus)
+        adversarial = task.images.clone()
+        ball = Ball(task.images, self.norm, self.radius, self.levels)
+        moved = ball.random(task.generator)
+        active = task.holding()
         ball, moved = ball[active], moved[active]
         for _ in progress(range(self.iterations), "iterations, at most", self.iterations):
             if len(active) == 0:
                 break
             adversarial[active] = ball.stored(moved)
-            _, gradient, excess = gradient_of(network, adversarial[active], labels[active])
-            unfooled = excess <= surplus
+            _, gradient, excess = gradient_of(
+                task.network, adversarial[active], task.labels[active]
+            )
+            unfooled = excess <= task.surplus
             active, ball, moved = active[unfooled], ball[unfooled], moved[unfooled]
             moved = ball.project(moved + self.step * ball.steepest(gradient[unfooled]))
         adversarial[active] = ball.stored(moved)

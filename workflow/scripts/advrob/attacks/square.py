@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball, lengths
 from advrob.attacks.losses import margin
 from advrob.job.progress import progress
@@ -48,32 +48,25 @@ class Square(Attack):
         self.queries = queries
 
     @torch.no_grad()
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`."""
-        whole = Ball(images, self.norm, self.radius, self.levels)
+        whole = Ball(task.images, self.norm, self.radius, self.levels)
         begin, change = (stripes, flat) if self.norm == "linf" else (tiles, peaked)
-        first = begin(whole, generator)
-        adversarial = images.clone()
-        margins = torch.full((len(images),), torch.inf, device=images.device)
-        active = holding(network, images, labels, surplus)
+        first = begin(whole, task.generator)
+        adversarial = task.images.clone()
+        margins = torch.full((len(first),), torch.inf, device=first.device)
+        active = task.holding()
         if len(active) == 0:
             return adversarial
         adversarial[active] = first[active]
-        margins[active] = margin(network(first[active]), labels[active])
+        margins[active] = margin(task.network(first[active]), task.labels[active])
         for query in progress(range(1, self.queries), "queries, at most", self.queries - 1):
-            active = (margins <= surplus).nonzero()[:, 0]
+            active = (margins <= task.surplus).nonzero()[:, 0]
             if len(active) == 0:
                 break
-            tried = change(whole[active], adversarial[active], query / self.queries, generator)
-            margins_now = margin(network(tried), labels[active])
+            share = query / self.queries
+            tried = change(whole[active], adversarial[active], share, task.generator)
+            margins_now = margin(task.network(tried), task.labels[active])
             better = margins_now > margins[active]
             adversarial[active[better]] = tried[better]
             margins[active[better]] = margins_now[better]
