@@ -3,7 +3,7 @@
 import pytest
 from configurations import changed, default, preset, refusal
 
-from advrob.findings.claims import CLAIMS
+from advrob.findings.claims import CLAIMS, TRAINED
 from advrob.plan.names import DataSet, Network
 from advrob.plan.plan import Plan
 from conftest import ROOT
@@ -271,8 +271,12 @@ def test_numbers_of_images_to_fit_add_defences():
 
 
 def test_claims_are_about_parts_that_the_default_plays():
-    parts = Plan(default()).parts
-    assert {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells} <= parts.keys()
+    plan = Plan(default())
+    parts = plan.parts
+    (model,) = plan.models
+    trained = {f"{TRAINED}{lesson}" for lesson in taught_models(plan, model)}
+    cells = {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells}
+    assert cells <= parts.keys() | trained
     assert (parts["noise"], parts["pca_fewest"]) == ("noise", "pca_50")
     assert (parts["downsample"], parts["downsample_75"]) == ("downsample", "downsample_75")
 
