@@ -3,7 +3,8 @@
 import pytest
 from configurations import changed, default, preset, refusal
 
-from advrob.findings.claims import CLAIMS, TRAINED
+from advrob.findings.claims import CLAIMS
+from advrob.plan.experiments import taught_models
 from advrob.plan.names import DataSet, Network
 from advrob.plan.plan import Plan
 from conftest import ROOT
@@ -274,7 +275,7 @@ def test_claims_are_about_parts_that_the_default_plays():
     plan = Plan(default())
     parts = plan.parts
     (model,) = plan.models
-    trained = {f"{TRAINED}{lesson}" for lesson in taught_models(plan, model)}
+    trained = {f"trained-{lesson}" for lesson in taught_models(plan, model)}
     cells = {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells}
     assert cells <= parts.keys() | trained
     assert (parts["noise"], parts["pca_fewest"]) == ("noise", "pca_50")
