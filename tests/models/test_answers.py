@@ -108,7 +108,7 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(network, classes, messag
 def test_a_broken_tensor_is_named():
     network = Answering()
     network.classifier.bias.data[3] = float("nan")
-    with pytest.raises(UserError, match=r"so is its tensor last\.bias"):
+    with pytest.raises(UserError, match=r"so is its tensor classifier\.bias"):
         check_answers(model(network), 1000, IMAGES, name="m")
 
 
