@@ -98,7 +98,7 @@ class Outcome:
         if missing:
             raise UserError(
                 f"{self.dataset}: has no score of {missing[0]} and {len(missing) - 1} more images. "
-                "Expected one of every attacked image; delete its old scores."
+                "Expected a score of every attacked image; delete its old scores."
             )
         return np.array([self.correct[identity] for identity in ids])
 

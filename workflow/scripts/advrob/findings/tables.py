@@ -164,9 +164,9 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
     selected = identities.select(ids, pattern)
     if not selected.any():
         raise UserError(
-            f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
-            f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
-            "image."
+            f"{path}: none of its {len(ids)} images has a file name that matches '{pattern}' (the "
+            f"first is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count "
+            "every image."
         )
     return selected, [
         identity for identity, is_selected in zip(ids, selected, strict=True) if is_selected
@@ -627,8 +627,8 @@ def _find(
 
 def _lacking(dataset: str, model: str, defence: str) -> UserError:
     return UserError(
-        f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
-        f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+        f"found no score of {model}/{defence} on {dataset}. Make it with: snakemake --cores 1 "
+        f"results/scores/{dataset}/{model}/{defence}.h5"
     )
 
 
