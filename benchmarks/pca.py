@@ -149,10 +149,10 @@ def main() -> None:
     for n in options.images:
         for name in options.only:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                found = pool.submit(measure, name, options.file, n, options.components).result()
+                result = pool.submit(measure, name, options.file, n, options.components).result()
             print(
-                f"| {name} | {n} | {found.seconds:.1f} | {found.gibibytes:.1f} "
-                f"| {found.error:.7f} | {found.orthonormality:.0e} |",
+                f"| {name} | {n} | {result.seconds:.1f} | {result.gibibytes:.1f} "
+                f"| {result.error:.7f} | {result.orthonormality:.0e} |",
                 flush=True,
             )
     reached, best = gram_rates(options.file, max(options.images))

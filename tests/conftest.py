@@ -39,15 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
-    order = {ROOT / file: place for place, file in enumerate(FIRST)}
+    order = {ROOT / file: position for position, file in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def block(text: str, after: str) -> str:
     """The first block of code in a page of documentation after some text."""
-    found = re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL)
-    assert found, f"no code after {after}"
-    return found.group(1)
+    match = re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL)
+    assert match, f"no code after {after}"
+    return match.group(1)
 
 
 @pytest.fixture(scope="session")

@@ -208,12 +208,12 @@ def test_downsampling_is_pytorchs_resizing(size, ratio):
     with torch.inference_mode():
         torch.testing.assert_close(defence(images), expected, rtol=0, atol=1e-6)
     with torch.autocast("cpu", torch.bfloat16):
-        found = defence(images)
-    assert found.dtype == torch.float32
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    (gradient,) = torch.autograd.grad(found.square().sum(), images)
-    (wanted,) = torch.autograd.grad(expected.square().sum(), images)
-    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-5)
+        resized = defence(images)
+    assert resized.dtype == torch.float32
+    assert resized.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(resized.square().sum(), images)
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), images)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-5)
 
 
 def test_downsampling_by_half_averages_pairs():
@@ -235,8 +235,8 @@ def test_downsampling_equals_pillow(tmp_path):
         torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255, 96, mode="bilinear"
     )
     half = defences.build("downsample", {"ratio": 0.5})
-    found = half(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
-    assert (found - expected).abs().max() < 1.5 / 255
+    resized = half(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
+    assert (resized - expected).abs().max() < 1.5 / 255
 
 
 def test_a_ratio_of_one_changes_nothing(images):

@@ -233,7 +233,9 @@ def test_the_count_needed_is_the_first_that_is_enough(draws, smallest):
 def test_a_radius_that_no_draws_certify_is_refused():
     limit = SIGMA * NormalDist().inv_cdf(0.001 ** (1 / 100))
     assert needed(100, SIGMA, limit - 1e-6) == 100
-    with pytest.raises(UserError, match="100 draws of noise of sigma 20 certify a radius of 30"):
+    with pytest.raises(
+        UserError, match="100 draws of noise of sigma 20 certify a radius of at most 30"
+    ):
         needed(100, SIGMA, limit + 1e-6)
     with pytest.raises(UserError, match="Raise draws"):
         needed(9, SIGMA, 0.0)

@@ -409,5 +409,5 @@ def test_data_sets_of_other_images_are_refused(folder: Path, tmp_path: Path) -> 
     other = tmp_path / "other.h5"
     arrays = {"images": pictures(2), "labels": np.arange(2), "ids": ["a", "b"], "classes": ["a"]}
     write(other, "images/1", arrays)
-    with pytest.raises(UserError, match=r"other\.h5: is about other images than"):
+    with pytest.raises(UserError, match=r"other\.h5: contains other images than"):
         analyse(folder, tmp_path / "a.h5", gradient=str(other))

@@ -251,7 +251,7 @@ def test_pairs_of_other_images_are_refused(results: Path, tmp_path: Path) -> Non
         "ids": IDS[::-1],
     }
     write(other, "scores/1", {"dataset": "original", "model": "m", "defence": "none"}, arrays)
-    with pytest.raises(UserError, match="is about other images than"):
+    with pytest.raises(UserError, match="contains other images than"):
         draw(tmp_path, "figure_attack", **{**pairs(results), "scores_original": str(other)})
 
 

@@ -60,7 +60,9 @@ def test_shards_are_all_images_once_cut_between_batches(n, batch_size):
 
 
 def test_more_shards_than_batches_are_refused():
-    with pytest.raises(UserError, match=r"shards: is 3, but 60 images in batches of 32 are 2"):
+    with pytest.raises(
+        UserError, match=r"shards: is 3, but 60 images in batches of 32 make only 2"
+    ):
         sharding.part("1-of-3", 60, 32)
 
 
@@ -163,6 +165,6 @@ def test_shards_of_something_else_are_not_gathered(images, network, tmp_path):
             job=a_job(seed=seed, batch_size=2),
             scatteritem=f"{number}-of-2",
         )
-    with pytest.raises(UserError, match=r"2\.h5: is no part of the same whole .*differ in seed"):
+    with pytest.raises(UserError, match=r"2\.h5: does not belong with .*differ in seed"):
         gather.main(shards=paths, wholes=[str(tmp_path / "whole.h5")])
     assert not (tmp_path / "whole.h5").exists()

@@ -108,11 +108,11 @@ def test_what_the_plan_does_not_have_is_left_alone(folder: Path, name: str) -> N
 
 
 def test_all_that_differ_are_counted_and_some_are_named(folder: Path) -> None:
-    found = [written(folder, name, params, seed=1) for name, params in MADE.items()]
+    paths = [written(folder, name, params, seed=1) for name, params in MADE.items()]
     with pytest.raises(UserError) as error:
-        stale.check(plan(), found)
+        stale.check(plan(), paths)
     named = (
-        f"Delete {found[0]}, {found[1]}, {found[2]} and {len(found) - 3} more, or the whole folder"
+        f"Delete {paths[0]}, {paths[1]}, {paths[2]} and {len(paths) - 3} more, or the whole folder"
     )
     assert named in str(error.value)
     assert "\n" not in str(error.value)

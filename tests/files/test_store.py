@@ -112,7 +112,9 @@ def test_a_foreign_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["predicted"] = np.arange(3)
     with (
-        pytest.raises(UserError, match=r"has no digest of its content .*made by another program"),
+        pytest.raises(
+            UserError, match=r"does not begin with a digest of its content.*made by another program"
+        ),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass

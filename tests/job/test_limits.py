@@ -297,7 +297,7 @@ def test_rows_are_those_of_the_whole(tmp_path):
         for stored in (levels, file.create_dataset("x", data=levels, chunks=(1, 3, 3, 3))):
             rows = store.ImageRows(stored, numbers)
             assert (len(rows), rows.shape, rows.size) == (40, (40, 3, 3, 3), 40 * 27)
-            for chosen in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
-                np.testing.assert_array_equal(rows[chosen], levels[numbers][chosen])
+            for selection in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
+                np.testing.assert_array_equal(rows[selection], levels[numbers][selection])
             nested = store.ImageRows(rows, np.arange(5, 15))
             np.testing.assert_array_equal(nested[2:6], levels[numbers][7:11])

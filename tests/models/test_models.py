@@ -364,6 +364,8 @@ def test_googlenet_has_the_published_number_of_parameters():
 
 def test_an_argument_that_the_network_does_not_take_is_refused(tiny_weights):
     entry = {"kind": "timm", "architecture": "test_resnet", "weights": str(tiny_weights)}
-    said = r"^models\.mine\.arguments: with {'num_clases': 10} .*'num_clases'\). Correct or remove"
-    with pytest.raises(UserError, match=said):
+    message = (
+        r"^models\.mine\.arguments: with {'num_clases': 10} .*'num_clases'\). Correct or remove"
+    )
+    with pytest.raises(UserError, match=message):
         models.build("mine", entry | {"arguments": {"num_clases": 10}})

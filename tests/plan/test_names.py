@@ -43,7 +43,7 @@ def test_what_is_parsed_is_composed(name):
     try:
         dataset = DataSet.parse(name)
     except ValueError as error:
-        assert f"'{name}' is no data set. Expected " in str(error)
+        assert f"'{name}' is not a data set. Expected " in str(error)
     else:
         assert dataset.name == str(dataset) == name
 
@@ -94,7 +94,7 @@ def test_names_of_data_sets(dataset, name):
     ],
 )
 def test_names_of_nothing(name):
-    with pytest.raises(ValueError, match="is no data set"):
+    with pytest.raises(ValueError, match="is not a data set"):
         DataSet.parse(name)
 
 

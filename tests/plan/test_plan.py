@@ -88,7 +88,7 @@ def test_a_configuration_is_not_changed():
         (
             "defences: {pca_100: {kind: pca, components: 3}}",
             "experiments.fit_images: adds a defence pca_100, but the configuration has one of that "
-            "name. Rename that, or leave the number out.",
+            "name. Rename that one, or leave the number out.",
         ),
         # Models.
         (
@@ -111,7 +111,7 @@ def test_a_configuration_is_not_changed():
         ),
         (
             "models: {googlenet: {}}\nexperiments: {models: [googlenet]}",
-            "models.googlenet.weights: is missing. googlenet comes without weights of its own: na",
+            "models.googlenet.weights: is missing. googlenet has no weights of its own: name a fil",
         ),
         (
             "models: {g: {kind: googlenet}, t: {base: g, train: {method: standard}}}",
@@ -143,11 +143,11 @@ def test_a_configuration_is_not_changed():
         ),
         (
             {"experiments": {"robustness": {"radii": [0, 4, 2]}}},
-            "experiments.robustness.radii: found [0, 4, 2], expected ascending numbers.",
+            "experiments.robustness.radii: found [0, 4, 2], expected numbers in ascending order.",
         ),
         (
             {"experiments": {"robustness": {"efforts": [5, 1]}}},
-            "experiments.robustness.efforts: found [5, 1], expected ascending numbers.",
+            "experiments.robustness.efforts: found [5, 1], expected numbers in ascending order.",
         ),
         (
             "experiments: {settings: {images: 9, candidates: {some: [noise, nose]}}}",
@@ -155,7 +155,7 @@ def test_a_configuration_is_not_changed():
         ),
         (
             "experiments: {settings: {images: 9, candidates: {some: [noise, pca]}}}",
-            "candidates.some: 'pca' learns from the images to fit, so they cannot tell how good it",
+            "candidates.some: 'pca' learns from the images to fit, so they cannot show how good it",
         ),
         (
             "defences: {two: {kind: chain, defences: [noise, pca]}}\n"
@@ -185,7 +185,7 @@ def test_a_configuration_is_not_changed():
             (
                 {"experiments": {"universal": f"universal-{braces}-none"}},
                 f"experiments.universal: found 'universal-{braces}-none', expected no name in "
-                "braces but {model}, which stands for each model. Did you mean "
+                "braces except {model}, which stands for each model. Did you mean "
                 "'universal-{model}-none'?",
             )
             for braces in ("{modell}", "{}", "{", "}", "{model", "model}", "{0}")
@@ -245,7 +245,7 @@ def test_a_trained_model_has_a_base_and_what_its_lesson_takes(entry, message):
         ({"models": ["gan", "standard"]}, "models: found 'standard', which is the control. Expect"),
         ({"defences": ["nose"]}, "preventive.defences: 'nose' is not a defence."),
         ({"defences": ["nose"]}, "Did you mean 'noise'?"),
-        ({"models": ["other"]}, f"begin with {M}, squeezenet1_1. Expected one base, so that they"),
+        ({"models": ["other"]}, f"start from {M}, squeezenet1_1. Expected one base, so that they"),
     ],
 )
 def test_preventive_models_are_trained_ones_of_one_base(change, message):

@@ -119,7 +119,7 @@ def run(tmp_path, monkeypatch):
         template=str(TEMPLATE),
         **{name: write_csv(tmp_path / f"{name}.csv", content) for name, content in csvs.items()},
         certified=[write_csv(tmp_path / "certified.csv", certified_rows({8: 0.5}))],
-        shown=list(shown),
+        files=list(shown),
         entries=[
             {"name": name, "group": group, "text": caption, "params": {"name": EVIL}}
             for name, group in shown.values()

@@ -11,14 +11,14 @@ PROFILE = ROOT / "slurm/config.yaml"
 
 def rules():
     """The text of each rule by its name."""
-    found = {}
+    texts = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         heads = r"^ *(?:use rule (\w+) as|rule) (\w+)(?: with)?:"
         _, *parts = re.split(heads, file.read_text(), flags=re.MULTILINE)
         for base, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             # Resources and parameters are inherited.
-            found[name] = found.get(base, "") + text
-    return found
+            texts[name] = texts.get(base, "") + text
+    return texts
 
 
 def test_two_lines_are_to_be_edited():

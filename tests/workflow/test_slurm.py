@@ -78,11 +78,11 @@ def snakemake(folder, *arguments):
 
 def records():
     """What Slurm says of every job: the fields of scontrol by name, and rule, the rule's name."""
-    shown = subprocess.run(
+    result = subprocess.run(
         ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True
     )
     jobs = []
-    for line in shown.stdout.splitlines():
+    for line in result.stdout.splitlines():
         job = dict(re.findall(r"(\S+?)=(\S*)", line))
         job["rule"] = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
         jobs.append(job)
@@ -100,8 +100,8 @@ def jobs(cluster, project):
 
 
 def test_each_heavy_job_is_one_of_slurms(jobs, cluster):
-    found = [job["rule"] for job in jobs]
-    assert {rule: found.count(rule) for rule in found} == JOBS
+    rules = [job["rule"] for job in jobs]
+    assert {rule: rules.count(rule) for rule in rules} == JOBS
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     completed = (cluster / "completed.txt").read_text()
     assert completed.count("JobState=COMPLETED") == len(jobs)

@@ -103,15 +103,15 @@ class Graph:
 
     def jobs(self, label):
         """The numbers of the only job with a label and of all that it needs."""
-        found = set()
+        numbers = set()
         waiting = [job for job, other in self.labels.items() if other == label]
         assert len(waiting) == 1, f"{label}: {len(waiting)} jobs among {self.labels.values()}"
         while waiting:
             job = waiting.pop()
-            if job not in found:
-                found.add(job)
+            if job not in numbers:
+                numbers.add(job)
                 waiting += self.needs[job]
-        return found
+        return numbers
 
     def planned(self, label):
         """How many of these jobs each rule has, without rules that only collect."""
@@ -129,12 +129,10 @@ def graph(folder, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
     labels = re.findall(r'^\s*(\d+)\[label = "(.*?)", color', done.stdout, re.MULTILINE)
     edges = re.findall(r"^\s*(\d+) -> (\d+)$", done.stdout, re.MULTILINE)
-    found = Graph(
-        {int(job): label for job, label in labels}, {int(job): set() for job, _ in labels}
-    )
+    jobs = Graph({int(job): label for job, label in labels}, {int(job): set() for job, _ in labels})
     for needed, job in edges:
-        found.needs[int(job)].add(int(needed))
-    return found
+        jobs.needs[int(job)].add(int(needed))
+    return jobs
 
 
 IMAGES = {"images": 1}
@@ -197,10 +195,10 @@ def test_all_is_every_table_and_figure(every):
     others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
     others += ("table_preventive", "figure_gan", "figure_training", "table_certified")
     others += ("figure_certified", "table_calibration")
-    made = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
+    needed = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
     collecting = {job for job, label in every.labels.items() if label in COLLECTING}
     page = every.jobs("report")
-    assert every.jobs("all") - collecting == page == made - collecting | {max(page - made)}
+    assert every.jobs("all") - collecting == page == needed - collecting | {max(page - needed)}
 
 
 def test_one_target_alone_needs_what_it_needs_among_all(folder):
@@ -289,7 +287,7 @@ def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
     ("config", "mistake"),
     [
         ({"defences": {"blurr": {}}}, "defences.blurr: 'blurr' is not a kind of defence"),
-        ({"images": {"test": {"crop": 3}}}, "images.test.crop: is no key of the configuration."),
+        ({"images": {"test": {"crop": 3}}}, "images.test.crop: is not a key of the configuration."),
     ],
 )
 def test_a_mistake_is_told_without_a_stack_trace(folder, config, mistake):
@@ -340,8 +338,8 @@ def test_the_page_has_all_that_is_marked_for_reports(results):
         for path in (results / folder).glob(f"*.{suffix}")
     }
     assert len(marked) > 20
-    shown = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
-    assert shown == marked - {("tables", "table_1")}, "table 1 has a section of its own"
+    on_page = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
+    assert on_page == marked - {("tables", "table_1")}, "table 1 has a section of its own"
     assert "Without a defence, efficientnet_lite0 classifies" in page
     assert "Intel" in page or "cores" in page
     for rule in ("images", "attack", "score", "original", "perturbed", "figure_8"):
@@ -389,9 +387,9 @@ def test_comparisons_say_what_table_1_says(results):
     # Five defences and a pair on two data sets; on images made against none two defences and a
     # pair, on those made against these one each; three pairs crosswise.
     assert len(table) == 2 * 6 + 3 + 2 + 3
-    known = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
-    assert len(known) == 12
-    for row in known:
+    single = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
+    assert len(single) == 12
+    for row in single:
         other = accuracy[row["other_dataset"], row["other_defence"]]
         gained = accuracy[row["dataset"], row["defence"]] - other
         assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
@@ -425,17 +423,17 @@ def test_preventive_models_are_compared_with_their_control(results):
     assert list(dict.fromkeys(row["model"] for row in table)) == [
         "standard", "gan", "multitask"
     ]  # fmt: skip
-    found = {(row["model"], row["role"]): row for row in table}
-    assert len(found) == len(table) == 3 * 5
-    for (model, _), row in found.items():
+    by_role = {(row["model"], row["role"]): row for row in table}
+    assert len(by_role) == len(table) == 3 * 5
+    for (model, _), row in by_role.items():
         path = results / "scores" / row["dataset"] / model / "none.h5"
         with h5py.File(path) as file:
             assert float(row["accuracy"]) == pytest.approx(file["correct"][:].mean(), abs=1e-4)
         assert (row["p_holm"] == "") == (model == "standard")
     # One short epoch takes nothing away that the pretrained network knew.
-    assert float(found["standard", "original"]["accuracy"]) >= 0.7
+    assert float(by_role["standard", "original"]["accuracy"]) >= 0.7
     curves = rows(results / "figures/figure_training.csv")
-    assert {row["model"] for row in curves} == {model for model, _ in found}
+    assert {row["model"] for row in curves} == {model for model, _ in by_role}
     assert (results / "figures/figure_gan.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -471,10 +469,10 @@ def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
     attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
     worst = [row for row in table if row["attack"] == "worst case"]
     others = [row for row in table if row["attack"] != "worst case"]
-    found = {(row["defence"], row["knowledge"], row["attack"]) for row in others}
-    assert len(found) == len(others)
+    identities = {(row["defence"], row["knowledge"], row["attack"]) for row in others}
+    assert len(identities) == len(others)
     # Made against the model alone, they know all of it where there is no defence.
-    assert found == {
+    assert identities == {
         *((defence, "none", "original") for defence in ("none", "noise")),
         *((defence, "adaptive", name) for defence in ("none", "noise") for name in attacks),
         *(("noise", "matched", name) for name in attacks),

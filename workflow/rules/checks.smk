@@ -1,4 +1,4 @@
-# Before robustness is believed: networks are looked over, and attacks are measured on networks whose
+# What to do before you trust robustness: check up networks, and measure the attacks on networks whose
 # robustness is known exactly.
 
 

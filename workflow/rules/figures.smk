@@ -1,4 +1,4 @@
-# The paper's figures. Where one shows a single model, it is the first that is configured.
+# The paper's figures. A figure of a single model shows the first that is configured.
 
 SHOWN = MODELS[0]
 ATTACKED = PLAN.universal(SHOWN)

@@ -22,7 +22,7 @@ rule images:
     threads: 4
     resources:
         **needed(JOBS.images),
-        # No parameter: another spelling of the same folder makes nothing anew.
+        # No parameter: another spelling of the same folder reruns nothing.
         root=PLAN["images_root"] or "",
     params:
         image_options={

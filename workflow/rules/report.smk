@@ -1,6 +1,6 @@
 # One page to read first: the answer, every table and figure, and how they were made. Times and
-# machines differ from run to run, so this is the one result whose bytes do, too. The answer alone is
-# a file for programs.
+# machines differ from run to run, so this is the only result whose bytes differ, too. The answer alone
+# is a file for programs.
 
 
 include: "marked.smk"
@@ -19,7 +19,7 @@ rule report:
         replication=rules.replication.output.csv,
         certified=[rules.table_certified.output.csv] if SMOOTHING else [],
         # A function: the marks have been read, and are not for these files.
-        shown=lambda wildcards: [file for file, _ in SHOWN_IN_REPORT],
+        files=lambda wildcards: [file for file, _ in SHOWN_IN_REPORT],
     output:
         page="results/report.html",
         answer="results/answer.json",

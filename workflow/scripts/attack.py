@@ -28,9 +28,9 @@ def main(
     identity = (attack, network["model"], network["defence"])
     options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
-        chosen = read_sample(source, job.seed, **sample)
-        job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
-        arrays = attacked_images(built, chosen, attack, entry, **options)
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)
+        arrays = attacked_images(built, selected, attack, entry, **options)
         params = networks.params(network) | {"attack": entry}
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'-'.join(identity)}: at most {arrays['distances'].max():g}/255 from the originals"

@@ -19,21 +19,22 @@ RHO = 0.75
 
 
 class AutoPGD(Attack):
-    """Auto-PGD: climbs a loss with momentum and halves the step of an image where it stops helping.
+    """Auto-PGD: climbs a loss with momentum and halves an image's step when it stops helping.
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), Algorithm 1, with the paper's constants. The network sees every
     iterate as it would be stored, and an image that fools it is left alone.
 
     Args:
-        loss: what is climbed. cross_entropy: the attack is known as APGD-CE. margin: how far the
-            best wrong class leads, which keeps its gradient where probabilities are 0 or 1.
-            logits_ratio: the same in units of the spread of the logits, known as APGD-DLR.
+        loss: the loss that it climbs. cross_entropy: the attack is known as APGD-CE. margin: how
+            far the best wrong class leads; its gradient does not vanish where probabilities are 0
+            or 1. logits_ratio: the margin in units of the spread of the logits; the attack is known
+            as APGD-DLR.
         norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
         iterations: gradients per image.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     def __init__(

@@ -23,8 +23,8 @@ class TargetedAutoPGD(Attack):
         radius: the bound, in units of 1/255.
         targets: how many wrong classes are tried.
         iterations: gradients per image and target.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     effort = ("iterations", "targets")

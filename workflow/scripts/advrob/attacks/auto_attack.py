@@ -25,9 +25,9 @@ class AutoAttack(Attack):
         radius: the bound, in units of 1/255.
         iterations: gradients per image of APGD-CE, and per image and target of APGD-T and FAB-T.
         targets: wrong classes that APGD-T and FAB-T try.
-        queries: how often Square asks the network about an image.
-        restarts: how often each part is tried.
-        levels: 256 to see and store images in 8 bits, null as real numbers.
+        queries: number of Square's queries per image.
+        restarts: how many times each attack runs.
+        levels: 256 to work on 8-bit images, null to work on real numbers.
     """
 
     effort = ("iterations", "targets")

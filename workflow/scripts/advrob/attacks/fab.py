@@ -21,7 +21,7 @@ FAR = 1e30
 
 
 class FastAdaptiveBoundary(Attack):
-    """FAB-T: follows the boundary to the most likely wrong classes to its point nearest the image.
+    """FAB-T: looks for the nearest point on the boundary to each likely wrong class.
 
     Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack"
     (2020), Algorithm 1, towards one wrong class after the other. It climbs no loss, so that neither
@@ -33,10 +33,10 @@ class FastAdaptiveBoundary(Attack):
         norm: the norm that is minimised and bounded.
         radius: the bound, in units of 1/255.
         targets: how many wrong classes are tried.
-        iterations: gradients per image and target; there is as well one forward pass for each.
-        random_start: whether to start somewhere within half of the radius instead of at the image
-            itself, for a second try.
-        levels: 256 to store images in 8 bits, null as real numbers.
+        iterations: gradients per image and target; each takes one more forward pass.
+        random_start: whether to start at a random point within half of the radius instead of at the
+            image itself, for a second try.
+        levels: 256 to store 8-bit images, null to store real numbers.
     """
 
     effort = ("iterations", "targets")

@@ -25,7 +25,7 @@ Decision = Callable[[Tensor], Tensor]
 
 
 class HopSkipJump(Attack):
-    """HopSkipJump: walks along the boundary by the network's decisions alone.
+    """HopSkipJump: walks along the boundary, using only the predicted class.
 
     Chen, Jordan and Wainwright, "HopSkipJumpAttack: a query-efficient decision-based attack"
     (2020), Algorithm 2, from another image of the batch or a random one. It reads the class that
@@ -35,7 +35,7 @@ class HopSkipJump(Attack):
     Args:
         norm: the norm that is minimised and bounded.
         radius: the bound, in units of 1/255.
-        queries: how often the network is asked about an image, at most.
+        queries: maximum number of queries per image.
     """
 
     needs_gradient = False

@@ -11,7 +11,7 @@ from advrob.job.progress import progress
 
 
 class PGD(Attack):
-    """Projected gradient descent: raises the cross-entropy by steps of one length.
+    """Projected gradient descent: raises the cross-entropy in steps of equal length.
 
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), Section
     2.1, from a random start. The network sees every iterate as it would be stored, so that what
@@ -22,8 +22,8 @@ class PGD(Attack):
         radius: the bound, in units of 1/255.
         step: the length of a step in the same norm and unit.
         iterations: the number of steps.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     def __init__(

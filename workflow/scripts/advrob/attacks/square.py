@@ -27,10 +27,9 @@ class Square(Attack):
 
     Args:
         norm: the norm that is bounded.
-        radius: the bound, in units of 1/255; in l_inf rounded down where images are stored in 8
-            bits.
-        queries: how often the network is asked about an image.
-        levels: 256 to see and store images in 8 bits, null as real numbers.
+        radius: the bound, in units of 1/255; in l_inf it is rounded down for 8-bit images.
+        queries: number of queries per image.
+        levels: 256 to work on 8-bit images, null to work on real numbers.
     """
 
     needs_gradient = False

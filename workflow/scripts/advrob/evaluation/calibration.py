@@ -212,7 +212,7 @@ def affine(network: nn.Module, images: Images, classes: Tensor | None = None) ->
     if not error <= AFFINE * size:
         raise UserError(
             f"calibration: the network's logits differ by {error:.3g} from those of an affine map, "
-            "which is what the truth is computed for. Calibrate on a linear network, alone or "
+            "and the truth is known only for affine maps. Calibrate on a linear network, alone or "
             "behind downsampling or principal components."
         )
     return Affine(unchecked.classes, unchecked.weights, unchecked.bias, error)

@@ -113,7 +113,7 @@ def _check_arguments(images: Tensor, labels: Tensor) -> None:
         span = f"from {images.min():.3g} to {images.max():.3g}" if len(images) else "none at all"
         raise UserError(
             f"checkup: images are {span}, expected at least one in [0, 1]. Give plain RGB images; "
-            "the normalisation belongs into the network."
+            "normalise them inside the network."
         )
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise UserError(

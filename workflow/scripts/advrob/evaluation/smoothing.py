@@ -88,8 +88,8 @@ def needed(draws: int, sigma: float, smallest: float) -> int:
     if least > draws:
         raise UserError(
             f"experiments.smoothing: {draws} draws of noise of sigma {sigma:g} certify a radius of "
-            f"{radius(draws, draws, sigma):.3g} at most, expected one above 0 that reaches the "
-            f"smallest of radii, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
+            f"at most {radius(draws, draws, sigma):.3g}; expected a radius above 0 that reaches "
+            f"the smallest of radii, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
         )
     return least
 

@@ -204,7 +204,8 @@ def holding(
     """
     if list(radii) != sorted(radii):
         raise UserError(
-            f"experiments.smoothing.radii: found {list(radii)}, expected ascending numbers."
+            f"experiments.smoothing.radii: found {list(radii)}, expected numbers in ascending "
+            "order."
         )
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]

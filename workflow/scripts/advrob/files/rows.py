@@ -25,16 +25,16 @@ class ImageRows:
         """How many rows there are."""
         return len(self.numbers)
 
-    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, selection: slice | np.ndarray) -> np.ndarray:
         """The chosen of these rows, in memory."""
-        wanted = self.numbers[chosen]
-        order = np.argsort(wanted, kind="stable")
-        result = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        numbers = self.numbers[selection]
+        order = np.argsort(numbers, kind="stable")
+        result = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         # A read for each run of neighbours: given a list of rows, HDF5 takes a hundred times as
         # long.
-        for run in np.split(order, np.flatnonzero(np.diff(wanted[order]) != 1) + 1):
+        for run in np.split(order, np.flatnonzero(np.diff(numbers[order]) != 1) + 1):
             if len(run):
-                first = wanted[run[0]]
+                first = numbers[run[0]]
                 result[run] = self.images[first : first + len(run)]
         return result
 

@@ -237,8 +237,8 @@ def read(
             if (name := _unreadable(file)) is None:
                 raise
             raise UserError(
-                f"{path}: is damaged: dataset '{name}' is not what its checksums say ({error}). "
-                "It went bad on the disk, or another program changed it. Delete it and run "
+                f"{path}: is damaged: dataset '{name}' does not match its checksums ({error}). It "
+                "was corrupted on the disk, or another program changed it. Delete it and run "
                 "Snakemake again."
             ) from error
 
@@ -274,16 +274,16 @@ def join(path: str | Path, parts: Sequence[str | Path]) -> Iterator[h5py.File]:
     with ExitStack() as opened:
         files = [opened.enter_context(read(part, None)) for part in parts]
         first = files[0]
-        schema, seed, made, source = (first.attrs[name] for name in ATTRIBUTES)
+        schema, seed, params_json, source = (first.attrs[name] for name in ATTRIBUTES)
         for part, file in zip(parts, files, strict=True):
             differing = [name for name in ATTRIBUTES if file.attrs[name] != first.attrs[name]]
             differing += sorted(file.keys() ^ first.keys())
             if differing:
                 raise UserError(
-                    f"{part}: is no part of the same whole as {parts[0]}: they differ in "
+                    f"{part}: does not belong with {parts[0]}: they differ in "
                     f"{', '.join(differing)}. Delete both and run Snakemake again."
                 )
-        with write(path, schema, seed=seed, params=json.loads(made), source=source) as whole:
+        with write(path, schema, seed=seed, params=json.loads(params_json), source=source) as whole:
             put(whole, {name: _joined(name, schema, files) for name in first})
             yield whole
 
@@ -308,15 +308,15 @@ def strings(dataset: h5py.Dataset) -> list[str]:
     return [str(text) for text in dataset.asstr()[:]]
 
 
-def check_ids(path: str, found: Sequence[str], original: str, expected: Sequence[str]) -> None:
+def check_ids(path: str, ids: Sequence[str], original: str, original_ids: Sequence[str]) -> None:
     """Refuse a file about other images than the file ``original``, or about them in another order.
 
     Raises:
         UserError: the ids differ.
     """
-    if list(found) != list(expected):
+    if list(ids) != list(original_ids):
         raise UserError(
-            f"{path}: is about other images than {original} ({len(found)} against "
-            f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
-            "two and run Snakemake again."
+            f"{path}: contains other images than {original} ({len(ids)} against "
+            f"{len(original_ids)}). Expected the same ids in the same order; delete the older "
+            "of the two and run Snakemake again."
         )

@@ -89,7 +89,7 @@ class Outcome:
     spread: metrics.Spread
 
     def correct_on(self, ids: Sequence[str]) -> np.ndarray:
-        """Whether it is right on images, bool ``(N,)``.
+        """Whether it classifies images correctly, bool ``(N,)``.
 
         Raises:
             UserError: one of them has no score.
@@ -98,7 +98,7 @@ class Outcome:
         if missing:
             raise UserError(
                 f"{self.dataset}: has no score of {missing[0]} and {len(missing) - 1} more images. "
-                "Expected one of every attacked image; delete its old scores."
+                "Expected a score of every attacked image; delete its old scores."
             )
         return np.array([self.correct[identity] for identity in ids])
 
@@ -132,15 +132,15 @@ def _verdict(passed: bool, failed: bool) -> Verdict:
 def stronger(
     name: str, subject: str, weak: np.ndarray, strong: np.ndarray, ids: Sequence[str]
 ) -> Check:
-    """Check that something costs more accuracy than something else.
+    """Check that one change of images costs more accuracy than another.
 
-    Passed if it does significantly, or leaves nothing; failed if the interval of the difference
-    lies below `MARGIN`.
+    Passed if it costs significantly more, or leaves nothing; failed if the interval of the
+    difference lies below `MARGIN`.
 
     Args:
         name: of the check.
         subject: of the check.
-        weak: what is right under the weaker one, bool ``(N,)``.
+        weak: what is correct under the weaker one, bool ``(N,)``.
         strong: under the stronger one.
         ids: of the images.
     """
@@ -166,9 +166,9 @@ def as_strong(
     Args:
         other: the name of the other's data set.
         subject: that of the attack's.
-        weak: what is right under the other, bool ``(N,)``.
-        strong: what is right under the attack.
-        original: what is right without an attack.
+        weak: what is correct under the other, bool ``(N,)``.
+        strong: what is correct under the attack.
+        original: what is correct without an attack.
         ids: of the images.
     """
     result = metrics.compare(weak, strong, ids)
@@ -309,7 +309,7 @@ def _falling(
 
 
 def grade(checks: Sequence[Check], accuracy: metrics.Accuracy) -> str:
-    """How far a worst case can be believed, A to D.
+    """How far you can trust a worst case, A to D.
 
     A: every check passed, and the interval of the worst case is at most 20 points wide. B: every
     check passed or has a note, as that attacks followed an average over draws or a straight-through

@@ -1,4 +1,4 @@
-"""From scores under attacks to what a sceptical reader asks for: worst cases and their worth.
+"""Worst cases of scores under attacks, and how far to trust them.
 
 Tables join files by the images' ids. An image counts as right when more than half of the draws of a
 stochastic defence are; others have one draw.
@@ -76,7 +76,7 @@ class Evaluation:
         ]
 
     def worst_case(self, threat: ThreatModel, bounds: Mapping[str, ThreatModel]) -> np.ndarray:
-        """What holds against every attack within a threat model, whoever made it: bool ``(N,)``."""
+        """What is correct under every attack within a threat model: bool ``(N,)``."""
         holding = [
             outcome.correct_on(self.ids)
             for dataset, outcome in self.outcomes.items()
@@ -86,7 +86,7 @@ class Evaluation:
 
     @property
     def remark(self) -> str:
-        """What is to be said of its checks, in few words."""
+        """A short summary of its checks."""
         parts = []
         for verdict in (Verdict.FAILED, Verdict.NOT_SHOWN):
             names = dict.fromkeys(check.name for check in self.checks if check.verdict == verdict)
@@ -101,10 +101,10 @@ def read_outcomes(
 
     Args:
         scores: score files.
-        cells: what each is of: data set, model, defence and role.
+        cells: the expected data set, model, defence and role of each.
 
     Raises:
-        UserError: a file is of something else.
+        UserError: a file belongs to another cell.
     """
     evaluations: dict[Network, Evaluation] = {}
     for path, (dataset, model, defence, _) in zip(scores, cells, strict=True):

@@ -55,7 +55,7 @@ class Result:
         defence: the defence's name.
         ids: of the images, in the data set's order.
         correct: bool ``(N,)``, by image.
-        role: what a table needs it for, where its place there does not follow from its name.
+        role: its role in a table, if that does not follow from its names.
         predicted: int64 ``(N,)``, the class that the network answered; None where nobody asks.
     """
 
@@ -69,12 +69,12 @@ class Result:
 
     @cached_property
     def accuracy(self) -> Accuracy:
-        """The fraction that is right, with its interval."""
+        """The accuracy, with its interval."""
         return metrics.accuracy(self.correct, self.ids)
 
     @property
     def knowledge(self) -> Knowledge:
-        """What the maker of the data set knew of the network."""
+        """What the attacker knew of the network."""
         return DataSet.parse(self.dataset).knowledge_of(Network(self.model, self.defence))
 
 
@@ -88,8 +88,8 @@ class Table:
         title: the heading.
         header: the header for readers; empty if only the ``parts`` have one.
         lines: the rows for readers: percentages, and the paper's value beside ours.
-        remark: what is to be known of its numbers; printed below the lines.
-        accuracies: of whose images the remark says how many there are; none for other tables.
+        remark: a note on its numbers, printed below the lines.
+        accuracies: those whose numbers of images the remark reports; empty for other tables.
         answer: what it shows, in one sentence.
         parts: tables that readers see below it; their rows are not written.
     """
@@ -110,15 +110,16 @@ def read_results(
     cells: Iterable[tuple[str, str, str, str]] | None = None,
     pattern: str | None = None,
 ) -> list[Result]:
-    """What is in score files, of the images whose file name matches ``pattern``.
+    """Read score files, of the images whose file name matches ``pattern``.
 
     Args:
         scores: the files.
-        cells: what each is of: data set, model, defence and role; None to believe the files.
-        pattern: of the names of the files that count.
+        cells: the expected data set, model, defence and role of each; None to accept what the files
+            say.
+        pattern: a pattern of file names; other images do not count.
 
     Raises:
-        UserError: a file is of something else, or no image matches.
+        UserError: a file belongs to another cell, or no image matches.
     """
     paths = list(scores)
     results = []
@@ -147,7 +148,7 @@ def paired(
     """Compare two results image by image.
 
     Raises:
-        UserError: they are of different images.
+        UserError: their images differ.
     """
     check_same_images(first, second)
     return metrics.compare(first.correct, second.correct, first.ids, confidence)
@@ -176,9 +177,9 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
     selected = identities.select(ids, pattern)
     if not selected.any():
         raise UserError(
-            f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
-            f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
-            "image."
+            f"{path}: none of its {len(ids)} images has a file name that matches '{pattern}' (the "
+            f"first is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count "
+            "every image."
         )
     return selected, [
         identity for identity, is_selected in zip(ids, selected, strict=True) if is_selected
@@ -639,8 +640,8 @@ def _find(
 
 def _lacking(dataset: str, model: str, defence: str) -> UserError:
     return UserError(
-        f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
-        f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+        f"found no score of {model}/{defence} on {dataset}. Make it with: snakemake --cores 1 "
+        f"results/scores/{dataset}/{model}/{defence}.h5"
     )
 
 

@@ -34,24 +34,24 @@ def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
     identity = json.dumps([params, states], sort_keys=True).encode()
     target = Path(output)
     name = f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint"
-    with _alone(target):
+    with _exclusive(target):
         yield target.with_name(name)
-        forget(target)
+        remove_checkpoints(target)
 
 
-def forget(output: str | Path) -> None:
+def remove_checkpoints(output: str | Path) -> None:
     """Remove all that attempts at ``output``, whole or in shards, have kept to resume from."""
     output = Path(output)
-    kept = output.parent.glob(f".{output.name}.*.checkpoint")
+    checkpoints = output.parent.glob(f".{output.name}.*.checkpoint")
     # Where a killed job was writing its checkpoint.
-    halves = output.parent.glob(f"..{output.name}.*.checkpoint.*.tmp")
+    unfinished = output.parent.glob(f"..{output.name}.*.checkpoint.*.tmp")
     shards = output.with_suffix("").glob(".*.checkpoint*")
-    for file in chain(kept, halves, shards):
+    for file in chain(checkpoints, unfinished, shards):
         file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _exclusive(output: Path) -> Iterator[None]:
     """Keep out other jobs with this output, which would write into the same checkpoint.
 
     After Snakemake was killed its jobs may go on while a new Snakemake starts them again. The lock
@@ -60,7 +60,7 @@ def _alone(output: Path) -> Iterator[None]:
     path = output.with_name(f".{output.name}.lock")
     with explain_write_errors(output):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _waited_for(path, output)
+        lock = _wait_for_lock(path, output)
     with lock:
         try:
             with explain_write_errors(output):
@@ -71,7 +71,7 @@ def _alone(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _waited_for(path: Path, output: Path) -> IO[bytes]:
+def _wait_for_lock(path: Path, output: Path) -> IO[bytes]:
     started = time.monotonic()
     while (lock := _lock(path)) is None:
         if time.monotonic() - started >= PATIENCE:

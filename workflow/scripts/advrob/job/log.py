@@ -9,7 +9,7 @@ from pathlib import Path
 from advrob.errors import UserError
 from advrob.job import record
 from advrob.job.disk import explain_write_errors
-from advrob.job.progress import LOGGED
+from advrob.job.progress import LOG_NAMES
 
 
 class _Log(io.TextIOWrapper):
@@ -55,11 +55,11 @@ def logging(path: str | Path | None, rule: str) -> Iterator[None]:
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
-        LOGGED.append(f"{rule}, {path}")
+        LOG_NAMES.append(f"{rule}, {path}")
         try:
             yield
         finally:
-            LOGGED.pop()
+            LOG_NAMES.pop()
 
 
 def say(message: str) -> None:

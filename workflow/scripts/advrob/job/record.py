@@ -10,7 +10,7 @@ from typing import Any
 from advrob.job import machine
 
 # What the running job's parts have noted for its record.
-_NOTED: dict[str, Any] = {}
+_notes: dict[str, Any] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,13 @@ class Record:
 
 def note(*, device: str, precision: str) -> None:
     """Have the record of the running job say where and how precisely it computes."""
-    _NOTED.update(device=device, precision=precision)
+    _notes.update(device=device, precision=precision)
 
 
-def taken(*, threads: int, succeeded: bool, seconds: float) -> Record:
-    """The record of the job that ends now; what was noted for it is forgotten."""
-    noted = dict(_NOTED)
-    _NOTED.clear()
+def finish(*, threads: int, succeeded: bool, seconds: float) -> Record:
+    """The record of the job that ends now; what was noted for it is cleared."""
+    notes = dict(_notes)
+    _notes.clear()
     return Record(
         machine=machine.machine(),
         node=machine.node(),
@@ -62,7 +62,7 @@ def taken(*, threads: int, succeeded: bool, seconds: float) -> Record:
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
         gpu_memory=_gpu_memory(),
-        **noted,
+        **notes,
     )
 
 

@@ -267,7 +267,7 @@ class Plan:
         name = template.replace("{model}", model)
         if "{" in name or "}" in name:
             raise ConfigurationError(
-                f"{key}: found '{template}', expected no name in braces but {{model}}, which "
+                f"{key}: found '{template}', expected no name in braces except {{model}}, which "
                 f"stands for each model.{did_you_mean([re.sub(BRACES, '{model}', template)])}"
             )
         try:
@@ -326,7 +326,7 @@ def _fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name in sorted(added.keys() & config["defences"].keys()):
         raise ConfigurationError(
             f"experiments.fit_images: adds a defence {name}, but the configuration has one of that "
-            "name. Rename that, or leave the number out."
+            "name. Rename that one, or leave the number out."
         )
     return added
 

@@ -339,8 +339,8 @@ def _sentence(error: Any, plug_in: PlugIn | None = None) -> str:
         return foreign or _unknown(path, str(name), schema["properties"])
     if error.validator == "exclusive":
         return (
-            f"{_dotted(path)}: found {error.message}, expected one of them. Remove the other; what "
-            "an earlier file gives is taken away by null."
+            f"{_dotted(path)}: found {error.message}, expected only one of them. Remove the other "
+            "(with null, if an earlier file sets it)."
         )
     if error.validator == "ordered":
         return f"{_dotted(path)}: {error.message}. Correct them."
@@ -367,11 +367,11 @@ def _hint(error: Any) -> str:
     value, schema = error.instance, error.schema
     if error.validator == "type" and isinstance(value, str) and _reads_as_number(value):
         return (
-            " What was found is text to YAML: leave out quotes, write 1e-4 as 1.0e-4, and put a "
-            "mapping into a file instead of behind --config."
+            " YAML reads this as text: leave out quotes, write 1e-4 as 1.0e-4, and put a mapping "
+            "into a file instead of after --config."
         )
     if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
-        return " What was found takes more than 64 bits."
+        return " This number takes more than 64 bits."
     if error.validator in ("minimum", "maximum") and "reason" in schema:
         return f" {schema['reason']}"
     if error.validator == "uniqueItems":
@@ -391,8 +391,8 @@ def _of_other_kinds(plug_in: PlugIn, name: str) -> str | None:
     own = ", ".join(plug_in.kind().keys) or "none"
     return (
         f"{_dotted([*plug_in.path, name])}: belongs to the {sort.key} {' or '.join(others)}, but "
-        f"the {sort.key} is {plug_in.kind_name}, whose own keys are: {own}. Remove the key (null "
-        f"takes away what an earlier file gives), or change the {sort.key}."
+        f"the {sort.key} is {plug_in.kind_name}, whose own keys are: {own}. Remove the key (with "
+        f"null, if an earlier file sets it), or change the {sort.key}."
     )
 
 
@@ -403,7 +403,7 @@ def _unknown(path: list[str | int], name: str, valid_keys: Iterable[str]) -> str
     elsewhere = [key.path for key in keys(load()) if key.path.endswith(f".{name}")][:3]
     where = f"below {_dotted(path)}" if path else "at the top"
     return (
-        f"{_dotted([*path, name])}: is no key of the configuration. Expected {where} one of: "
+        f"{_dotted([*path, name])}: is not a key of the configuration. Expected {where} one of: "
         f"{', '.join(valid_keys)}.{did_you_mean(near or elsewhere)}"
     )
 
