@@ -131,6 +131,17 @@ def test_randomness_is_fresh_in_each_pass_and_only_the_generators(defence, image
     assert torch.equal(torch.random.get_rng_state(), global_state)
 
 
+def test_the_plan_knows_which_defences_draw(defence, tmp_path):
+    """A chain draws if one of its members does, which its file cannot say."""
+    kind = next(name for name, each in KINDS.items() if each.class_name == type(defence).__name__)
+    if kind == "chain":
+        return
+    traits = KINDS[kind].traits
+    assert defence.stochastic == traits.get("stochastic", False)
+    if switch := traits.get("stochastic_if"):
+        assert not make(kind, tmp_path, **{switch: 0}).stochastic
+
+
 def test_images_do_not_influence_each_other(defence, images):
     if defence.stochastic:
         pytest.skip("a draw depends on what was drawn before")

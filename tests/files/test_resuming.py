@@ -188,8 +188,11 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     orphan = tmp_path / f".out.{os.uname().nodename}.{dead.pid}.tmp"
     living = tmp_path / f".out.{os.uname().nodename}.{os.getppid()}.tmp"
     foreign = tmp_path / ".out.elsewhere.1.tmp"
-    for file in (orphan, living, foreign):
+    for file in (living, foreign):
         file.write_text("half")
+    # Also of one that wrote a folder.
+    orphan.mkdir()
+    (orphan / "part").touch()
     with store.replacing(path) as temporary:
         temporary.write_text("whole")
     assert path.read_text() == "whole"

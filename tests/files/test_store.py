@@ -7,6 +7,7 @@ import pytest
 
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.atomic import replacing_folder
 
 
 def write(path, schema="scores/1", **changes):
@@ -78,6 +79,23 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "folder"
+    for text in ("old", "new"):
+        with replacing_folder(folder) as temporary:
+            (temporary / "part").mkdir()
+            (temporary / "part" / text).write_text(text)
+        assert [path.name for path in (folder / "part").iterdir()] == [text]
+    with (
+        pytest.raises(UserError, match="the disk is full"),
+        replacing_folder(folder) as temporary,
+    ):
+        (temporary / "half").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (folder / "part" / "new").read_text() == "new"
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):

@@ -44,6 +44,7 @@ def score(path: str) -> str:
             (1 + 7) + (1 + 7 + 7),
             [f"square-{M}-noise/{M}/noise", f"pgd-{M}-none/{M}/noise"],
         ),
+        ("tries", 1 + 7 + 7, [f"original/{M}/noise", f"square-{M}-noise/{M}/noise"]),
         ("settings", 0, []),
         ("preventive", 4 * 5, [f"gan-{M}-none/multitask/none", "gradient-gan-none/gan/none"]),
     ],
@@ -96,6 +97,30 @@ def test_robustness_covers_all_that_an_attacker_may_know(plan):
     assert experiments.robust_networks(plan) == [Network(M), Network(M, "noise")]
     attacks = ["universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"]
     assert [data.family for data in experiments.attacked(plan, Network(M))] == attacks
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["experiments: {draws: 1}", "experiments: {robustness: {defences: [none, downsample]}}"],
+)
+def test_without_several_draws_there_are_no_tries(change):
+    assert experiments.tries(Plan(changed(change))) == []
+
+
+def test_an_export_has_predictions_of_the_network_that_was_attacked(plan):
+    found = {
+        name: experiments.export(plan, name).path
+        for name in ("original", "tuning", "published-vgg", f"pgd-{M}-noise", "gan-gan-none")
+    }
+    assert found == {
+        "original": score(f"original/{M}/none"),
+        "tuning": score(f"tuning/{M}/none"),
+        "published-vgg": score(f"published-vgg/{M}/none"),
+        f"pgd-{M}-noise": score(f"pgd-{M}-noise/{M}/noise"),
+        "gan-gan-none": score("gan-gan-none/gan/none"),
+    }
+    with pytest.raises(ValueError, match="'pgd' is no data set"):
+        experiments.export(plan, "pgd")
 
 
 def test_preventive_models_have_roles(plan):

@@ -80,6 +80,7 @@ def test_stages_ask_for_what_their_work_takes(files):
         images=2_000, state=0, networks=9, **NETWORK
     )
     assert jobs.drawing(wildcards(), files) == needs.drawing(60)
+    assert jobs.export(wildcards(), files) == needs.exporting(2_000 * NUMBERS / 1e6, images=2_000)
     assert jobs.images(wildcards(), files) == needs.photographs(plan["images"], 1)
 
 

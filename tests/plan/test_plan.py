@@ -40,6 +40,23 @@ def test_presets_name_the_files_that_they_need(name, tmp_path, monkeypatch):
     assert len(files) == {"imagenet": 0, "imagenette": 1}[name]
 
 
+def test_stochastic_defences_are_known():
+    plan = Plan(
+        changed(
+            {
+                "defences": {
+                    "dropped": {"kind": "total_variation"},
+                    "kept": {"kind": "total_variation", "drop": 0},
+                    "both": {"kind": "chain", "defences": ["pca", "noise"]},
+                    "neither": {"kind": "chain", "defences": ["pca", "kept"]},
+                }
+            }
+        )
+    )
+    stochastic = {name for name in plan["defences"] if plan.is_stochastic(name)}
+    assert stochastic == {"noise", "dropped", "both"}
+
+
 def test_a_configuration_is_not_changed():
     config = default()
     Plan(config)

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from conftest import ROOT
 
+MODEL = "efficientnet_lite0"
 TABLES = [f"table_{number}" for number in (1, 2, 3)]
 FIGURES = [f"figure_{number}" for number in range(1, 13)]
 SPACE = ["table_vector_space", "figure_vector_space"]
@@ -139,13 +142,17 @@ IMAGES = {"images": 1}
 UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
 ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
 ATTACKS = {"gradient": 2, "universal": 2, "attack": 10}
+# Original images and all attacks on a model and on it behind noise, scored behind noise.
+TRIES = IMAGES | ATTACKS | {"original": 1, "perturbed": 2, "score": 15}
 EXPECTED = {
     "figure_budget": IMAGES | {"budget": 2, "figure_budget": 1},
     "robustness": IMAGES
     | ATTACKS
     | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
     | {"checkup": 2, "table_robustness": 1, "figure_budget": 1}
-    | {"calibration": 1, "table_calibration": 1},
+    | {"calibration": 1, "table_calibration": 1, "table_tries": 1, "figure_tries": 1},
+    "table_tries": TRIES | {"table_tries": 1},
+    "figure_tries": TRIES | {"figure_tries": 1},
     "table_calibration": IMAGES | {"calibration": 1, "table_calibration": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_certified": IMAGES | {"original": 1, "certify_model": 1, "table_certified": 1},
@@ -194,7 +201,7 @@ def test_a_target_needs_what_it_needs_and_nothing_more(every, target):
 def test_all_is_every_table_and_figure(every):
     others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
     others += ("table_preventive", "figure_gan", "figure_training", "table_certified")
-    others += ("figure_certified", "table_calibration")
+    others += ("figure_certified", "table_calibration", "table_tries", "figure_tries")
     needed = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
     collecting = {job for job, label in every.labels.items() if label in COLLECTING}
     page = every.jobs("report")
@@ -247,6 +254,14 @@ def test_without_numbers_of_images_nothing_is_fitted_to_them(changed):
     jobs = changed.planned("figures")
     assert jobs["defence"] == 3
     assert "figure_fit_images" not in jobs
+
+
+def test_without_random_defences_nobody_tries_again(folder):
+    change = {"experiments": {"robustness": {"defences": ["none", "downsample"]}}}
+    (folder / "calm.yaml").write_text(yaml.safe_dump(change))
+    jobs = graph(folder, "robustness", "--configfile", folder / "calm.yaml").planned("robustness")
+    assert jobs["score"] == 23
+    assert not {"table_tries", "figure_tries"} & jobs.keys()
 
 
 def test_a_chain_needs_what_its_members_learned(changed):
@@ -508,6 +523,59 @@ def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
     bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
     assert bounds == ["true"] * 2 * len(attacks)
     assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_tries_are_of_the_scores_draws(results):
+    table = rows(results / "tables/table_tries.csv")
+    attacks = ["universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"]
+    assert [(row["knowledge"], row["attack"]) for row in table] == [
+        ("none", "original"),
+        *(("matched", attack) for attack in attacks),
+        *(("adaptive", attack) for attack in attacks),
+    ]
+    ids = None
+    for row in table[::-1]:
+        against = {"none": "", "matched": f"-{MODEL}-none", "adaptive": f"-{MODEL}-noise"}
+        dataset = f"{row['attack']}{against[row['knowledge']]}"
+        with h5py.File(results / "scores" / dataset / MODEL / "noise.h5") as file:
+            names, draws = file["ids"][:].tolist(), file["draws"][:]
+        ids = names if ids is None else ids
+        draws = draws[:, [names.index(name) for name in ids]]
+        assert (int(row["n"]), int(row["draws"])) == draws.shape[::-1] == (6, 2)
+        for number, expected in (
+            ("first", draws[0]), ("mean", draws), ("all", draws.all(axis=0)),
+            ("majority", draws.mean(axis=0) > 0.5),
+        ):  # fmt: skip
+            assert float(row[f"accuracy_{number}"]) == pytest.approx(expected.mean(), abs=1e-6)
+    curve = rows(results / "figures/figure_tries.csv")
+    assert [row["tries"] for row in curve] == ["1", "2"] * 2
+    assert float(curve[0]["accuracy"]) == min(float(row["accuracy_mean"]) for row in table)
+    assert (results / "figures/figure_tries.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_export_is_what_was_attacked_and_scored(folder, results):
+    name = f"pgd-{MODEL}-noise"
+    exported = results / "export" / name
+    command = [f"results/export/{name}", *CORES, "--configfile", folder / "small.yaml"]
+    done = snakemake(folder, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    saved = torch.load(exported / "images.pt", weights_only=True)
+    with h5py.File(results / "datasets" / f"{name}.h5") as file:
+        images, ids, labels = file["images"][:], file["ids"].asstr()[:], file["labels"][:]
+    with h5py.File(results / "scores" / name / MODEL / "noise.h5") as file:
+        predicted = file["predicted"][:]
+    stored = torch.from_numpy(images).permute(0, 3, 1, 2)
+    assert torch.equal(saved["adv_complete"], stored.float() / 255)
+    assert saved["labels"].tolist() == labels.tolist()
+    table = rows(exported / "ids.csv")
+    assert [(row["id"], int(row["label"]), int(row["predicted"])) for row in table] == list(
+        zip(ids, labels, predicted, strict=True)
+    )
+    for row, image in zip(table, images, strict=True):
+        np.testing.assert_array_equal(Image.open(exported / row["file"]), image)
+    again = snakemake(folder, *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    shutil.rmtree(exported.parent)
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):

@@ -27,6 +27,8 @@ class Defence(nn.Module):
 
     # Whether two passes over the same images may differ.
     stochastic: bool = False
+    # The parameter that is 0 where a stochastic defence draws nothing; empty if there is none.
+    stochastic_if: str = ""
     # Whether `fit` multiplies in bfloat16 where the hardware has it.
     fits_mixed: bool = False
 

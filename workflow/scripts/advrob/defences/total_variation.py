@@ -42,6 +42,9 @@ class TotalVariation(Defence):
         UserError: a parameter is out of range.
     """
 
+    stochastic = True
+    stochastic_if = "drop"
+
     def __init__(
         self,
         *,

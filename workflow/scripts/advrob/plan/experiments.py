@@ -134,6 +134,25 @@ def robustness(plan: Plan) -> list[Cell]:
     )
 
 
+def tries(plan: Plan) -> list[Cell]:
+    """The cells of `robustness` whose network draws random numbers; none for a single draw."""
+    if plan["experiments.draws"] == 1:
+        return []
+    return [cell for cell in robustness(plan) if plan.is_stochastic(cell.network.defence)]
+
+
+def export(plan: Plan, dataset: str) -> Cell:
+    """A data set with the network whose predictions are exported beside it.
+
+    That is the network that it was made against; of other data sets, the first model alone.
+
+    Raises:
+        ValueError: there is no data set of that name.
+    """
+    images = DataSet.parse(dataset)
+    return Cell(images, images.target or Network(plan.models[0]))
+
+
 def settings(plan: Plan) -> list[Cell]:
     """Candidate settings of defences, on images outside the test set."""
     return _once(

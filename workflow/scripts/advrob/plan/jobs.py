@@ -192,6 +192,10 @@ class Jobs:
             **self.network,
         )
 
+    def export(self, wildcards: Any, input: Any) -> Need:
+        """Write a data set for other programs."""
+        return needs.exporting(megabytes(input.images), images=self.images_in(input.images))
+
     def drawing(self, wildcards: Any, input: Any) -> Need:
         """Draw a figure that needs networks."""
         return needs.drawing(megabytes(input.learned))

@@ -184,6 +184,11 @@ def drawing(state: float) -> Need:
     return _need(_network(state) + 16 * FORWARD, 0)
 
 
+def exporting(size: float, *, images: float) -> Need:
+    """``images`` images of ``size`` MB in 8 bits as pictures, and all together in float32."""
+    return _need(4 * size, images * PHOTOGRAPH)
+
+
 def photographs(image_options: Mapping[str, Any], shards: int) -> Need:
     """A shard of the photographs that the configuration's ``images`` draws and decodes.
 

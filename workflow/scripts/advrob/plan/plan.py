@@ -136,6 +136,17 @@ class Plan:
         entry = self.config["defences"][defence]
         return list(entry["defences"]) if self.defence_kind(defence).name == "chain" else [defence]
 
+    def is_stochastic(self, defence: str) -> bool:
+        """Whether two passes through a configured defence may differ."""
+
+        def draws(member: str) -> bool:
+            kind = self.defence_kind(member)
+            given = kind.values(self.config["defences"][member])
+            switch = kind.traits.get("stochastic_if", "")
+            return bool(kind.traits.get("stochastic")) and given.get(switch) != 0
+
+        return any(map(draws, self.members(defence)))
+
     def is_trained(self, model: str) -> bool:
         """Whether a model is trained here."""
         return "train" in self.config["models"][model]
