@@ -29,7 +29,7 @@ def main(
     tables = {"robustness": robustness, "checks": checks, "calibration": calibration}
     found = answers.read(**tables, replication=replication, certified=certified)
     words = sentences(found)
-    pages.write_data(answer, answers.as_data(found, words))
+    pages.write_data(answer, answers.as_data(found, words), content["versions"])
     parts = [entry(file, **each) for file, each in zip(shown, entries, strict=True)]
     of = {"answer": found, "sentences": words, "entries": parts, "jobs": timings.read(logs)}
     pages.write(page, template, **of, **content)
