@@ -257,7 +257,7 @@ def test_files_are_what_they_say(folders, tmp_path):
     )
     refused(
         lambda folder: (folder / "scores/original").rename(folder / "scores/first"),
-        "'first' is no data set",
+        "'first' is not a data set",
     )
     refused(lambda folder: (folder / "datasets/original.h5").unlink(), "original.h5: no such file")
     few = write_run(tmp_path / "few", {("original", "none"): first(3, 9)}, ids=IDS[:9])
