@@ -31,6 +31,7 @@ FLOORS = [
     {"robustness"},
     {"figures"},
     {"report"},
+    {"compare"},
 ]
 FLOOR = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")

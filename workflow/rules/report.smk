@@ -13,6 +13,8 @@ SHOWN_IN_REPORT = reported(rules.tables, rules.figures, rules.robustness)
 rule report:
     input:
         template=workflow.source_path("../report/page.html"),
+        # Read with the library that it is part of; here so that an edit counts.
+        style=workflow.source_path("../scripts/advrob/report/style.css"),
         robustness=rules.table_robustness.output.csv,
         checks=rules.table_robustness.output.checks_csv,
         calibration=rules.table_calibration.output.csv,

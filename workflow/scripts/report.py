@@ -29,7 +29,7 @@ def main(
     tables = {"robustness": robustness, "checks": checks, "calibration": calibration}
     computed = answers.read(**tables, replication=replication, certified=certified)
     paragraphs = sentences(computed)
-    pages.write_data(answer, answers.as_data(computed, paragraphs))
+    pages.write_data(answer, answers.as_data(computed, paragraphs), content["versions"])
     parts = [entry(file, **each) for file, each in zip(files, entries, strict=True)]
     of = {"answer": computed, "sentences": paragraphs, "entries": parts, "jobs": timings.read(logs)}
     pages.write(page, template, **of, **content)
