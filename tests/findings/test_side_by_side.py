@@ -263,7 +263,7 @@ def test_files_are_what_they_say(folders, tmp_path):
     few = write_run(tmp_path / "few", {("original", "none"): first(3, 9)}, ids=IDS[:9])
     refused(
         lambda folder: shutil.copy(few / "results" / score, folder / score),
-        "is about other images than",
+        "contains other images than",
     )
     table = "tables/table_robustness.csv"
     refused(

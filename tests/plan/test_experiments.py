@@ -119,7 +119,7 @@ def test_an_export_has_predictions_of_the_network_that_was_attacked(plan):
         f"pgd-{M}-noise": score(f"pgd-{M}-noise/{M}/noise"),
         "gan-gan-none": score("gan-gan-none/gan/none"),
     }
-    with pytest.raises(ValueError, match="'pgd' is no data set"):
+    with pytest.raises(ValueError, match="'pgd' is not a data set"):
         experiments.export(plan, "pgd")
 
 
