@@ -117,7 +117,9 @@ def test_averaged_weights_are_taken_and_others_can_be_chosen(saved, key, tmp_pat
 
 def test_weights_that_are_there_twice_must_be_chosen(tmp_path):
     torch.save({"generator": THIS, "critic": THAT}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"several sets of such weights: generator, critic\. Name the one"):
+    with pytest.raises(
+        UserError, match=r"several sets of such weights: generator, critic\. Name the one"
+    ):
         models.build("mine", entry(tmp_path / "w.pth"))
     model = models.build("mine", entry(tmp_path / "w.pth", key="critic"))
     torch.testing.assert_close(model(IMAGES), OTHER(IMAGES), rtol=0, atol=1e-4)
