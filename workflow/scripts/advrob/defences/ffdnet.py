@@ -35,7 +35,7 @@ class FFDNet(Defence):
 
     Args:
         sigma: standard deviation of the noise to remove; the weights were trained with up to 75.
-        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``; by default that of the
+        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``; default is the file of the
             installed package ffdnet.
 
     Raises:
@@ -94,8 +94,8 @@ def installed() -> Path:
     path = Path(found.origin).with_name(FILE) if found and found.origin else None
     if path is None or not path.is_file():
         raise UserError(
-            f"ffdnet: weights: found no file {FILE}, which the Python package {PACKAGE} carries. "
-            f"{INSTALL}, or name the file in the key weights."
+            f"ffdnet: weights: found no file {FILE}, which is part of the Python package "
+            f"{PACKAGE}. {INSTALL}, or name the file in the key weights."
         )
     return path
 
