@@ -26,7 +26,8 @@ from sklearn import decomposition
 from advrob.defences.pca import PCA
 from advrob.files.store import StreamedArray
 from advrob.job.compute import generator
-from advrob.linear import linalg, principal
+from advrob.linear import linalg
+from advrob.plan import components as size
 from machine import describe
 
 
@@ -56,7 +57,7 @@ def ours(images: h5py.Dataset, k: int) -> np.ndarray:
 
 def ours_search(images: h5py.Dataset, k: int) -> np.ndarray:
     """This project's for more images than a Gram matrix can hold."""
-    principal.GRAM_LIMIT = 0
+    size.GRAM_LIMIT = 0
     return ours(images, k)
 
 

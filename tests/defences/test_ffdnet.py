@@ -61,10 +61,10 @@ def test_batch_normalisation_is_merged_into_the_convolutions(weights, sigma):
             for j in range(2):
                 expected[:, channel, i::2, j::2] -= noise[:, 4 * channel + 2 * i + j]
     assert (expected - images).abs().mean() > 0.005
-    found = defences.build("ffdnet", {"sigma": sigma, "weights": weights})(images)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    denoised = defences.build("ffdnet", {"sigma": sigma, "weights": weights})(images)
+    torch.testing.assert_close(denoised, expected, rtol=0, atol=1e-5)
     other = defences.build("ffdnet", {"sigma": 50, "weights": weights})(images)
-    assert (found - other).abs().max() > 1e-4
+    assert (denoised - other).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (5, 7)])

@@ -111,7 +111,7 @@ def test_a_truncated_file_is_named(tmp_path):
     whole = (tmp_path / "s.h5").read_bytes()
     (tmp_path / "s.h5").write_bytes(whole[: len(whole) // 2])
     with (
-        pytest.raises(UserError, match=r"s\.h5: is damaged: its content is not what"),
+        pytest.raises(UserError, match=r"s\.h5: is damaged: its content does not match"),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass

@@ -376,7 +376,7 @@ FOOLBOX = {"package": "foolbox", "files": ["data/imagenet_*.jpg"], "label": r"_(
         ({"files": ["**x"]}, r"'\*\*x' is not a pattern of files"),
         ({"files": ["data"]}, "has no file data"),
         ({"label": r"_(\d+"}, r"'_\(\\d\+' is not a regular expression \(missing \)"),
-        ({"label": r"(x)?_\d+"}, "finds no class in this name"),
+        ({"label": r"(x)?_\d+"}, "matches no class in this name"),
         ({"package": "nosuch.module"}, "'nosuch.module' is not installed"),
         ({"package": "json.decoder"}, "is a module of one file"),
         ({"package": ""}, "'' is not installed"),

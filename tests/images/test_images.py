@@ -458,7 +458,7 @@ def test_mistakes_in_a_tree(tree: Path, tmp_path: Path) -> None:
     assert len(make(tmp_path, tree)["test"]["ids"]) == 9
     for folder in (tree / "val").glob("n*"):
         shutil.rmtree(folder)
-    with pytest.raises(UserError, match="no photograph was found in layout tree"):
+    with pytest.raises(UserError, match="found no photograph in layout tree"):
         make(tmp_path, tree)
 
 
@@ -710,7 +710,7 @@ def test_packages(tmp_path: Path) -> None:
         ({"package": "no_such_package", "files": "*"}, r"pip install no_such_package"),
         ({**SKLEARN, "files": "*.jpg"}, r"package 'sklearn' has no file \*\.jpg"),
         (SKLEARN, r"images\.test: sklearn/.* has no label"),
-        ({**SKLEARN, "label": r"(\d+)"}, r"sklearn/.*: the label pattern .* finds no class"),
+        ({**SKLEARN, "label": r"(\d+)"}, r"sklearn/.*: the label pattern .* matches no class"),
     ],
 )
 def test_mistakes_in_packages(tmp_path: Path, entry: dict[str, Any], message: str) -> None:

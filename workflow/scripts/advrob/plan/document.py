@@ -128,5 +128,5 @@ def _row(key: Key) -> str:
 
 
 if __name__ == "__main__":
-    wanted = json.dumps(editor_schema(), indent=1) + "\n" if "--schema" in sys.argv else document()
-    print(wanted, end="")
+    text = json.dumps(editor_schema(), indent=1) + "\n" if "--schema" in sys.argv else document()
+    print(text, end="")

@@ -193,10 +193,10 @@ class Plan:
             files: `learned_files` as the job finds them. A workflow that imports this one may put
                 them into a folder, so they are known by the ends of their paths.
         """
-        found = {(Path(file).parent.name, Path(file).stem): str(file) for file in files}
+        by_path = {(Path(file).parent.name, Path(file).stem): str(file) for file in files}
         learned = {
             f"{'model' if folder == 'models' else 'defence'} {stem}": file
-            for (folder, stem), file in found.items()
+            for (folder, stem), file in by_path.items()
         }
         return {
             "model": network.model,
