@@ -171,3 +171,12 @@ def test_every_job_of_every_preset_can_be_asked(files):
             need = jobs.defence(wildcards(defence=name), files)
             assert need.memory >= 3000
             assert needs.SHORTEST <= need.minutes <= needs.LONGEST
+
+
+def test_threads_are_a_number_before_the_input_exists():
+    def need(wildcards, input):
+        return needs.Need(1000, 20, threads=len(Path(input).read_text()))
+
+    threads = Jobs.threads(need)
+    assert threads(None, "there/is/none.h5") == needs.THREADS
+    assert threads(None, __file__) > needs.THREADS

@@ -196,3 +196,9 @@ def test_the_documentation_says_what_is_asked_for():
             memory = f"{gpu.memory // 1000} GB"
             cells = (stage, f"{images:,}", memory, str(gpu.minutes), str(cpu.minutes))
             assert f"| {' | '.join(cells)} |" in documented
+
+
+@pytest.mark.parametrize(("images", "threads"), [(20, 1), (100_000, sizing.THREADS)])
+def test_short_jobs_have_one_thread(images, threads):
+    need = sizing.scoring(images=images, networks=1, state=0, batch_size=32, gpu=False)
+    assert need.threads == threads

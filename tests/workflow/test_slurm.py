@@ -120,9 +120,8 @@ def test_jobs_ask_for_gpus_where_they_use_them(jobs):
 
 
 def test_jobs_ask_for_what_they_use(jobs, project):
-    threads = {"images": THREADS, "perturbed": 1, "figure_9": 1}
     for job in jobs:
-        assert int(job["NumCPUs"]) == threads.get(job["rule"], THREADS), job["rule"]
+        assert int(job["NumCPUs"]) == 1, job["rule"]  # all are short
         assert job["TimeLimit"] != "1-00:00:00", "the partition's limit: none was asked for"
     asked = {job["rule"]: int(re.search(r"mem=(\d+)M", job["TRES"]).group(1)) for job in jobs}
     used = {"images": "images", "defence": "defences/pca", "sweep": "scores/**/sweep-noise"}
@@ -138,9 +137,9 @@ def test_a_job_has_the_gpu_and_the_threads_that_slurm_gave_it(jobs, project):
     def first_line(log):
         return (project / "logs" / log).read_text().splitlines()[0]
 
-    assert re.fullmatch(r"on (cpu1|gpu1) \(.+\), threads: 2", first_line("images.log"))
+    assert re.fullmatch(r"on (cpu1|gpu1) \(.+\), threads: 1", first_line("images.log"))
     for log in ("defences/pca.log", f"scores/original/{MODEL}/none.log"):
-        assert re.fullmatch(r"on gpu1 \(.+\), GPU [01], threads: 2", first_line(log))
+        assert re.fullmatch(r"on gpu1 \(.+\), GPU [01], threads: 1", first_line(log))
 
 
 def test_squeue_tells_runs_and_rules_apart(jobs):

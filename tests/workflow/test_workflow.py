@@ -73,7 +73,7 @@ SMALL = {
 
 
 # Two jobs at a time, for most of a small job is its start, which has one thread.
-CORES = ["--cores", 2, "--max-threads", 1]
+CORES = ["--cores", 2]
 
 
 def snakemake(folder, *arguments):

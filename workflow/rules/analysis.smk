@@ -25,7 +25,7 @@ rule vector_space:
         "benchmarks/output/analysis/vector_space/{model}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.vector_space)
     resources:
         **needed(JOBS.vector_space),
         gpu=GPUS,

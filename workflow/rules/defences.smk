@@ -12,7 +12,7 @@ rule defence:
         "benchmarks/output/defences/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.defence)
     resources:
         **needed(JOBS.defence),
         gpu=GPUS,

@@ -19,7 +19,7 @@ rule images:
         part_of("benchmarks/output/images.tsv")
     conda:
         "../../envs/images.yaml"
-    threads: 4
+    threads: JOBS.threads(JOBS.images)
     resources:
         **needed(JOBS.images),
         # No parameter: another spelling of the same folder reruns nothing.

@@ -16,7 +16,7 @@ rule universal:
         "benchmarks/output/perturbations/universal-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.universal)
     resources:
         **needed(JOBS.universal),
         gpu=GPUS,
@@ -105,7 +105,7 @@ rule gan:
         "benchmarks/output/generators/gan-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.gan)
     resources:
         **needed(JOBS.gan),
         gpu=GPUS,
@@ -152,7 +152,7 @@ rule gradient:
         part_of("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.gradient)
     resources:
         **needed(JOBS.gradient),
         gpu=GPUS,

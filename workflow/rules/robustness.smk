@@ -23,7 +23,7 @@ rule attack:
         "benchmarks/output/datasets/{attack}-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.attack)
     resources:
         **needed(JOBS.attack),
         gpu=GPUS,
@@ -61,7 +61,7 @@ rule controls:
         "benchmarks/output/controls/{model}/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: JOBS.threads(JOBS.controls)
     resources:
         **needed(JOBS.controls),
         gpu=GPUS,
@@ -90,7 +90,7 @@ rule budget:
         "benchmarks/output/budgets/{model}/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.budget)
     resources:
         **needed(JOBS.budget),
         gpu=GPUS,

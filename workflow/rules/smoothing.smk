@@ -28,7 +28,7 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
             "benchmarks/output/certified/{dataset}/{model}/{defence}.tsv"
         conda:
             "../../envs/networks.yaml"
-        threads: 8
+        threads: JOBS.threads(JOBS.certify)
         resources:
             **needed(JOBS.certify),
             gpu=GPUS,

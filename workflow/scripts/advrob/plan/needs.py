@@ -42,6 +42,9 @@ GPU = 20
 LONGEST = 24 * 60
 # Starting, waiting for files, writing, in minutes.
 SHORTEST = 20
+# A job that takes less than so many minutes, by these cautious figures, has one thread.
+SHORT = 10
+THREADS = 8
 
 # How many photographs there may be, by layout: two splits of ImageNet, or a guess.
 PHOTOGRAPHS = {"packages": 1_000, "tree": 100_000, "table": 100_000, "imagenet": 1_350_000}
@@ -52,10 +55,18 @@ NUMBERS = 3 * 224**2
 
 @dataclass(frozen=True)
 class Need:
-    """What a job asks for: memory in MB and a limit to its time in minutes."""
+    """What a job asks for.
+
+    Attributes:
+        memory: in MB.
+        minutes: a limit to its time.
+        threads: one for a short job, which spends most of its time on starting, so that several
+            run at once.
+    """
 
     memory: int
     minutes: int
+    threads: int
 
 
 def fitting(
@@ -212,4 +223,5 @@ def _need(memory: float, seconds: float) -> Need:
     return Need(
         memory=math.ceil((BASE + MARGIN * memory) / 1000) * 1000,
         minutes=min(SHORTEST + math.ceil(seconds / 60), LONGEST),
+        threads=1 if seconds < 60 * SHORT else THREADS,
     )
