@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,3 +266,29 @@ def test_moved_scripts_have_the_same_versions(scripts):
     """So a checkout in another folder reruns nothing."""
     assert {name: code_version(*job) for name, job in JOBS.items()} == all_versions(scripts)
     assert versions.WITHOUT_EFFECT[0] == "advrob/plan/"
+
+
+def test_summaries_of_files_are_read_again_where_they_are_still_right(tmp_path):
+    home = tmp_path / "home"
+    program = "from advrob.plan import versions; print(versions.code_version('score'))"
+
+    def version():
+        environment = os.environ | {"HOME": str(home)}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        return done.stdout
+
+    first = version()
+    (kept,) = home.rglob("versions.json")
+    saved = kept.read_text()
+    assert (version(), kept.read_text()) == (first, saved)
+    # Made by another version of the module, or damaged: read anew, and written again.
+    for content in (saved.replace('"maker": "', '"maker": "x'), "{", "[]", '{"maker": 1}'):
+        kept.write_text(content)
+        assert version() == first
+        assert kept.read_text() == saved
+    # A home that cannot be written to changes nothing.
+    kept.unlink()
+    kept.parent.rmdir()
+    kept.parent.write_text("a file in its place")
+    assert version() == first
