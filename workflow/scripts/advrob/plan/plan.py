@@ -88,6 +88,11 @@ class Attack:
         return {key: value for key, value in self.entry.items() if key != "kind"}
 
     @property
+    def real_valued(self) -> bool:
+        """Whether it searches among real-valued images."""
+        return self.options.get("levels", 256) is None
+
+    @property
     def needs_gradient(self) -> bool:
         """Whether it asks the network for gradients."""
         return self.kind is None or bool(self.kind.traits.get("needs_gradient", True))
