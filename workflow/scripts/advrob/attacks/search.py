@@ -121,6 +121,8 @@ class BackwardSearch(Attack):
                 scores[each] = (int((reached > surplus).sum()), float(reached.mean()))
             left = sorted(left, key=scores.__getitem__, reverse=True)[: math.ceil(len(left) / 2)]
             print(_told(scores, len(rows), effort))
+            if scores[left[0]][0] == len(rows):  # no more can be seen on these
+                break
         return left[0]
 
     def climb(
