@@ -1,32 +1,4 @@
-# The cells of the matrix: one network on one data set.
-
-
-rule score:
-    input:
-        images="results/datasets/{dataset}.h5",
-        learned=learned,
-        weights=weights,
-    output:
-        scores=sharded("results/scores/{dataset}/{model}/{defence}.h5"),
-    log:
-        part_of("logs/scores/{dataset}/{model}/{defence}.log"),
-    benchmark:
-        part_of("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
-    conda:
-        "../../envs/networks.yaml"
-    threads: JOBS.threads(JOBS.score)
-    resources:
-        **needed(JOBS.score),
-        gpu=GPUS,
-    params:
-        network=described,
-        draws=PLAN["experiments.draws"],
-        batch_size=PLAN["batch_size"],
-        device=PLAN["device"],
-        seed=PLAN["seed"],
-        code=code("score"),
-    script:
-        "../scripts/score.py"
+# One model behind noise of several magnitudes; `cells.smk` has the scores of single networks.
 
 
 rule sweep:

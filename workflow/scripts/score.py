@@ -1,4 +1,4 @@
-"""Score one network on one data set."""
+"""Score one network on one data set or several."""
 
 from advrob import networks
 from advrob.evaluation.scoring import score_arrays
@@ -11,23 +11,27 @@ from advrob.probing import ready
 
 def main(
     *,
-    images: str,
-    scores: str,
-    dataset: str,
+    images: list[str],
+    scores: list[str],
+    datasets: list[str],
     network: NetworkDescription,
     draws: int,
     job: Job,
     scatteritem: str = sharding.WHOLE,
 ) -> str:
-    """Predict each image, or those of a shard, of the file ``images`` by a network."""
+    """Predict each image, or those of a shard, of the files ``images`` by a network."""
     name = (network["model"], network["defence"])
-    with ready(network, images, job) as (built, source):
-        part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
-        job.log_start(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
-        arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
-    about = {"params": networks.params(network) | {"dataset": dataset}, "source": images}
-    store.save(scores, "scores/1", arrays, seed=job.seed, **about)
-    return f"{dataset} through {'/'.join(name)}: {arrays['draws'].mean():.2%} right"
+    accuracies = []
+    with ready(network, images[0], job) as (built, _):
+        for dataset, path, output in zip(datasets, images, scores, strict=True):
+            with store.read(path, "images/1") as source:
+                part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
+                job.log_start(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
+                arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
+            about = {"params": networks.params(network) | {"dataset": dataset}, "source": path}
+            store.save(output, "scores/1", arrays, seed=job.seed, **about)
+            accuracies.append(f"{dataset} {arrays['draws'].mean():.2%}")
+    return f"{'/'.join(name)} is right on {', '.join(accuracies)}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+# The cells of the matrix: one network on one data set. Every cell is a target by its file's name. Those
+# of a network that the same rules need are scored in one job, which builds the network once.
+
+# Score files -> the rules that need them. The rules above name them.
+NEEDED_BY = {
+    str(file): {each.name for each in workflow.rules if file in each.input}
+    for rule_ in workflow.rules
+    for file in rule_.input
+    if not callable(file)
+}
+TOGETHER = PLAN["scores_together"] and SHARDS == 1
+
+for BATCH in [*(score_batches(NEEDED_BY) if TOGETHER else []), ANY_CELL]:
+
+    rule:
+        name:
+            BATCH.name
+        input:
+            images=[dataset_file(dataset) for dataset in BATCH.datasets],
+            learned=lambda wildcards, batch=BATCH: PLAN.learned_files(
+                batch.network_of(wildcards)
+            ),
+            weights=lambda wildcards, batch=BATCH: weights_of(
+                batch.network_of(wildcards).model
+            ),
+        output:
+            scores=[sharded(cell.path) for cell in BATCH.cells],
+        log:
+            part_of(f"logs/scores/{BATCH.folder}.log"),
+        benchmark:
+            part_of(f"benchmarks/output/scores/{BATCH.folder}.tsv")
+        conda:
+            "../../envs/networks.yaml"
+        threads: JOBS.threads(JOBS.score)
+        resources:
+            **needed(JOBS.score),
+            gpu=GPUS,
+        params:
+            network=lambda wildcards, input, batch=BATCH: PLAN.describe(
+                batch.network_of(wildcards), input.learned
+            ),
+            datasets=lambda wildcards, batch=BATCH: batch.names_of(wildcards),
+            draws=PLAN["experiments.draws"],
+            batch_size=PLAN["batch_size"],
+            device=PLAN["device"],
+            seed=PLAN["seed"],
+            code=lambda wildcards, batch=BATCH: PLAN.code(
+                "score", batch.network_of(wildcards)
+            ),
+        script:
+            "../scripts/score.py"
