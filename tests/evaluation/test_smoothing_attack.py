@@ -113,12 +113,13 @@ def found(network, pictures, checkpoint):
     return row
 
 
-def broken(network, pictures, claimed):
+def broken(network, pictures, claimed, checkpoint):
     return broken_certificates(
         network,
         pictures,
         claimed,
         generator=lambda number: generator(0, "attack", number),
+        checkpoint=checkpoint,
         **ATTACK,
         **CHECK,
     )
@@ -129,16 +130,36 @@ def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
     network = Linear(to_tensor(pictures[:1])[0], 25.0)
     true = found(network, pictures, tmp_path / "checkpoint")
     assert true[0].predicted == 1
-    assert broken(network, pictures, true) == []
+    assert broken(network, pictures, true, tmp_path / "true") == []
     side = (network(to_tensor(pictures))[:, 1] / 20 * 255).tolist()
     false = [
         replace(each, predicted=int(distance > 0), radius=abs(distance) + SIGMA)
         for each, distance in zip(true, side, strict=True)
     ]
-    assert broken(network, pictures, false) == [0, 1, 2, 3, 4]
+    assert broken(network, pictures, false, tmp_path / "false") == [0, 1, 2, 3, 4]
     # The other class, at the image itself; and nothing is claimed after abstention.
     wrong = [Certificate(0, 0.1, 500, 500), *[Certificate(ABSTAINED, 0.0, 0, 500)] * 4]
-    assert broken(network, pictures, wrong) == [0]
+    assert broken(network, pictures, wrong, tmp_path / "wrong") == [0]
+
+
+def test_attacks_on_certificates_resume_where_they_were_cut(tmp_path, pictures, monkeypatch):
+    network = Linear(to_tensor(pictures[:1])[0], 25.0)
+    false = [Certificate(0, 30.0, 500, 500), *[Certificate(1, 30.0, 500, 500)] * 4]
+    whole = broken(network, pictures, false, tmp_path / "whole")
+    original, calls = smoothing_attack.attack_smoothed, []
+
+    def cut(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(smoothing_attack, "attack_smoothed", cut)
+    with pytest.raises(KeyboardInterrupt):
+        broken(network, pictures, false, tmp_path / "cut")
+    assert 0 in whole
+    assert broken(network, pictures, false, tmp_path / "cut") == whole
+    assert len(calls) == 3 + 3
 
 
 def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path, pictures):
@@ -146,7 +167,7 @@ def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path
     network = Network(noise, Linear(to_tensor(pictures[:1])[0], 25.0))
     claimed = found(network, pictures, tmp_path / "checkpoint")
     assert any(each.radius > 5 for each in claimed)
-    assert broken(network, pictures, claimed) == []
+    assert broken(network, pictures, claimed, tmp_path / "attacks") == []
 
 
 def held(network, pictures, checkpoint, radii=(0, 10, 20, 40)):

@@ -112,6 +112,7 @@ def broken_certificates(
     batch_size: int,
     device: torch.device,
     generator: Callable[[int], torch.Generator],
+    checkpoint: Path,
 ) -> list[int]:
     """The numbers of images whose certificates an attack contradicts; there should be none.
 
@@ -130,10 +131,13 @@ def broken_certificates(
         batch_size: draws in the network at a time, of the checks.
         device: where to compute.
         generator: of an image's noise, from its number.
+        checkpoint: the file to resume from.
     """
     certified = [n for n, each in enumerate(certificates) if each.predicted != ABSTAINED]
-    broken = []
-    for number in progress(certified, "certificates attacked", len(certified)):
+    saved = kept(checkpoint)
+    broken: list[int] = saved.get("broken", [])
+    done = saved.get("done", 0)
+    for number in progress(certified[done:], "certificates attacked", len(certified) - done):
         certificate, noise = certificates[number], generator(number)
         image = to_tensor(images[number : number + 1], device)
         attacked = attack_smoothed(
@@ -159,6 +163,8 @@ def broken_certificates(
         highest = 1 - lower_bound(others, checks, FALSE_ALARM)
         if highest < NormalDist().cdf((certificate.radius - distance) / sigma):
             broken.append(number)
+        done += 1
+        keep(checkpoint, {"broken": broken, "done": done})
     return broken
 
 

@@ -17,6 +17,7 @@ from advrob.figures.training import COLUMNS as TRAINING_COLUMNS
 from advrob.figures.training import read_history, training_chart
 from advrob.files import store
 from advrob.findings import metrics, paper, tables
+from advrob.findings.certified import PUBLISHED
 from advrob.findings.metrics import Accuracy
 from advrob.findings.tables import Result, Value
 
@@ -267,7 +268,7 @@ def _read_certificates(path: str) -> list[_Certificates]:
 
 
 def certified(
-    *, certified: Sequence[str], references: Sequence[tuple[str, float, float]] = ()
+    *, certified: Sequence[str], references: Sequence[tuple[str, float, float]] = PUBLISHED
 ) -> Chart:
     """Certified accuracy against the l_2 radius, a curve for each network and sigma.
 
