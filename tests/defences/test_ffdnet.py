@@ -4,10 +4,12 @@ The latter are not the project's; these tests run where the Python package ffdne
 """
 
 import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
@@ -16,6 +18,7 @@ from advrob import defences
 from advrob.defences import ffdnet
 from advrob.errors import UserError
 from advrob.job.compute import generator
+from advrob.plan import pretrained
 from denoisers import ffdnet_tensors, ffdnet_weights
 
 
@@ -107,6 +110,23 @@ def test_other_files_are_refused(tmp_path, weights):
         torch.save(tensors, tmp_path / "other.pth")
         with pytest.raises(UserError, match=r"other.pth holds the tensors of another architecture"):
             ffdnet.FFDNet(sigma=10, weights=str(tmp_path / "other.pth"))
+
+
+def test_the_same_tensors_in_another_kind_of_file_are_the_same_network(tmp_path, weights):
+    """A .safetensors file has its tensors in an order of its own."""
+    file = tmp_path / "weights.safetensors"
+    tensors = {name: value.contiguous() for name, value in ffdnet_tensors().items()}
+    save_file(tensors, file)
+    images = torch.rand(1, 3, 16, 16, generator=generator(0))
+    found = ffdnet.FFDNet(sigma=10, weights=str(file))(images)
+    torch.testing.assert_close(found, ffdnet.FFDNet(sigma=10, weights=weights)(images))
+
+
+def test_a_file_of_another_checksum_is_refused(weights):
+    right = pretrained.sha256(Path(weights))
+    assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=right).sigma == 10
+    with pytest.raises(UserError, match=f"weights.pth has {right}, expected 0{{64}}. Get"):
+        ffdnet.FFDNet(sigma=10, weights=weights, sha256="0" * 64)
 
 
 @pytest.mark.parametrize("sigma", [-1, 80])

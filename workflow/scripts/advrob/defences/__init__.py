@@ -22,7 +22,9 @@ class Defence(nn.Module):
     ``forward`` takes and gives float tensors ``(N, 3, H, W)``. A defence that draws random numbers
     draws them afresh in every pass from ``self.generator``.
 
-    A defence that is fitted overrides `fit` and `load`, and is fitted before it is used.
+    A defence that is fitted overrides `fit` and `load`, and is fitted before it is used. One that
+    learns from a model's predictions, too, has a trait ``classifier``, the key that names the
+    model; its `fit` is given the model, images to logits, as ``classifier``.
     """
 
     # Whether two passes over the same images may differ.

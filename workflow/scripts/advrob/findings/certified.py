@@ -12,9 +12,9 @@ import numpy as np
 from advrob.findings import metrics
 from advrob.findings.metrics import Accuracy
 
-# Certified accuracy of ResNet-50 on ImageNet at l_2 radii of 0.25, 0.5, 0.75 and 1 of the range of a
-# pixel: Salman, Sun, Yang, Kapoor and Kolter 2020, "Denoised Smoothing", table 1. Name, radius and
-# accuracy.
+# Certified accuracy of ResNet-50 on ImageNet at l_2 radii of 0.25, 0.5, 0.75 and 1 of the range of
+# a pixel: Salman, Sun, Yang, Kapoor and Kolter 2020, "Denoised Smoothing", table 1. Name, radius
+# and accuracy.
 PUBLISHED = [
     (f"ResNet-50, {name} (Salman et al. 2020)", 255 * radius, accuracy)
     for name, accuracies in {

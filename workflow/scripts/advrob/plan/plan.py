@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from . import schema, versions
+from . import pretrained, schema, versions
 from .checks import check
 from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
@@ -140,14 +140,29 @@ class Plan:
         """Whether a model is trained here."""
         return "train" in self.config["models"][model]
 
+    def learned_from(self, defence: str) -> list[Network]:
+        """The model whose predictions a defence learns from, where its entry names one."""
+        entry = self.config["defences"][defence]
+        name = pretrained.classifier(self.defence_kind(defence), entry)
+        return [] if name is None else [Network(name)]
+
     def defence_settings(self, defence: str) -> dict[str, Any]:
-        """A defence's entry; a chain's with its members' entries in place of their names."""
-        entry = dict(self.config["defences"][defence])
-        if self.defence_kind(defence).name == "chain":
+        """A defence's entry, with what decides a result in place of names.
+
+        That is a chain's members' entries, the entry of the model that is learned from, and the
+        checksum of a file of weights.
+        """
+        entry, kind = dict(self.config["defences"][defence]), self.defence_kind(defence)
+        if kind.name == "chain":
             entry["defences"] = [
-                {"kind": self.defence_kind(member).name, **self.config["defences"][member]}
+                {"kind": self.defence_kind(member).name, **self.defence_settings(member)}
                 for member in entry["defences"]
             ]
+        for network in self.learned_from(defence):
+            settings = self.model_settings(network.model)
+            entry[kind.traits["classifier"]] = {"model": network.model, **settings}
+        if "sha256" in kind.keys and (file := pretrained.weights_file(kind, entry)):
+            entry["sha256"] = pretrained.sha256(file)
         return entry
 
     def model_settings(self, model: str) -> dict[str, Any]:
@@ -166,6 +181,18 @@ class Plan:
         settings = self.model_settings(model)
         weights = settings.get("base", settings).get("weights")
         return None if weights is None else str(weights)
+
+    def weights_files(self, *networks: Network) -> list[str]:
+        """The files with the pretrained weights of models and of defences, each once."""
+        files: dict[str, None] = {}
+        for network in networks:
+            if (file := self.weights_file(network.model)) is not None:
+                files[file] = None
+            for name in self.members(network.defence):
+                kind, entry = self.defence_kind(name), self.config["defences"][name]
+                if (weights := pretrained.weights_file(kind, entry)) is not None:
+                    files[str(weights)] = None
+        return list(files)
 
     def learned_files(self, network: Network) -> list[str]:
         """The files with what a network learned: fitted parts of its defence, then its model."""
@@ -220,6 +247,13 @@ class Plan:
             return code
         settings = json.dumps([self.describe(network) for network in networks], sort_keys=True)
         return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+
+    def fitting_code(self, defence: str) -> str:
+        """The version of what is behind fitting a defence."""
+        models = self.learned_from(defence)
+        # The script imports what builds models by its name, where there is one.
+        building = ["networks"] if models else []
+        return self.code("defence", *models, modules=[self.defence_kind(defence).module, *building])
 
     # Attacks ----------------------------------------------------------------------------------
 
