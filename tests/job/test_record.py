@@ -29,6 +29,7 @@ def test_a_jobs_record_says_where_and_what_it_took(rule, monkeypatch):
     assert found.machine == machine.machine()
     assert (found.node, found.gpus, found.threads) == ("node7", "2", 1)
     assert (found.device, found.precision) == ("cpu (3 threads)", "float32")
+    assert (found.images, found.resumed) == (10, False)
     assert found.succeeded
     assert 0 <= found.seconds < 10
     resident = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

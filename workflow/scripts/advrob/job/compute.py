@@ -88,7 +88,7 @@ def announce(task: str, images: int, device: torch.device, *, mixed: bool = Fals
     place = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
     precision = "bfloat16" if mixed and bfloat16(device) else "float32"
     print(f"{task}: {images:,} images on {device.type} ({place}) in {precision}", flush=True)
-    record.note(device=f"{device.type} ({place})", precision=precision)
+    record.note(device=f"{device.type} ({place})", precision=precision, images=images)
 
 
 def number(seed: int, *identity: str | float) -> int:
