@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from advrob import defences
 from advrob.defences import ffdnet
+from advrob.defences.chain import Chain
 from advrob.errors import UserError
 from advrob.job.compute import generator
 from advrob.plan import pretrained
@@ -127,6 +128,17 @@ def test_a_file_of_another_checksum_is_refused(weights):
     assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=right).sigma == 10
     with pytest.raises(UserError, match=f"weights.pth has {right}, expected 0{{64}}. Get"):
         ffdnet.FFDNet(sigma=10, weights=weights, sha256="0" * 64)
+
+
+def test_it_is_told_the_noise_also_in_a_chain(weights):
+    images = torch.rand(1, 3, 16, 16, generator=generator(0))
+    strong = ffdnet.FFDNet(sigma=50, weights=weights)(images)
+    told = ffdnet.FFDNet(sigma=10, weights=weights)
+    chain = Chain(defences=[defences.build("none", {}), told])
+    chain.expect(50)
+    torch.testing.assert_close(chain(images), strong)
+    with pytest.raises(UserError, match="sigma is 80, expected 0 to 75"):
+        chain.expect(80)
 
 
 @pytest.mark.parametrize("sigma", [-1, 80])

