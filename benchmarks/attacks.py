@@ -51,21 +51,21 @@ class Task:
     iterations: int
     fit: int
     test: int
-    device: str
+    device_name: str
 
     @property
-    def place(self) -> torch.device:
+    def device(self) -> torch.device:
         """Where all compute."""
-        return compute.device(self.device)
+        return compute.device(self.device_name)
 
     def network(self, mixed: bool = True) -> nn.Module:
         """GoogLeNet if there are weights for it, else EfficientNet-Lite0."""
         if self.weights:
-            model = models.build("googlenet", {"weights": self.weights}, self.place)
+            model = models.build("googlenet", {"weights": self.weights}, self.device)
         else:
-            model = models.build("efficientnet_lite0", {}, self.place)
+            model = models.build("efficientnet_lite0", {}, self.device)
         return (
-            networks.Network(defences.build("none", {}, device=self.place), model, mixed=mixed)
+            networks.Network(defences.build("none", {}, device=self.device), model, mixed=mixed)
             .eval()
             .requires_grad_(False)
         )
@@ -74,16 +74,16 @@ class Task:
         """Images to make perturbations from and images to test them on, uint8."""
         names = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() == ".jpeg")
         count = self.fit + self.test
-        chosen = names[:: max(1, len(names) // count)][:count]
+        selected = names[:: max(1, len(names) // count)][:count]
         decoded = np.stack(
-            [np.asarray(Image.open(name).convert("RGB").resize((224, 224))) for name in chosen]
+            [np.asarray(Image.open(name).convert("RGB").resize((224, 224))) for name in selected]
         )
         order = np.random.default_rng(0).permutation(len(decoded))
         return decoded[order[: self.fit]], decoded[order[self.fit :]]
 
     def tensors(self) -> Tensor:
         """One batch."""
-        return to_tensor(self.images()[0][: self.batch], self.place)
+        return to_tensor(self.images()[0][: self.batch], self.device)
 
 
 # A contestant's time is from its call of `start()` to its end. What it gives then says in a
@@ -95,18 +95,18 @@ def our_targeted(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, every iteration; with the same targets, step and radius as `their_targeted`."""
     network, images, targets = _with_targets(task)
     start()
-    found = targeted(network, images, targets, radius=RADIUS, iterations=task.iterations)
-    return partial(_hits, network, found, targets)
+    attacked = targeted(network, images, targets, radius=RADIUS, iterations=task.iterations)
+    return partial(_hits, network, attacked, targets)
 
 
 def our_confident_targeted(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, as the presets configure it: each image until its target has 99 %."""
     network, images, targets = _with_targets(task)
     start()
-    found = targeted(
+    attacked = targeted(
         network, images, targets, radius=RADIUS, iterations=task.iterations, confidence=0.99
     )
-    return partial(_hits, network, found, targets)
+    return partial(_hits, network, attacked, targets)
 
 
 def their_targeted(task: Task, start: Callable[[], None]) -> Callable[[], str]:
@@ -117,8 +117,8 @@ def their_targeted(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     attack = torchattacks.PGD(network, RADIUS / 255, 1 / 255, task.iterations, random_start=False)
     attack.set_mode_targeted_by_label(quiet=True)
     start()
-    found = attack(images, targets)
-    return partial(_hits, network, quantise(found), targets)
+    attacked = attack(images, targets)
+    return partial(_hits, network, quantise(attacked), targets)
 
 
 def our_deepfool(task: Task, start: Callable[[], None]) -> Callable[[], str]:
@@ -167,7 +167,7 @@ def their_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
         (3, 224, 224),
         1000,
         clip_values=(0, 1),
-        device_type="gpu" if task.place.type == "cuda" else "cpu",
+        device_type="gpu" if task.device.type == "cuda" else "cpu",
     )
     attack = UniversalPerturbation(
         classifier,
@@ -186,18 +186,18 @@ def our_scoring(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours: from 8-bit images to predictions and confidences, in float32."""
     network, (_, test) = task.network(mixed=False), task.images()
     start()
-    predicted, _ = predict([network], test, batch_size=task.batch, device=task.place)
+    predicted, _ = predict([network], test, batch_size=task.batch, device=task.device)
     return lambda: f"{len(np.unique(predicted))} classes among {len(test)} images"
 
 
 def bare_network(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """The network alone, on float batches that are there already."""
     network, (_, test) = task.network(mixed=False), task.images()
-    batches = to_tensor(test, task.place).split(task.batch)
+    batches = to_tensor(test, task.device).split(task.batch)
     with torch.inference_mode():
         start()
-        found = [network(batch).argmax(dim=1) for batch in batches]
-    return lambda: f"{len(torch.cat(found).unique())} classes among {len(test)} images"
+        predictions = [network(batch).argmax(dim=1) for batch in batches]
+    return lambda: f"{len(torch.cat(predictions).unique())} classes among {len(test)} images"
 
 
 PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
@@ -221,19 +221,19 @@ def _search(
 ) -> Callable[[], str]:
     network, (fit, test) = task.network(), task.images()
     start()
-    found = search(
+    result = search(
         method,
         network,
         fit,
         fit[:1],  # others are scored when the clock has stopped, as the peer's are
-        device=task.place,
+        device=task.device,
         generator=generator(0, "benchmark"),
         norm="linf",
         radius=RADIUS,
         batch_size=method.largest_batch or 32,
         **options,
     )
-    return partial(_fools, task, network, found.perturbation, test)
+    return partial(_fools, task, network, result.perturbation, test)
 
 
 def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:
@@ -241,19 +241,19 @@ def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:
     with torch.no_grad():
         own = network(images).argmax(dim=1)
     targets = random_targets(own.cpu(), 1000, generator(0, "targets"))
-    return network, images, targets.to(task.place)
+    return network, images, targets.to(task.device)
 
 
-def _hits(network: nn.Module, found: Tensor, targets: Tensor) -> str:
+def _hits(network: nn.Module, attacked: Tensor, targets: Tensor) -> str:
     with torch.no_grad():
-        rate = (network(found).argmax(dim=1) == targets).float().mean()
+        rate = (network(attacked).argmax(dim=1) == targets).float().mean()
     return f"{rate:.3f} reach their target"
 
 
 def _fools(task: Task, network: nn.Module, perturbation: np.ndarray, images: np.ndarray) -> str:
-    size, place = task.batch, task.place
-    (own,), _ = predict([network], images, batch_size=size, device=place)
-    rate = fooling_rate(network, images, perturbation, own, batch_size=size, device=place)
+    size, device = task.batch, task.device
+    (own,), _ = predict([network], images, batch_size=size, device=device)
+    rate = fooling_rate(network, images, perturbation, own, batch_size=size, device=device)
     return f"fools {rate:.3f} of {len(images)} other images"
 
 
@@ -267,16 +267,16 @@ def _measure(contestant: Contestant, task: Task, threads: int) -> tuple[float, f
     started = [0.0]
 
     def now() -> float:
-        if task.place.type == "cuda":
+        if task.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
     def start() -> None:
         started[0] = now()
 
-    found = contestant(task, start)
+    report = contestant(task, start)
     seconds = now() - started[0]
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found()
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, report()
 
 
 def main() -> None:
@@ -289,14 +289,16 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--fit", type=int, default=100)
     parser.add_argument("--test", type=int, default=100)
-    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda or auto")
+    parser.add_argument(
+        "--device", dest="device_name", default="cpu", help="cpu (the default), cuda or auto"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     arguments = vars(parser.parse_args())
     pairs, repeats = arguments.pop("pairs"), arguments.pop("repeats")
     task, threads = Task(**arguments), len(os.sched_getaffinity(0))
 
     print(describe("torch", "timm"))
-    if task.place.type == "cuda":
+    if task.device.type == "cuda":
         print(f"on {torch.cuda.get_device_name()}; memory is the machine's, not the GPU's")
     for pair in pairs:
         ours, theirs, package = PAIRS[pair]
@@ -310,9 +312,9 @@ def main() -> None:
         for repeat in range(repeats):
             for function in contestants:
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-                    took, peak, found = fresh.submit(_measure, function, task, threads).result()
+                    took, peak, report = fresh.submit(_measure, function, task, threads).result()
                 seconds[function.__name__].append(took)
-                print(f"  {repeat} {function.__name__}: {took:.2f} s, {peak:.0f} MiB, {found}")
+                print(f"  {repeat} {function.__name__}: {took:.2f} s, {peak:.0f} MiB, {report}")
         median = {name: statistics.median(values) for name, values in seconds.items()}
         for function in ours:
             ratio = median[theirs.__name__] / median[function.__name__]

@@ -24,9 +24,10 @@ import torch
 from sklearn import decomposition
 
 from advrob.defences.pca import PCA
-from advrob.files.store import Blocks
+from advrob.files.store import StreamedArray
 from advrob.job.compute import generator
-from advrob.linear import linalg, principal
+from advrob.linear import linalg
+from advrob.plan import components as size
 from machine import describe
 
 
@@ -45,7 +46,7 @@ def ours(images: h5py.Dataset, k: int) -> np.ndarray:
         images, device=torch.device("cpu"), generator=generator(0), checkpoint=Path(os.devnull)
     )
     blocks = state["components"]
-    assert isinstance(blocks, Blocks)
+    assert isinstance(blocks, StreamedArray)
     components = np.empty(blocks.shape, np.float32)
     row = 0
     for block in blocks.rows:
@@ -56,7 +57,7 @@ def ours(images: h5py.Dataset, k: int) -> np.ndarray:
 
 def ours_search(images: h5py.Dataset, k: int) -> np.ndarray:
     """This project's for more images than a Gram matrix can hold."""
-    principal.GRAM_LIMIT = 0
+    size.GRAM_LIMIT = 0
     return ours(images, k)
 
 
@@ -149,10 +150,10 @@ def main() -> None:
     for n in options.images:
         for name in options.only:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                found = pool.submit(measure, name, options.file, n, options.components).result()
+                result = pool.submit(measure, name, options.file, n, options.components).result()
             print(
-                f"| {name} | {n} | {found.seconds:.1f} | {found.gibibytes:.1f} "
-                f"| {found.error:.7f} | {found.orthonormality:.0e} |",
+                f"| {name} | {n} | {result.seconds:.1f} | {result.gibibytes:.1f} "
+                f"| {result.error:.7f} | {result.orthonormality:.0e} |",
                 flush=True,
             )
     reached, best = gram_rates(options.file, max(options.images))

@@ -39,15 +39,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
-    order = {ROOT / file: place for place, file in enumerate(FIRST)}
+    order = {ROOT / file: position for position, file in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def block(text: str, after: str) -> str:
     """The first block of code in a page of documentation after some text."""
-    found = re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL)
-    assert found, f"no code after {after}"
-    return found.group(1)
+    match = re.search(r"```\w*\n(.*?)```", text[text.index(after) :], re.DOTALL)
+    assert match, f"no code after {after}"
+    return match.group(1)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def a_job(*, seed: int = 3, batch_size: int = 4) -> Job:
 def tiny_network(
     weights: Path | str,
     defence: str = "none",
-    settings: Mapping[str, Any] | None = None,
+    entry: Mapping[str, Any] | None = None,
     *,
     learned: str | None = None,
 ) -> NetworkDescription:
@@ -84,14 +84,14 @@ def tiny_network(
     Args:
         weights: the network's.
         defence: its name, which is its kind.
-        settings: its entry.
+        entry: its entry in the configuration.
         learned: the file with what it learned.
     """
     return {
         "model": "tiny",
         "defence": defence,
         "model_settings": {"kind": "timm", "architecture": "test_resnet", "weights": str(weights)},
-        "defence_settings": settings or {},
+        "defence_settings": entry or {},
         "members": [defence],
         "learned": {f"defence {defence}": learned} if learned else {},
     }

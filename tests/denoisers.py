@@ -16,16 +16,16 @@ def ffdnet_tensors() -> dict[str, torch.Tensor]:
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=source)
 
-    found = {f"{PREFIX}.0.weight": normal(96, 15, 3, 3) / 15}
+    state = {f"{PREFIX}.0.weight": normal(96, 15, 3, 3) / 15}
     for number in range(2, 30, 3):
-        found[f"{PREFIX}.{number}.weight"] = normal(96, 96, 3, 3) / 20
+        state[f"{PREFIX}.{number}.weight"] = normal(96, 96, 3, 3) / 20
         after = f"{PREFIX}.{number + 1}"
-        found[f"{after}.weight"] = 1 + 0.2 * normal(96)
-        found[f"{after}.bias"] = 0.2 * normal(96)
-        found[f"{after}.running_mean"] = 0.2 * normal(96)
-        found[f"{after}.running_var"] = 1 + 0.2 * normal(96).abs()
-    found[f"{PREFIX}.32.weight"] = normal(12, 96, 3, 3) / 300
-    return found
+        state[f"{after}.weight"] = 1 + 0.2 * normal(96)
+        state[f"{after}.bias"] = 0.2 * normal(96)
+        state[f"{after}.running_mean"] = 0.2 * normal(96)
+        state[f"{after}.running_var"] = 1 + 0.2 * normal(96).abs()
+    state[f"{PREFIX}.32.weight"] = normal(12, 96, 3, 3) / 300
+    return state
 
 
 def ffdnet_weights(path: Path) -> str:

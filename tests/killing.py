@@ -47,32 +47,32 @@ def rules(weights: str) -> dict[str, tuple[Callable[..., str], str, dict]]:
         "deepfool": (
             universal.main,
             "perturbation",
-            network | {"settings": bound | {"method": "deepfool", "classes": 3, "steps": 2}},
+            network | {"entry": bound | {"method": "deepfool", "classes": 3, "steps": 2}},
         ),
         "stochastic_gradient": (
             universal.main,
             "perturbation",
-            network | {"settings": bound | {"method": "stochastic_gradient", "images": 16}},
+            network | {"entry": bound | {"method": "stochastic_gradient", "images": 16}},
         ),
         "gradient": (
             gradient.main,
             "dataset",
-            network | {"settings": {"radius": 4, "step": 1, "iterations": 2}},
+            network | {"entry": {"radius": 4, "step": 1, "iterations": 2}},
         ),
         "autoencoder": (
             defence.main,
             "state",
-            fit | {"settings": {"hidden": 12, "epochs": 2, "batch_size": 4, "noise": 5}},
+            fit | {"entry": {"hidden": 12, "epochs": 2, "batch_size": 4, "noise": 5}},
         ),
         "conv_autoencoder": (
             defence.main,
             "state",
-            fit | {"settings": {"channels": [4], "epochs": 2, "batch_size": 4}},
+            fit | {"entry": {"channels": [4], "epochs": 2, "batch_size": 4}},
         ),
     }
 
 
-def work(name: str, folder: Path, images: str, weights: str, told: int | None) -> None:
+def work(name: str, folder: Path, images: str, weights: str, write_end: int | None) -> None:
     """Do a job as Snakemake would; tell of each write of its checkpoint."""
     main, output, params = rules(weights)[name]
     sys.modules["__main__"].snakemake = SimpleNamespace(
@@ -90,8 +90,8 @@ def work(name: str, folder: Path, images: str, weights: str, told: int | None) -
 
     def slow(number: int) -> None:
         fsync(number)
-        if told is not None:
-            os.write(told, b".")
+        if write_end is not None:
+            os.write(write_end, b".")
             time.sleep(PAUSE)
 
     os.fsync = slow
@@ -100,25 +100,25 @@ def work(name: str, folder: Path, images: str, weights: str, told: int | None) -
 
 def attempt(arguments: tuple, moment: tuple | None = None) -> int:
     """Do a job in a process of its own, killed at a moment; its wait status."""
-    heard, told = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(heard)
+        os.close(read_end)
         code = 1
         try:
-            work(*arguments, told if moment else None)
+            work(*arguments, write_end if moment else None)
             code = 0
         finally:
             os._exit(code)
-    os.close(told)
+    os.close(write_end)
     if moment:
         writes, seconds, number = moment
         for _ in range(writes):
-            os.read(heard, 1)
+            os.read(read_end, 1)
         time.sleep(seconds)
         os.kill(child, number)
     _, status = os.waitpid(child, 0)
-    os.close(heard)
+    os.close(read_end)
     return status
 
 

@@ -28,8 +28,8 @@ def photograph(seed: int) -> bytes:
 
 
 def draw(root: Path | None, folder: Path, **changes: Any) -> dict[str, list[str]]:
-    """Extract; the ids of both parts, and what was said."""
-    settings = {
+    """Extract; the ids of both parts, and the summary that `extract` returned."""
+    image_options = {
         "size": 16,
         "layout": "tree",
         "broken": "error",
@@ -37,9 +37,9 @@ def draw(root: Path | None, folder: Path, **changes: Any) -> dict[str, list[str]
         "fit": {"splits": ["train"]},
     } | changes
     paths = {part: folder / f"{part}.h5" for part in ("test", "fit")}
-    said = extract(**paths, root=root and str(root), settings=settings, seed=1)
-    found = {"said": [said]}
+    summary = extract(**paths, root=root and str(root), image_options=image_options, seed=1)
+    drawn = {"summary": [summary]}
     for part, path in paths.items():
         with store.read(path, "images/1") as file:
-            found[part] = store.strings(file["ids"])
-    return found
+            drawn[part] = store.strings(file["ids"])
+    return drawn

@@ -20,7 +20,7 @@ RECORD = Record(
 def robustness_rows(worst, model="m", grade="A", width=0.05, n=100):
     """Rows of ``table_robustness.csv``; ``worst`` has the right images of 100 by defence."""
     rows = []
-    for defence, right in worst.items():
+    for defence, correct in worst.items():
         cells = [("none", "original", 0.8, "–", "–", "–")]
         if defence != "none":
             cells += [
@@ -30,18 +30,18 @@ def robustness_rows(worst, model="m", grade="A", width=0.05, n=100):
             ]
         cells += [
             ("adaptive", "pgd", 0.3, "linf", "4.000000", "–"),
-            ("all", "worst case", right / 200, "l2", "128.000000", "C"),
-            ("all", "worst case", right / 100, "linf", "4.000000", grade),
+            ("all", "worst case", correct / 200, "l2", "128.000000", "C"),
+            ("all", "worst case", correct / 100, "linf", "4.000000", grade),
             ("all", "worst case", 0.0, "linf", "10.000000", "D"),
         ]
         rows += [
             {
-                **{"model": model, "defence": defence, "knowledge": known, "attack": attack},
+                **{"model": model, "defence": defence, "knowledge": knowledge, "attack": attack},
                 **{"n": str(n), "accuracy": f"{share}", "ci_low": f"{share - width:.6f}"},
                 **{"ci_high": f"{share + width:.6f}", "spread": "0", "checks": "passed"},
                 **{"norm": norm, "radius": radius, "grade": mark},
             }
-            for known, attack, share, norm, radius, mark in cells
+            for knowledge, attack, share, norm, radius, mark in cells
         ]
     return rows
 

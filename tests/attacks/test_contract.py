@@ -30,8 +30,8 @@ SIZE = 8
 def build(kind: str, norm: str, radius: float, **others: object) -> attacks.Attack:
     """An attack with as few hyperparameters as possible, and little effort."""
     parameters = inspect.signature(load("attack", kind).__init__).parameters
-    wanted = {"norm": norm, "radius": radius, "step": radius / 4, **EFFORTS, **others}
-    return attacks.build(kind, {key: wanted[key] for key in wanted if key in parameters})
+    values = {"norm": norm, "radius": radius, "step": radius / 4, **EFFORTS, **others}
+    return attacks.build(kind, {key: values[key] for key in values if key in parameters})
 
 
 def has_levels(kind: str) -> bool:
@@ -73,9 +73,9 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
         return network(images).argmax(dim=1)
 
 
-def lengths(found: Tensor, images: Tensor, norm: str) -> np.ndarray:
+def lengths(attacked: Tensor, images: Tensor, norm: str) -> np.ndarray:
     """How far 8-bit images are from each other, computed in whole numbers."""
-    moves = np.abs(to_uint8(found).astype(int) - to_uint8(images)).reshape(len(found), -1)
+    moves = np.abs(to_uint8(attacked).astype(int) - to_uint8(images)).reshape(len(attacked), -1)
     return moves.max(axis=1) if norm == "linf" else np.sqrt((moves**2).sum(axis=1))
 
 
@@ -86,52 +86,52 @@ def test_there_are_kinds() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_hyperparameters_are_declared_in_full(kind: str) -> None:
     """Keyword-only, with a type and a sentence; the traits fit them."""
-    found = load("attack", kind)
-    parameters = inspect.signature(found.__init__).parameters
+    attack = load("attack", kind)
+    parameters = inspect.signature(attack.__init__).parameters
     keys = [key for key in parameters if key != "self"]
     assert all(parameters[key].kind is inspect.Parameter.KEYWORD_ONLY for key in keys)
     assert all(parameters[key].annotation is not inspect.Parameter.empty for key in keys)
-    assert re.findall(r"^ {4,8}(\w+): ", found.__doc__.partition("Args:")[2], re.MULTILINE) == keys
-    efforts = [found.effort] if isinstance(found.effort, str) else found.effort
+    assert re.findall(r"^ {4,8}(\w+): ", attack.__doc__.partition("Args:")[2], re.MULTILINE) == keys
+    efforts = [attack.effort] if isinstance(attack.effort, str) else attack.effort
     # An attack without such a key makes one pass.
-    assert {*efforts} <= {*keys} or found.effort == "iterations"
-    assert ("norm" in keys) == (len(found.norms) > 1)
+    assert {*efforts} <= {*keys} or attack.effort == "iterations"
+    assert ("norm" in keys) == (len(attack.norms) > 1)
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
 @pytest.mark.parametrize("radius", [2.5, 8, 60])
 def test_what_is_stored_is_within_the_bounds(network, images, labels, kind, norm, radius) -> None:
-    found = build(kind, norm, radius)(network, images, labels, generator=generator(0))
-    assert found.shape == images.shape
-    assert found.dtype == torch.float32
-    assert not found.requires_grad
-    assert torch.equal(found, to_tensor(to_uint8(found)))
-    assert lengths(found, images, norm).max() <= radius
+    adversarial = build(kind, norm, radius)(network, images, labels, generator=generator(0))
+    assert adversarial.shape == images.shape
+    assert adversarial.dtype == torch.float32
+    assert not adversarial.requires_grad
+    assert torch.equal(adversarial, to_tensor(to_uint8(adversarial)))
+    assert lengths(adversarial, images, norm).max() <= radius
 
 
 @pytest.mark.parametrize(("kind", "norm"), [case for case in CASES if has_levels(case[0])])
 @pytest.mark.parametrize("radius", [0.4, 2.5, 60])
 def test_real_values_are_within_the_bounds(network, images, labels, kind, norm, radius) -> None:
     attack = build(kind, norm, radius, levels=None)
-    found = attack(network, images, labels, generator=generator(0))
-    moves = 255 * (found.double() - images.double()).flatten(1)
+    adversarial = attack(network, images, labels, generator=generator(0))
+    moves = 255 * (adversarial.double() - images.double()).flatten(1)
     order = {"linf": torch.inf, "l2": 2}[norm]
     farthest = torch.linalg.vector_norm(moves, order, dim=1).max()
     # Up to the rounding of float32.
     assert 0 < farthest <= radius + 1e-4
-    assert (found >= 0).all()
-    assert (found <= 1).all()
-    assert not torch.equal(found, to_tensor(to_uint8(found)))
+    assert (adversarial >= 0).all()
+    assert (adversarial <= 1).all()
+    assert not torch.equal(adversarial, to_tensor(to_uint8(adversarial)))
 
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
-def test_right_images_alone_are_moved(network, images, labels, kind, norm) -> None:
+def test_only_correctly_classified_images_are_moved(network, images, labels, kind, norm) -> None:
     radius = 60 if norm == "linf" else 600
-    found = build(kind, norm, radius)(network, images, labels, generator=generator(0))
+    adversarial = build(kind, norm, radius)(network, images, labels, generator=generator(0))
     wrong = answers(network, images) != labels
     assert 0 < wrong.sum() < len(labels)
-    assert torch.equal(found[wrong], images[wrong])
-    fooled = answers(network, found) != labels
+    assert torch.equal(adversarial[wrong], images[wrong])
+    fooled = answers(network, adversarial) != labels
     assert fooled[wrong].all()
     assert fooled[~wrong].any()
 
@@ -161,10 +161,10 @@ def test_nothing_else_changes(network, images, labels, kind, norm) -> None:
 
 @pytest.mark.parametrize(("kind", "norm"), CASES)
 def test_the_seed_decides(network, images, labels, kind, norm) -> None:
-    found = [
+    results = [
         build(kind, norm, 20)(network, images, labels, generator=generator(0)) for _ in range(2)
     ]
-    assert torch.equal(*found)
+    assert torch.equal(*results)
 
 
 def linear(images: Tensor) -> Tensor:
@@ -177,12 +177,12 @@ def linear(images: Tensor) -> Tensor:
 def test_radius_never_helps_a_linear_network(images, kind, norm) -> None:
     labels = linear(images).argmax(dim=1)
     radii = [1, 4, 12, 40, 120] if norm == "linf" else [20, 60, 150, 400, 1200]
-    right = []
+    accuracies = []
     for radius in radii:
-        found = build(kind, norm, radius)(linear, images, labels, generator=generator(0))
-        right.append((linear(found).argmax(dim=1) == labels).float().mean().item())
-    assert right == sorted(right, reverse=True)
-    assert right[0] > right[-1]
+        adversarial = build(kind, norm, radius)(linear, images, labels, generator=generator(0))
+        accuracies.append((linear(adversarial).argmax(dim=1) == labels).float().mean().item())
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert accuracies[0] > accuracies[-1]
 
 
 # What these attacks make of `whole`.
@@ -212,5 +212,5 @@ def test_the_same_seed_gives_the_same_bytes(kind, options, expected) -> None:
     levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
     images = to_tensor(levels.astype(np.uint8))
     labels = whole(images).argmax(dim=1)
-    found = attacks.build(kind, options)(whole, images, labels, generator=generator(0))
-    assert hashlib.sha256(to_uint8(found).tobytes()).hexdigest()[:16] == expected
+    adversarial = attacks.build(kind, options)(whole, images, labels, generator=generator(0))
+    assert hashlib.sha256(to_uint8(adversarial).tobytes()).hexdigest()[:16] == expected

@@ -48,7 +48,7 @@ def norms(perturbations: Tensor) -> Tensor:
 
 def test_linear_classifier_has_a_closed_form():
     network, images = linear(), pictures(20, 8)
-    found = deepfool(network, images, overshoot=0.1)
+    perturbations = deepfool(network, images, overshoot=0.1)
 
     weight = network[1].weight.detach()
     logits = network(images).detach()
@@ -60,9 +60,9 @@ def test_linear_classifier_has_a_closed_form():
         nearest = distances.argmin()
         unit = normals[nearest] / normals[nearest].norm()
         expected = 1.1 * (distances[nearest] + MARGIN) * unit
-        torch.testing.assert_close(found[index].flatten(), expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(perturbations[index].flatten(), expected, rtol=1e-4, atol=1e-6)
         # It lands in the class whose boundary was nearest.
-        landed = network(images[index : index + 1] + found[index : index + 1]).argmax()
+        landed = network(images[index : index + 1] + perturbations[index : index + 1]).argmax()
         assert landed == others[int(nearest)]
 
 
@@ -119,8 +119,8 @@ class Flat(nn.Module):
 
 @pytest.mark.parametrize("steps", [1, 5])
 def test_without_a_gradient_nothing_moves(steps):
-    found = deepfool(Flat(), pictures(3, 8), steps=steps)
-    assert torch.equal(found, torch.zeros(3, 3, 8, 8))
+    perturbations = deepfool(Flat(), pictures(3, 8), steps=steps)
+    assert torch.equal(perturbations, torch.zeros(3, 3, 8, 8))
 
 
 def test_equal_logits_are_left_through_a_boundary_at_distance_zero():
@@ -132,10 +132,10 @@ def test_equal_logits_are_left_through_a_boundary_at_distance_zero():
             return torch.stack([red, green, 0 * red - 100], dim=1)
 
     images = torch.full((2, 3, 8, 8), 0.5)
-    found = deepfool(Tie(), images)
-    assert found.isfinite().all()
-    assert (Tie()(images + found).argmax(dim=1) == 1).all()
-    torch.testing.assert_close(norms(found), torch.full((2,), 1.02 * MARGIN))
+    perturbations = deepfool(Tie(), images)
+    assert perturbations.isfinite().all()
+    assert (Tie()(images + perturbations).argmax(dim=1) == 1).all()
+    torch.testing.assert_close(norms(perturbations), torch.full((2,), 1.02 * MARGIN))
 
 
 def test_leaves_the_network_as_it_was():
@@ -144,8 +144,8 @@ def test_leaves_the_network_as_it_was():
     images = pictures(4, 32)
     copy = images.clone()
     with torch.no_grad():
-        found = deepfool(network, images)
-    assert not found.requires_grad
+        perturbations = deepfool(network, images)
+    assert not perturbations.requires_grad
     assert not images.requires_grad
     assert torch.equal(images, copy)
     assert not network.training

@@ -29,7 +29,7 @@ def test_moves_onto_a_plane_are_as_short_as_scipys(norm, seed, share):
     if norm == "linf":
         # Minimise t with -t <= d <= t.
         wide = np.hstack([np.vstack([np.eye(12), -np.eye(12)]), -np.ones((24, 1))])
-        found = scipy.optimize.linprog(
+        optimum = scipy.optimize.linprog(
             np.eye(13)[12],
             wide,
             np.zeros(24),
@@ -37,9 +37,9 @@ def test_moves_onto_a_plane_are_as_short_as_scipys(norm, seed, share):
             [-value],
             [*zip(-image, 1 - image, strict=True), (0, None)],
         )
-        assert np.abs(move).max() == pytest.approx(found.fun, abs=1e-5)
+        assert np.abs(move).max() == pytest.approx(optimum.fun, abs=1e-5)
     else:
-        found = scipy.optimize.minimize(
+        optimum = scipy.optimize.minimize(
             lambda d: d @ d,
             np.zeros(12),
             jac=lambda d: 2 * d,
@@ -51,8 +51,8 @@ def test_moves_onto_a_plane_are_as_short_as_scipys(norm, seed, share):
             },
             options={"ftol": 1e-12},
         )
-        assert found.success
-        assert move @ move == pytest.approx(found.fun, rel=1e-3)
+        assert optimum.success
+        assert move @ move == pytest.approx(optimum.fun, rel=1e-3)
 
 
 def test_planes_out_of_reach_are_approached():
@@ -84,10 +84,10 @@ def test_a_linear_network_is_fooled_up_to_the_exact_distance(norm, radius, surpl
     )
     distances = 255 * gaps / dual
     exact = distances.scatter(1, labels[:, None], torch.inf).amin(dim=1)
-    settings = {"norm": norm, "radius": radius, "iterations": 20, "levels": None}
-    attack = attacks.build("fab", settings)
-    found = attack(linear, images, labels, generator=generator(0), surplus=surplus)
-    reached = linear(found)
+    options = {"norm": norm, "radius": radius, "iterations": 20, "levels": None}
+    attack = attacks.build("fab", options)
+    adversarial = attack(linear, images, labels, generator=generator(0), surplus=surplus)
+    reached = linear(adversarial)
     own = reached.gather(1, labels[:, None])[:, 0]
     lead = reached.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own
     assert 0.2 < (exact < radius).float().mean() < 0.8

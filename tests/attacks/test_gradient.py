@@ -49,28 +49,28 @@ def test_equals_torchattacks(network, images, targets):
     attack.set_mode_targeted_by_label(quiet=True)
     expected = attack(images, targets)
     # Whole steps within a whole radius end on whole levels: rounding changes nothing.
-    found = targeted(network, images, targets, radius=8, step=1, iterations=12)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    adversarial = targeted(network, images, targets, radius=8, step=1, iterations=12)
+    torch.testing.assert_close(adversarial, expected, rtol=0, atol=1e-6)
 
 
 def test_one_step_descends_by_the_sign_of_the_gradient(network, images, targets):
     probed = images.clone().requires_grad_()
     log_probabilities = network(probed).log_softmax(dim=1)
     log_probabilities[torch.arange(len(images)), targets].sum().backward()
-    found = targeted(network, images, targets, radius=10, step=3, iterations=1)
+    adversarial = targeted(network, images, targets, radius=10, step=3, iterations=1)
     before = (images * 255).round()
     expected = (before + 3 * probed.grad.sign()).clamp(0, 255)
-    torch.testing.assert_close(found * 255, expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(adversarial * 255, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("radius", [0.4, 1, 2.5, 7.9, 10, 300])
 @pytest.mark.parametrize("step", [0.7, 1, 4])
 def test_stays_within_the_radius_after_rounding(network, images, targets, radius, step):
-    found = targeted(network, images, targets, radius=radius, step=step, iterations=8)
-    assert torch.equal(found, to_tensor(to_uint8(found)))
-    assert found.min() >= 0
-    assert found.max() <= 1
-    difference = moved(images, found)
+    adversarial = targeted(network, images, targets, radius=radius, step=step, iterations=8)
+    assert torch.equal(adversarial, to_tensor(to_uint8(adversarial)))
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    difference = moved(images, adversarial)
     assert np.abs(difference).max() <= radius
     if radius < 8 * step:
         # The bound is met, not only kept.
@@ -84,8 +84,8 @@ def test_radius_zero_changes_nothing(network, images, targets):
 def test_reaches_its_targets(network, images, targets):
     hits = network(images).argmax(dim=1) == targets
     assert not hits.any()
-    found = targeted(network, images, targets, radius=48, iterations=50)
-    hits = network(found).argmax(dim=1) == targets
+    adversarial = targeted(network, images, targets, radius=48, iterations=50)
+    hits = network(adversarial).argmax(dim=1) == targets
     assert hits.float().mean() > 0.95
 
 
@@ -95,11 +95,11 @@ def test_leaves_an_image_alone_once_it_is_confident(network, images, targets):
     seen = []
     network.register_forward_pre_hook(lambda _, arguments: seen.append(len(arguments[0])))
     options = {"radius": 48, "iterations": 50}
-    found = targeted(network, images, targets, confidence=0.9, **options)
+    adversarial = targeted(network, images, targets, confidence=0.9, **options)
     assert seen[0] == len(images)
     assert seen == sorted(seen, reverse=True)
     assert sum(seen) < 0.5 * 50 * len(images)
-    reached = network(found).softmax(dim=1).gather(1, targets[:, None])
+    reached = network(adversarial).softmax(dim=1).gather(1, targets[:, None])
     assert (reached >= 0.9).float().mean() > 0.9
     # What every image goes through until then is the attack of all iterations.
     patient = targeted(network, images, targets, confidence=1.1, **options)
@@ -130,8 +130,8 @@ def test_leaves_network_and_images_as_they_were(network, images, targets):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     copy = images.clone()
     with torch.no_grad():
-        found = targeted(network, images, targets, radius=4, iterations=2)
-    assert not found.requires_grad
+        adversarial = targeted(network, images, targets, radius=4, iterations=2)
+    assert not adversarial.requires_grad
     assert not images.requires_grad
     assert torch.equal(images, copy)
     assert not network.training
@@ -167,19 +167,19 @@ def test_two_classes_leave_one_target():
     assert torch.equal(random_targets(labels, 2, torch.Generator().manual_seed(1)), 1 - labels)
 
 
-def test_targets_are_among_the_classes_that_are_known():
-    known = torch.tensor([3, 7, 11, 900])
-    # The last label is no class that the network knows.
+def test_targets_are_among_the_classes_that_the_network_answers():
+    answered = torch.tensor([3, 7, 11, 900])
+    # The network does not answer the last label's class.
     labels = torch.tensor([3, 7, 11, 900, 950]).repeat(200)
-    targets = random_targets(labels, 1000, torch.Generator().manual_seed(5), known=known)
+    targets = random_targets(labels, 1000, torch.Generator().manual_seed(5), among=answered)
     assert not (targets == labels).any()
     for label in (3, 7, 11, 900):
-        found = set(targets[labels == label].tolist())
-        assert found == set(known.tolist()) - {label}
-    assert set(targets[labels == 950].tolist()) <= set(known.tolist())
+        drawn = set(targets[labels == label].tolist())
+        assert drawn == set(answered.tolist()) - {label}
+    assert set(targets[labels == 950].tolist()) <= set(answered.tolist())
     all_of_them = torch.arange(1000)
     one, two = (
-        random_targets(labels, 1000, torch.Generator().manual_seed(5), known=among)
+        random_targets(labels, 1000, torch.Generator().manual_seed(5), among=among)
         for among in (None, all_of_them)
     )
     assert torch.equal(one, two)

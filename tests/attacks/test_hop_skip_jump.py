@@ -61,13 +61,13 @@ def exact(images: Tensor, labels: Tensor, norm: str) -> Tensor:
 @pytest.mark.parametrize(("norm", "radius"), [("l2", 20.0), ("linf", 3.0)])
 def test_decisions_alone_tell_what_it_needs(images, labels, norm, radius):
     """The logits change nothing, and what it finds is no nearer than anything can be."""
-    found = []
+    results = []
     for network in (Linear(), Decides()):
         attack = attacks.build("hop_skip_jump", {"norm": norm, "radius": radius, "queries": 1500})
-        found.append(attack(network, images, labels, generator=generator(0)))
+        results.append(attack(network, images, labels, generator=generator(0)))
         assert 500 < network.asked <= 1500
-    assert torch.equal(*found)
-    fooled = Linear()(found[0]).argmax(dim=1) != labels
+    assert torch.equal(*results)
+    fooled = Linear()(results[0]).argmax(dim=1) != labels
     assert (exact(images, labels, norm)[fooled] <= radius).all()
     assert fooled.float().mean() > 0.3
 
@@ -86,9 +86,9 @@ def test_is_as_strong_as_foolbox(images, labels, norm, radius):
     expected = (distances > radius).float().mean().item()
     network = Linear()
     attack = attacks.build("hop_skip_jump", {"norm": norm, "radius": radius, "queries": 2000})
-    found = attack(network, images, labels, generator=generator(0))
-    left = (Linear()(found).argmax(dim=1) == labels).float().mean().item()
-    assert left < expected + 0.15
+    adversarial = attack(network, images, labels, generator=generator(0))
+    accuracy = (Linear()(adversarial).argmax(dim=1) == labels).float().mean().item()
+    assert accuracy < expected + 0.15
 
 
 def test_the_direction_is_that_of_the_normal():

@@ -74,14 +74,14 @@ def convolutional() -> nn.Sequential:
 
 
 def run(search=universal, network=None, images=None, seed=0, **changed) -> Universal:
-    settings = {"norm": "linf", "radius": 10, "batch_size": 8, "passes": 3, "fooling_rate": 1.0}
+    options = {"norm": "linf", "radius": 10, "batch_size": 8, "passes": 3, "fooling_rate": 1.0}
     return search(
         network or convolutional(),
         pictures(40) if images is None else images,
         pictures(20, seed=9),
         device=CPU,
         generator=generator(seed, "universal"),
-        **(settings | changed),
+        **(options | changed),
     )
 
 
@@ -116,9 +116,9 @@ def test_apply_clips_as_pillow_does(sign):
     images = numbers.integers(0, 256, (5, SIDE, SIDE, 3), dtype=np.uint8)
     levels = numbers.integers(0, 120, (SIDE, SIDE, 3), dtype=np.uint8)
     combine = ImageChops.add if sign == 1 else ImageChops.subtract
-    found = apply(images, sign * levels.astype(np.float32))
-    assert found.dtype == np.uint8
-    for before, after in zip(images, found, strict=True):
+    perturbed = apply(images, sign * levels.astype(np.float32))
+    assert perturbed.dtype == np.uint8
+    for before, after in zip(images, perturbed, strict=True):
         expected = combine(Image.fromarray(before), Image.fromarray(levels))
         assert np.array_equal(after, np.asarray(expected))
 
@@ -145,27 +145,27 @@ def test_fooling_rate_counts_changed_predictions():
 
 def test_universal_finds_the_common_normal():
     network, normal = agreeing()
-    found = run(network=network, norm="l2", radius=1e6, classes=2)
-    cosine = (found.perturbation * normal.numpy()).sum() / (
-        np.linalg.norm(found.perturbation) * normal.norm().item()
+    result = run(network=network, norm="l2", radius=1e6, classes=2)
+    cosine = (result.perturbation * normal.numpy()).sum() / (
+        np.linalg.norm(result.perturbation) * normal.norm().item()
     )
     assert cosine > 0.9999
-    assert found.fooling_rate == found.fooling_rate_held_out == 1
+    assert result.fooling_rate == result.fooling_rate_held_out == 1
 
 
 def test_universal_gradient_finds_the_common_normal():
     network, normal = agreeing()
-    settings = {"network": network, "passes": 1, "batch_size": 40}
-    found = run(universal_gradient, step=3, **settings)
-    np.testing.assert_allclose(found.perturbation, 3 * normal.sign().numpy(), rtol=1e-4)
-    found = run(universal_gradient, step=3, norm="l2", radius=1e6, **settings)
+    options = {"network": network, "passes": 1, "batch_size": 40}
+    result = run(universal_gradient, step=3, **options)
+    np.testing.assert_allclose(result.perturbation, 3 * normal.sign().numpy(), rtol=1e-4)
+    result = run(universal_gradient, step=3, norm="l2", radius=1e6, **options)
     expected = 3 * normal / normal.square().mean().sqrt()
-    np.testing.assert_allclose(found.perturbation, expected.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(result.perturbation, expected.numpy(), rtol=1e-4)
 
 
 def test_universal_gradient_is_projected_adam():
     network, images = convolutional(), pictures(40)
-    found = run(universal_gradient, network, images, passes=2, step=2, beta=1.5, radius=6)
+    result = run(universal_gradient, network, images, passes=2, step=2, beta=1.5, radius=6)
 
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
     clean = network(pixels).argmax(dim=1)
@@ -185,15 +185,15 @@ def test_universal_gradient_is_projected_adam():
             with torch.no_grad():
                 expected.clamp_(-6, 6)
         visited.append(expected.detach().clone().permute(1, 2, 0).numpy())
-    best = found.history["fooling_rate"].argmax()
-    assert found.history["fooling_rate"][0] != found.history["fooling_rate"][1]
-    np.testing.assert_allclose(found.perturbation, visited[best], rtol=1e-3, atol=1e-3)
+    best = result.history["fooling_rate"].argmax()
+    assert result.history["fooling_rate"][0] != result.history["fooling_rate"][1]
+    np.testing.assert_allclose(result.perturbation, visited[best], rtol=1e-3, atol=1e-3)
 
 
 def test_one_image_a_batch_is_the_published_algorithm():
     network, images = linear(5), pictures(30)
     published = {"classes": 10, "overshoot": 0.02, "steps": 50}
-    found = run(network=network, images=images, batch_size=1, passes=1, radius=4, **published)
+    result = run(network=network, images=images, batch_size=1, passes=1, radius=4, **published)
 
     # Algorithm 1 in float64 with the closed form of a linear classifier's smallest perturbation.
     weight = network[1].weight.detach().double().numpy()
@@ -215,7 +215,7 @@ def test_one_image_a_batch_is_the_published_algorithm():
         expected += length * normals[nearest] / lengths[nearest]
         expected = expected.clip(-4 / 255, 4 / 255)
     assert np.abs(expected).max() > 3.9 / 255
-    stored = found.perturbation.transpose(2, 0, 1).ravel() / 255
+    stored = result.perturbation.transpose(2, 0, 1).ravel() / 255
     np.testing.assert_allclose(stored, expected, atol=1e-5)
 
 
@@ -223,43 +223,43 @@ def test_one_image_a_batch_is_the_published_algorithm():
 class TestBothSearches:
     def test_result_is_consistent(self, search):
         network = convolutional()
-        found = run(search, network, radius=20)
-        assert found.perturbation.dtype == np.float32
-        assert found.perturbation.shape == (SIDE, SIDE, 3)
-        assert 0 < np.abs(found.perturbation).max() <= 20
-        assert set(found.history) == {"fooling_rate", "fooling_rate_held_out"}
-        assert found.fooling_rate == found.history["fooling_rate"].max()
-        assert len(found.history["fooling_rate"]) == len(found.history["fooling_rate_held_out"])
+        result = run(search, network, radius=20)
+        assert result.perturbation.dtype == np.float32
+        assert result.perturbation.shape == (SIDE, SIDE, 3)
+        assert 0 < np.abs(result.perturbation).max() <= 20
+        assert set(result.history) == {"fooling_rate", "fooling_rate_held_out"}
+        assert result.fooling_rate == result.history["fooling_rate"].max()
+        assert len(result.history["fooling_rate"]) == len(result.history["fooling_rate_held_out"])
         nothing = np.zeros((SIDE, SIDE, 3), np.float32)
         for images, rate in (
-            (pictures(40), found.fooling_rate),
-            (pictures(20, seed=9), found.fooling_rate_held_out),
+            (pictures(40), result.fooling_rate),
+            (pictures(20, seed=9), result.fooling_rate_held_out),
         ):
             clean = module._predict(network, images, nothing, batch_size=8, device=CPU)
             again = fooling_rate(
-                network, images, found.perturbation, clean, batch_size=8, device=CPU
+                network, images, result.perturbation, clean, batch_size=8, device=CPU
             )
             assert rate == again
 
     def test_fools_more_than_random_signs(self, search):
-        found = run(search, radius=25)
+        result = run(search, radius=25)
         signs = np.random.default_rng(0).choice([-25, 25], (SIDE, SIDE, 3)).astype(np.float32)
         nothing = np.zeros((SIDE, SIDE, 3), np.float32)
         network, images = convolutional(), pictures(20, seed=9)
         clean = module._predict(network, images, nothing, batch_size=8, device=CPU)
         control = fooling_rate(network, images, signs, clean, batch_size=8, device=CPU)
-        assert found.fooling_rate_held_out > control + 0.1
+        assert result.fooling_rate_held_out > control + 0.1
 
     @pytest.mark.parametrize(("norm", "radius"), [("linf", 3.5), ("l2", 50)])
     def test_stays_in_its_ball(self, search, norm, radius):
-        found = run(search, norm=norm, radius=radius)
+        result = run(search, norm=norm, radius=radius)
         order = np.inf if norm == "linf" else 2
-        assert np.linalg.norm(found.perturbation.ravel(), order) <= radius * (1 + 1e-6)
+        assert np.linalg.norm(result.perturbation.ravel(), order) <= radius * (1 + 1e-6)
 
     def test_stops_at_the_wanted_rate(self, search):
-        found = run(search, radius=100, passes=20, fooling_rate=0.2)
-        assert len(found.history["fooling_rate"]) < 20
-        assert found.fooling_rate >= 0.2
+        result = run(search, radius=100, passes=20, fooling_rate=0.2)
+        assert len(result.history["fooling_rate"]) < 20
+        assert result.fooling_rate >= 0.2
 
     def test_same_seed_same_bytes(self, search):
         assert same(run(search, seed=1), run(search, seed=1))
@@ -288,7 +288,7 @@ def test_fools_a_pretrained_network_on_photographs(shared):
     photographs = np.stack([np.asarray(Image.open(name).convert("RGB")) for name in names])
     network = networks.Network(Identity(), models.build("efficientnet_lite0", {}), mixed=True)
     fit, test = photographs[:60], photographs[60:]
-    found = universal_gradient(
+    result = universal_gradient(
         network.eval(),
         fit,
         test,
@@ -300,11 +300,11 @@ def test_fools_a_pretrained_network_on_photographs(shared):
         batch_size=10,
     )
     # As large and with as many values of each sign, but in no order.
-    shuffled = np.random.default_rng(0).permutation(found.perturbation.ravel())
-    shuffled = shuffled.reshape(found.perturbation.shape)
+    shuffled = np.random.default_rng(0).permutation(result.perturbation.ravel())
+    shuffled = shuffled.reshape(result.perturbation.shape)
     clean = module._predict(network, fit, 0 * shuffled, batch_size=20, device=CPU)
     control = fooling_rate(network, fit, shuffled, clean, batch_size=20, device=CPU)
-    assert found.fooling_rate > control + 0.2
+    assert result.fooling_rate > control + 0.2
 
 
 class Interrupted(nn.Module):
@@ -328,7 +328,7 @@ class Interrupted(nn.Module):
 class TestCheckpoint:
     def attempt(self, search, checkpoint: Path | None, calls: int, **changed) -> Universal:
         noise = generator(0, "noise")
-        settings = {"norm": "linf", "radius": 10, "passes": 2, "batch_size": 8, "fooling_rate": 1.0}
+        options = {"norm": "linf", "radius": 10, "passes": 2, "batch_size": 8, "fooling_rate": 1.0}
         return search(
             Interrupted(noise, calls),
             pictures(24),
@@ -337,7 +337,7 @@ class TestCheckpoint:
             generator=generator(0, "universal"),
             noise=noise,
             checkpoint=checkpoint,
-            **(settings | changed),
+            **(options | changed),
         )
 
     @pytest.mark.parametrize("calls", [3, 8, 13, 19])
@@ -368,6 +368,6 @@ class TestCheckpoint:
     def test_of_another_search_is_not_used(self, search, tmp_path, capsys):
         checkpoint = tmp_path / "search.pt"
         self.attempt(search, checkpoint, 10**9, radius=9)
-        found = self.attempt(search, checkpoint, 10**9)
+        result = self.attempt(search, checkpoint, 10**9)
         assert "another search" in capsys.readouterr().out
-        assert same(found, self.attempt(search, None, 10**9))
+        assert same(result, self.attempt(search, None, 10**9))

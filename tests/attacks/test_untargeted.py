@@ -72,18 +72,18 @@ def run(
     radius: float,
     surplus: float = 0.0,
 ) -> Tensor:
-    settings: dict = {"norm": norm, "radius": radius, **ATTACKS[name]}
+    options: dict = {"norm": norm, "radius": radius, **ATTACKS[name]}
     if name == "pgd":
-        settings["step"] = radius / 4
+        options["step"] = radius / 4
     kind = "apgd" if name in APGD else name
-    attack = attacks.build(kind, settings)
+    attack = attacks.build(kind, options)
     return attack(network, images, labels, generator=generator(0), surplus=surplus)
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_the_network_is_fooled(network, images, labels, name, norm):
-    found = run(network, images, labels, name, norm, 24 if norm == "linf" else 500)
-    assert accuracy(network, found, labels) < (0.5 if name == "square" else 0.2)
+    adversarial = run(network, images, labels, name, norm, 24 if norm == "linf" else 500)
+    assert accuracy(network, adversarial, labels) < (0.5 if name == "square" else 0.2)
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
@@ -121,8 +121,8 @@ def test_a_linear_network_loses_as_much_as_it_can(name, norm):
     labels = network(images).argmax(dim=1)
     sign = 1 - 2 * labels[0].float()
     # Nothing is far enough from a border of [0, 1] or from a fooled network to be cut short.
-    found = run(network, images, labels, name, norm, radius, surplus=1e6)
-    reached = margin(network(found), labels)
+    adversarial = run(network, images, labels, name, norm, radius, surplus=1e6)
+    reached = margin(network(adversarial), labels)
     dual = weight.abs().sum() if norm == "linf" else weight.norm()
     best = margin(network(images), labels) + 2 * dual * radius / 255
     assert sign in (1, -1)
@@ -185,11 +185,11 @@ def test_saturated_logits_hide_their_gradient_from_the_cross_entropy_alone(image
 
 def test_ratios_refuse_too_few_classes(images, labels):
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 2))
-    right = network(images).argmax(dim=1)
+    predicted = network(images).argmax(dim=1)
     with pytest.raises(UserError, match="needs at least 3 classes, the network has 2"):
-        run(network, images, right, "apgd_dlr", "linf", 4)
+        run(network, images, predicted, "apgd_dlr", "linf", 4)
     with pytest.raises(UserError, match="needs at least 4 classes"):
-        run(network, images, right, "apgd_t", "linf", 4)
+        run(network, images, predicted, "apgd_t", "linf", 4)
 
 
 @pytest.mark.parametrize(("norm", "radius"), [("Linf", 8), ("L2", 250)])
@@ -221,8 +221,8 @@ def test_auto_attack_is_as_strong_as_torchattacks_and_as_its_parts(
     expected = accuracy(network, theirs, labels)
     assert 0.05 < expected < 0.95
     attack = AutoAttack(norm=norm, radius=radius, iterations=20, queries=100, restarts=2)
-    found = attack(network, images, labels, generator=generator(0))
-    left = accuracy(network, found, labels)
+    adversarial = attack(network, images, labels, generator=generator(0))
+    left = accuracy(network, adversarial, labels)
     assert left == pytest.approx(expected, abs=0.05)
     parts = [type(part) for part in attack.parts()]
     assert parts == sorted(parts, key=parts.index)

@@ -59,8 +59,8 @@ def test_better_than_as_many_principal_components_on_unseen_images(checkpoint):
 def test_error_of_the_principal_components_is_that_of_scikit_learn(checkpoint, float32):
     images = photographs(80)
     state = fit(images, checkpoint, hidden=20, epochs=1)
-    seen, held_out = (part[:] for part in fitting.split(images, generator(0), "test"))
-    oracle = decomposition.PCA(20, svd_solver="full").fit(seen.reshape(len(seen), -1) / 255)
+    training, held_out = (part[:] for part in fitting.split(images, generator(0), "test"))
+    oracle = decomposition.PCA(20, svd_solver="full").fit(training.reshape(len(training), -1) / 255)
     rows = held_out.reshape(len(held_out), -1) / 255
     error = np.mean((oracle.inverse_transform(oracle.transform(rows)) - rows) ** 2)
     assert state["reconstruction_error_pca"] == pytest.approx(error, rel=1e-4)
@@ -73,13 +73,13 @@ def test_gradient_is_that_of_automatic_differentiation(float32, monkeypatch):
     centre = torch.rand(48, generator=draw)
     clean, noisy = torch.rand(2, 5, 3, 4, 4, generator=draw)
     learner = TiedWeights(centre, weight.clone(), 0.0)
-    found = learner.step(clean, noisy, rate=0.1)
+    reported = learner.step(clean, noisy, rate=0.1)
 
     leaf = weight.clone().requires_grad_()
-    rows, seen = (x.permute(0, 2, 3, 1).flatten(1) - centre for x in (clean, noisy))
-    squared_error = ((seen @ leaf.T) @ leaf - rows).square().sum()
+    rows, inputs = (x.permute(0, 2, 3, 1).flatten(1) - centre for x in (clean, noisy))
+    squared_error = ((inputs @ leaf.T) @ leaf - rows).square().sum()
     (gradient,) = torch.autograd.grad(squared_error / 2, leaf)
-    assert found == pytest.approx(squared_error.item(), rel=1e-5)
+    assert reported == pytest.approx(squared_error.item(), rel=1e-5)
     torch.testing.assert_close(learner.momentum, (1 - autoencoder.MOMENTUM) * gradient)
     # The first step goes against the gradient, as long in every row as the rate says.
     direction = torch.nn.functional.normalize(gradient)
@@ -97,8 +97,8 @@ def test_encoder_and_decoder_are_tied(tmp_path, checkpoint):
     rows = images.reshape(3, -1) / 255
     codes = rows @ state["weight"].T + state["bias_hidden"]
     expected = codes @ state["weight"] + state["bias_visible"]
-    found = defence(torch.from_numpy(rows).float().view(3, 16, 16, 3).permute(0, 3, 1, 2))
-    np.testing.assert_allclose(found.permute(0, 2, 3, 1).flatten(1), expected, atol=1e-5)
+    rebuilt = defence(torch.from_numpy(rows).float().view(3, 16, 16, 3).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(rebuilt.permute(0, 2, 3, 1).flatten(1), expected, atol=1e-5)
 
 
 def test_noise_is_removed_rather_than_rebuilt(checkpoint, tmp_path):
@@ -106,12 +106,12 @@ def test_noise_is_removed_rather_than_rebuilt(checkpoint, tmp_path):
     images = photographs(400)
     noise = 40 / 255 * torch.randn(64, 16 * 16 * 3, generator=generator(5))
 
-    def kept(name, amount):
-        weight = fit(images, tmp_path / name, hidden=96, epochs=6, batch_size=32, noise=amount)
+    def remaining_noise(name, sigma):
+        weight = fit(images, tmp_path / name, hidden=96, epochs=6, batch_size=32, noise=sigma)
         matrix = torch.from_numpy(np.asarray(weight["weight"]))
         return (noise @ matrix.T @ matrix).square().mean().item()
 
-    assert kept("noisy", 40) < 0.9 * kept("clean", 0)
+    assert remaining_noise("noisy", 40) < 0.9 * remaining_noise("clean", 0)
 
 
 def test_more_hidden_units_than_images(checkpoint):
@@ -170,47 +170,49 @@ def test_impossible_parameters_are_refused(parameters, message, checkpoint):
 
 
 def test_too_few_images_are_refused(checkpoint):
-    with pytest.raises(UserError, match="expected 4 at least"):
+    with pytest.raises(UserError, match="expected at least 4"):
         fit(photographs(3), checkpoint, hidden=2)
 
 
 def test_split_divides_images_without_loss(tmp_path: Path):
     images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1).repeat(3, axis=3)
     with h5py.File(tmp_path / "images.h5", "w") as file:
-        seen, held_out = fitting.split(file.create_dataset("x", data=images), generator(3), "test")
-        seen, held_out = seen[:], held_out[:]
-    assert (len(seen), len(held_out)) == (57, 3)
-    assert sorted([*seen[:, 0, 0, 0], *held_out[:, 0, 0, 0]]) == list(range(60))
+        training, held_out = fitting.split(
+            file.create_dataset("x", data=images), generator(3), "test"
+        )
+        training, held_out = training[:], held_out[:]
+    assert (len(training), len(held_out)) == (57, 3)
+    assert sorted([*training[:, 0, 0, 0], *held_out[:, 0, 0, 0]]) == list(range(60))
 
 
 def test_varied_images_are_mirrored_and_shifted_ones():
     size, reach = 28, 1
     images = np.random.default_rng(0).integers(0, 256, (40, size, size, 3), dtype=np.uint8)
-    found = fitting.vary(images, generator(0))
+    varied = fitting.vary(images, generator(0))
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="edge")
-    seen = set()
-    for image, border in zip(found, padded, strict=True):
+    variants = set()
+    for image, border in zip(varied, padded, strict=True):
         matches = {
             (i, j, step)
             for i, j, step in product(range(2 * reach + 1), range(2 * reach + 1), (1, -1))
             if np.array_equal(image, border[i : i + size, j : j + size][:, ::step])
         }
         assert len(matches) == 1
-        seen |= matches
-    assert len(seen) > 12  # of 18, by 40 draws
+        variants |= matches
+    assert len(variants) > 12  # of 18, by 40 draws
 
 
 def test_crops_lie_anywhere_in_the_image_and_half_are_mirrored():
     images = np.random.default_rng(0).integers(0, 256, (60, 6, 9, 3), dtype=np.uint8)
-    found = fitting.vary(images, generator(0), crop=7)
-    assert found.shape == (60, 6, 7, 3)  # lower than 7 pixels: shifted by none, at this size
-    seen = set()
-    for image, whole in zip(found, images, strict=True):
+    varied = fitting.vary(images, generator(0), crop=7)
+    assert varied.shape == (60, 6, 7, 3)  # lower than 7 pixels: shifted by none, at this size
+    variants = set()
+    for image, whole in zip(varied, images, strict=True):
         matches = {
             (j, step)
             for j, step in product(range(3), (1, -1))
             if np.array_equal(image, whole[:, j : j + 7][:, ::step])
         }
         assert len(matches) == 1
-        seen |= matches
-    assert len(seen) == 6
+        variants |= matches
+    assert len(variants) == 6

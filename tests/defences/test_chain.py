@@ -59,14 +59,14 @@ def test_members_get_their_own_states(images, tmp_path):
 
 
 def test_a_job_is_told_all_of_a_chain():
-    found = plan()
+    chain_plan = plan()
     network = Network("efficientnet_lite0", "both")
-    assert found.members("small") == ["small"]
-    assert found.defence_settings("small") == found["defences.small"]
+    assert chain_plan.members("small") == ["small"]
+    assert chain_plan.defence_settings("small") == chain_plan["defences.small"]
     files = ["results/defences/shared/patch_pca.h5", "results/defences/shared/pca.h5"]
-    assert found.learned_files(network) == files
+    assert chain_plan.learned_files(network) == files
     # A workflow that imports this one may put them into a folder.
-    described = found.describe(network, [f"robustness/{file}" for file in files])
+    described = chain_plan.describe(network, [f"robustness/{file}" for file in files])
     assert described["members"] == ["patch_pca", "small", "pca"]
     assert described["learned"] == {
         "defence patch_pca": f"robustness/{files[0]}",
@@ -75,10 +75,10 @@ def test_a_job_is_told_all_of_a_chain():
     kinds = [entry["kind"] for entry in described["defence_settings"]["defences"]]
     assert kinds == ["patch_pca", "downsample", "pca"]
     entry = described["defence_settings"]["defences"][1]
-    assert entry == {"kind": "downsample"} | found["defences.small"]
+    assert entry == {"kind": "downsample"} | chain_plan["defences.small"]
     modules = [f"defences.{kind}" for kind in ("chain", "patch_pca", "downsample", "pca")]
-    assert found.modules(network)[:-1] == modules
-    assert not found.is_fitted("both")
+    assert chain_plan.modules(network)[:-1] == modules
+    assert not chain_plan.is_fitted("both")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_learning_that_diverges_is_refused(tmp_path):
 def test_no_batch_is_learned_from_beyond_a_bound():
     """A batch that is unlike what came before pulls no harder than the others."""
     network = ConvolutionalAutoencoder(**SMALL)
-    learner = conv_autoencoder.Learner(network)
+    learner = conv_autoencoder.Learner(network, network.training_plan)
     wild = 100 * torch.rand(8, 3, 16, 16, generator=generator(0))
     assert learner.step(wild, wild, 0.005) > wild.numel()
     lengths = [weights.grad.norm() for weights in network.parameters()]

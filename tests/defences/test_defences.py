@@ -131,6 +131,17 @@ def test_randomness_is_fresh_in_each_pass_and_only_the_generators(defence, image
     assert torch.equal(torch.random.get_rng_state(), global_state)
 
 
+def test_the_plan_knows_which_defences_draw(defence, tmp_path):
+    """A chain draws if one of its members does, which its file cannot say."""
+    kind = next(name for name, each in KINDS.items() if each.class_name == type(defence).__name__)
+    if kind == "chain":
+        return
+    traits = KINDS[kind].traits
+    assert defence.stochastic == traits.get("stochastic", False)
+    if switch := traits.get("stochastic_if"):
+        assert not make(kind, tmp_path, **{switch: 0}).stochastic
+
+
 def test_images_do_not_influence_each_other(defence, images):
     if defence.stochastic:
         pytest.skip("a draw depends on what was drawn before")
@@ -208,12 +219,12 @@ def test_downsampling_is_pytorchs_resizing(size, ratio):
     with torch.inference_mode():
         torch.testing.assert_close(defence(images), expected, rtol=0, atol=1e-6)
     with torch.autocast("cpu", torch.bfloat16):
-        found = defence(images)
-    assert found.dtype == torch.float32
-    assert found.is_contiguous(memory_format=torch.channels_last)
-    (gradient,) = torch.autograd.grad(found.square().sum(), images)
-    (wanted,) = torch.autograd.grad(expected.square().sum(), images)
-    torch.testing.assert_close(gradient, wanted, rtol=0, atol=1e-5)
+        resized = defence(images)
+    assert resized.dtype == torch.float32
+    assert resized.is_contiguous(memory_format=torch.channels_last)
+    (gradient,) = torch.autograd.grad(resized.square().sum(), images)
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), images)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-5)
 
 
 def test_downsampling_by_half_averages_pairs():
@@ -235,8 +246,8 @@ def test_downsampling_equals_pillow(tmp_path):
         torch.from_numpy(np.array(small)).permute(2, 0, 1)[None].float() / 255, 96, mode="bilinear"
     )
     half = defences.build("downsample", {"ratio": 0.5})
-    found = half(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
-    assert (found - expected).abs().max() < 1.5 / 255
+    resized = half(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
+    assert (resized - expected).abs().max() < 1.5 / 255
 
 
 def test_a_ratio_of_one_changes_nothing(images):

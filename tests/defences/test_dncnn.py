@@ -45,13 +45,13 @@ def test_it_learns_to_remove_noise_of_every_strength(tmp_path):
     assert curve.shape == (12, 2)
     assert curve[-1, 1] == state["reconstruction_error"]
     denoiser = build(state, tmp_path)
-    other = load_sample_image("china.jpg")[:128, :128]
-    clean = torch.from_numpy(other.copy()).permute(2, 0, 1)[None] / 255
+    unseen = load_sample_image("china.jpg")[:128, :128]
+    clean = torch.from_numpy(unseen.copy()).permute(2, 0, 1)[None] / 255
     noise = torch.randn(clean.shape, generator=generator(0, "noise"))
-    for sigma, left in ((16, 0.65), (32, 0.5), (64, 0.4)):
+    for sigma, share in ((16, 0.65), (32, 0.5), (64, 0.4)):
         noisy = clean + sigma / 255 * noise
         error = (denoiser(noisy) - clean).square().mean().item()
-        assert error < left * (sigma / 255) ** 2
+        assert error < share * (sigma / 255) ** 2
 
 
 def test_it_begins_by_changing_nothing():
@@ -65,8 +65,8 @@ def test_its_noise_has_the_strengths_that_are_asked_for():
     network = DnCNN(**SMALL | {"sigmas": [10.0, 40.0]})
     images = torch.full((400, 3, 16, 16), 0.5)
     noisy, strengths = network.disturb(images, 1)
-    found = (noisy - images).std(dim=(1, 2, 3)) * 255
-    torch.testing.assert_close(found, strengths * 255, rtol=0.15, atol=0)
+    measured = (noisy - images).std(dim=(1, 2, 3)) * 255
+    torch.testing.assert_close(measured, strengths * 255, rtol=0.15, atol=0)
     assert set(strengths.mul(255).round().tolist()) == {10.0, 40.0}
     assert 150 < (strengths * 255 > 20).sum() < 250
     again, _ = network.disturb(images, 1)
@@ -93,11 +93,11 @@ def test_stability_is_the_cross_entropy_of_the_clean_predictions():
     clean = torch.tensor([0.6, 0.3]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
     denoised = torch.tensor([0.55, 0.52]).view(2, 1, 1, 1).expand(2, 3, 4, 4).clone()
     denoised.requires_grad_()
-    found = stability(Brightness(), clean, denoised)
+    loss = stability(Brightness(), clean, denoised)
     # Logits of (-1, 1), where the second class is right, and of (-0.4, 0.4), where the first is.
     expected = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(0.8))) / 2
-    assert found.item() == pytest.approx(expected, rel=1e-5)
-    found.backward()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
     # Less loss is where the first gets brighter and the second darker.
     assert denoised.grad[0].max() < 0 < denoised.grad[1].min()
 
@@ -115,7 +115,7 @@ def test_it_learns_from_squared_errors_and_from_a_classifier_where_there_is_one(
     if classifier is not None:
         loss = loss + dncnn.STABILITY * stability(classifier, images, denoised)
     gradients = torch.autograd.grad(loss, list(network.parameters()))
-    length = torch.stack([each.norm() for each in gradients]).norm()
+    length = torch.stack([gradient.norm() for gradient in gradients]).norm()
     learner.step(images, images, 0.001)
     for weights, gradient in zip(network.parameters(), gradients, strict=True):
         expected = gradient * (dncnn.LONGEST / length).clamp(max=1)
@@ -127,7 +127,7 @@ def test_it_learns_from_the_model_that_its_entry_names(tmp_path):
     state = fit(images, tmp_path / "a", Brightness(), stability="a model")
     alone = fit(images, tmp_path / "b")
     assert not np.array_equal(state["last.weight"], alone["last.weight"])
-    with pytest.raises(UserError, match="stability names a model, but fit is given none"):
+    with pytest.raises(UserError, match="stability names a model, but fit gets none"):
         fit(images, tmp_path / "c", stability="a model")
 
 

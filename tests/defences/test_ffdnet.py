@@ -65,10 +65,10 @@ def test_batch_normalisation_is_merged_into_the_convolutions(weights, sigma):
             for j in range(2):
                 expected[:, channel, i::2, j::2] -= noise[:, 4 * channel + 2 * i + j]
     assert (expected - images).abs().mean() > 0.005
-    found = defences.build("ffdnet", {"sigma": sigma, "weights": weights})(images)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    denoised = defences.build("ffdnet", {"sigma": sigma, "weights": weights})(images)
+    torch.testing.assert_close(denoised, expected, rtol=0, atol=1e-5)
     other = defences.build("ffdnet", {"sigma": 50, "weights": weights})(images)
-    assert (found - other).abs().max() > 1e-4
+    assert (denoised - other).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 30), (5, 7)])
@@ -114,27 +114,27 @@ def test_other_files_are_refused(tmp_path, weights):
 
 
 def test_the_same_tensors_in_another_kind_of_file_are_the_same_network(tmp_path, weights):
-    """A .safetensors file has its tensors in an order of its own."""
+    """A .safetensors file has its tensors in another order."""
     file = tmp_path / "weights.safetensors"
     tensors = {name: value.contiguous() for name, value in ffdnet_tensors().items()}
     save_file(tensors, file)
     images = torch.rand(1, 3, 16, 16, generator=generator(0))
-    found = ffdnet.FFDNet(sigma=10, weights=str(file))(images)
-    torch.testing.assert_close(found, ffdnet.FFDNet(sigma=10, weights=weights)(images))
+    denoised = ffdnet.FFDNet(sigma=10, weights=str(file))(images)
+    torch.testing.assert_close(denoised, ffdnet.FFDNet(sigma=10, weights=weights)(images))
 
 
 def test_a_file_of_another_checksum_is_refused(weights):
-    right = pretrained.sha256(Path(weights))
-    assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=right).sigma == 10
-    with pytest.raises(UserError, match=f"weights.pth has {right}, expected 0{{64}}. Get"):
+    checksum = pretrained.sha256(Path(weights))
+    assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=checksum).sigma == 10
+    with pytest.raises(UserError, match=f"weights.pth has {checksum}, expected 0{{64}}. Get"):
         ffdnet.FFDNet(sigma=10, weights=weights, sha256="0" * 64)
 
 
-def test_it_is_told_the_noise_also_in_a_chain(weights):
+def test_a_chain_passes_on_the_strength_of_the_noise(weights):
     images = torch.rand(1, 3, 16, 16, generator=generator(0))
     strong = ffdnet.FFDNet(sigma=50, weights=weights)(images)
-    told = ffdnet.FFDNet(sigma=10, weights=weights)
-    chain = Chain(defences=[defences.build("none", {}), told])
+    denoiser = ffdnet.FFDNet(sigma=10, weights=weights)
+    chain = Chain(defences=[defences.build("none", {}), denoiser])
     chain.expect(50)
     torch.testing.assert_close(chain(images), strong)
     with pytest.raises(UserError, match="sigma is 80, expected 0 to 75"):

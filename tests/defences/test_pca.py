@@ -52,7 +52,7 @@ def test_fewer_images_are_drawn_from_more(tmp_path: Path) -> None:
     images = make_images(40)
     whole, all_drawn = fit(images), fit(images, images=40)
     for name, expected in whole.items():
-        if not isinstance(expected, store.Blocks):
+        if not isinstance(expected, store.StreamedArray):
             np.testing.assert_array_equal(all_drawn[name], expected, err_msg=name)
     # With nothing but black and one bright pixel, the mean tells which images were drawn.
     marked = np.zeros((40, 8, 8, 3), np.uint8)
@@ -109,9 +109,9 @@ def test_gram_matrix_is_centred_and_independent_of_tiles(
     monkeypatch.setattr(linalg, "TILE", 16)
     monkeypatch.setattr(linalg, "BUDGET", budget)
     with h5py.File(tmp_path / "images.h5", "w") as file:
-        found = linalg.gram(file.create_dataset("images", data=images), CPU).numpy()
+        products = linalg.gram(file.create_dataset("images", data=images), CPU).numpy()
     expected = centred(exact_gram(images).astype(np.float64))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(products, expected, rtol=0, atol=1e-9 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("budget", [linalg.BUDGET, 20_000])
@@ -146,9 +146,9 @@ def test_forward_projects(tmp_path: Path) -> None:
     new = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     rows = new.permute(0, 2, 3, 1).reshape(5, -1).numpy()
     expected = oracle.inverse_transform(oracle.transform(rows)).reshape(5, 8, 8, 3)
-    found = defence(new)
-    np.testing.assert_allclose(found.permute(0, 2, 3, 1), expected, atol=1e-5)
-    torch.testing.assert_close(defence(found), found, atol=1e-5, rtol=0)  # a projection
+    projected = defence(new)
+    np.testing.assert_allclose(projected.permute(0, 2, 3, 1), expected, atol=1e-5)
+    torch.testing.assert_close(defence(projected), projected, atol=1e-5, rtol=0)  # a projection
 
 
 def test_gradient_agrees_with_finite_differences(tmp_path: Path) -> None:
@@ -251,9 +251,9 @@ def test_a_search_for_a_share_of_the_variance(monkeypatch: pytest.MonkeyPatch) -
     exact = fit(images, variance=0.95)["components"]
     search(monkeypatch)
     monkeypatch.setattr(size, "SPAN", 40)
-    found = fit(images, variance=0.95)["components"]
-    assert isinstance(exact, store.Blocks) and isinstance(found, store.Blocks)
-    assert found.shape == exact.shape
+    components = fit(images, variance=0.95)["components"]
+    assert isinstance(exact, store.StreamedArray) and isinstance(components, store.StreamedArray)
+    assert components.shape == exact.shape
     with pytest.raises(UserError, match=r"40 components that are searched for explain 0\.99"):
         fit(images, variance=0.99999)
 
@@ -262,5 +262,5 @@ def test_a_search_for_a_share_of_the_variance(monkeypatch: pytest.MonkeyPatch) -
 def test_a_search_among_equal_images(monkeypatch: pytest.MonkeyPatch, different: int) -> None:
     images = np.repeat(make_images(different), 10, axis=0)
     search(monkeypatch)
-    with pytest.raises(UserError, match="all the same" if different == 1 else "span 5 at most"):
+    with pytest.raises(UserError, match="all the same" if different == 1 else "span at most 5"):
         fit(images, components=8)

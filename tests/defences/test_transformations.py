@@ -33,8 +33,8 @@ def crops(count, height, width):
 def gradient(defence, images, weight):
     x = images.clone().requires_grad_()
     defence.generator = generator(0, "gradient")
-    (found,) = torch.autograd.grad((defence(x) * weight).sum(), x)
-    return found
+    (input_gradient,) = torch.autograd.grad((defence(x) * weight).sum(), x)
+    return input_gradient
 
 
 # JPEG -------------------------------------------------------------------------------------------
@@ -48,10 +48,10 @@ def pillow(image, quality):
 
 @pytest.mark.parametrize("quality", [1, 10, 50, 75, 95, 100])
 def test_jpeg_has_libjpegs_quantisation(quality):
-    found = defences.build("jpeg", {"quality": quality})
+    jpeg = defences.build("jpeg", {"quality": quality})
     expected = pillow(crops(1, 16, 16)[0], quality).quantization
-    assert found.luminance.flatten().tolist() == expected[0]
-    assert found.chrominance.flatten().tolist() == expected[1]
+    assert jpeg.luminance.flatten().tolist() == expected[0]
+    assert jpeg.chrominance.flatten().tolist() == expected[1]
 
 
 @pytest.mark.parametrize("quality", [10, 50, 75, 95])
@@ -61,34 +61,34 @@ def test_jpeg_equals_pillow(quality, height, width):
     and where a coefficient is half way between two steps it may take the other one."""
     images = crops(4, height, width)
     expected = np.stack([np.asarray(pillow(image, quality)) for image in images]).astype(int)
-    found = to_uint8(defences.build("jpeg", {"quality": quality})(to_tensor(images)))
-    difference = np.abs(found.astype(int) - expected)
+    compressed = to_uint8(defences.build("jpeg", {"quality": quality})(to_tensor(images)))
+    difference = np.abs(compressed.astype(int) - expected)
     assert difference.mean() < 0.25
     assert (difference > 3).mean() < 0.02
     assert np.abs(images.astype(int) - expected).mean() > 4 * difference.mean()
 
 
 def test_jpegs_result_is_an_8_bit_image():
-    found = defences.build("jpeg", {"quality": 30})(to_tensor(crops(2, 40, 40))) * 255
-    torch.testing.assert_close(found, found.round(), rtol=0, atol=1e-4)
-    assert found.min() >= 0
-    assert found.max() <= 255
+    levels = defences.build("jpeg", {"quality": 30})(to_tensor(crops(2, 40, 40))) * 255
+    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
+    assert levels.min() >= 0
+    assert levels.max() <= 255
 
 
 def test_jpegs_gradient_is_the_identity_for_brightness_and_blurs_colour():
     jpeg = defences.build("jpeg", {"quality": 50})
     images = 0.3 + 0.4 * to_tensor(crops(2, 32, 32))
     weight = torch.randn(images.shape, generator=generator(0, "weight"))
-    found = gradient(jpeg, images, weight)
+    input_gradient = gradient(jpeg, images, weight)
     # To change all channels of a pixel alike changes the brightness of that pixel and no other.
-    torch.testing.assert_close(found.sum(1), weight.sum(1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(input_gradient.sum(1), weight.sum(1), rtol=1e-4, atol=1e-4)
     # A difference between channels that changes its sign from pixel to pixel is lost.
     checkers = (torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1
     colour = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1) * checkers
-    found = gradient(jpeg, images, colour.expand_as(images))
-    assert found[..., 4:-4, 4:-4].abs().max() < 1e-5
-    flat = gradient(jpeg, images, colour.abs().expand_as(images))
-    assert flat[..., 4:-4, 4:-4].abs().max() > 0.5
+    input_gradient = gradient(jpeg, images, colour.expand_as(images))
+    assert input_gradient[..., 4:-4, 4:-4].abs().max() < 1e-5
+    flat_gradient = gradient(jpeg, images, colour.abs().expand_as(images))
+    assert flat_gradient[..., 4:-4, 4:-4].abs().max() > 0.5
 
 
 # Bit depth --------------------------------------------------------------------------------------
@@ -97,23 +97,23 @@ def test_jpegs_gradient_is_the_identity_for_brightness_and_blurs_colour():
 @pytest.mark.parametrize("bits", range(1, 9))
 def test_bit_depth_leaves_so_many_levels(bits):
     ramp = torch.linspace(0, 1, 1024).expand(1, 3, 1, 1024)
-    found = defences.build("bit_depth", {"bits": bits})(ramp)
-    levels = found.unique()
+    rounded = defences.build("bit_depth", {"bits": bits})(ramp)
+    levels = rounded.unique()
     torch.testing.assert_close(levels, torch.linspace(0, 1, 2**bits), rtol=0, atol=1e-6)
-    assert (found - ramp).abs().max() <= 0.5 / (2**bits - 1) + 1e-6
+    assert (rounded - ramp).abs().max() <= 0.5 / (2**bits - 1) + 1e-6
 
 
 def test_eight_bits_change_no_8_bit_image():
     images = to_tensor(crops(2, 20, 20))
-    found = defences.build("bit_depth", {"bits": 8})(images)
-    torch.testing.assert_close(found, images, rtol=0, atol=1e-6)
+    rounded = defences.build("bit_depth", {"bits": 8})(images)
+    torch.testing.assert_close(rounded, images, rtol=0, atol=1e-6)
 
 
 def test_bit_depths_gradient_is_the_identity():
     images = to_tensor(crops(2, 8, 8))
     weight = torch.randn(images.shape, generator=generator(0, "weight"))
-    found = gradient(defences.build("bit_depth", {"bits": 2}), images, weight)
-    torch.testing.assert_close(found, weight)
+    input_gradient = gradient(defences.build("bit_depth", {"bits": 2}), images, weight)
+    torch.testing.assert_close(input_gradient, weight)
 
 
 # Median -----------------------------------------------------------------------------------------
@@ -123,23 +123,23 @@ def test_bit_depths_gradient_is_the_identity():
 def test_median_equals_scipy(size):
     images = crops(3, 21, 18)
     expected = ndimage.median_filter(images, size=(1, size, size, 1), mode="reflect")
-    found = to_uint8(defences.build("median", {"size": size})(to_tensor(images)))
-    np.testing.assert_array_equal(found, expected)
+    filtered = to_uint8(defences.build("median", {"size": size})(to_tensor(images)))
+    np.testing.assert_array_equal(filtered, expected)
 
 
 def test_a_median_of_a_window_larger_than_the_image():
     images = crops(1, 3, 4)
     expected = ndimage.median_filter(images, size=(1, 9, 9, 1), mode="reflect")
-    found = to_uint8(defences.build("median", {"size": 9})(to_tensor(images)))
-    np.testing.assert_array_equal(found, expected)
+    filtered = to_uint8(defences.build("median", {"size": 9})(to_tensor(images)))
+    np.testing.assert_array_equal(filtered, expected)
 
 
 # Total variation --------------------------------------------------------------------------------
 
 
-def objective(image, original, kept, weight):
+def objective(image, original, mask, weight):
     variation = torch.linalg.vector_norm(total_variation.gradient(image), dim=0).sum()
-    return (0.5 * (kept * (image - original).square()).sum() + weight * variation).item()
+    return (0.5 * (mask * (image - original).square()).sum() + weight * variation).item()
 
 
 def test_total_variation_without_dropping_equals_skimage():
@@ -149,7 +149,7 @@ def test_total_variation_without_dropping_equals_skimage():
     images = crops(2, 24, 30)
     original = to_tensor(images)
     parameters = {"drop": 0, "weight": 0.1, "iterations": 300}
-    found = defences.build("total_variation", parameters)(original)
+    denoised = defences.build("total_variation", parameters)(original)
     expected = np.stack(
         [
             denoise_tv_chambolle(i / 255, weight=0.1, eps=0, max_num_iter=3000, channel_axis=-1)
@@ -157,8 +157,8 @@ def test_total_variation_without_dropping_equals_skimage():
         ]
     )
     expected = torch.from_numpy(expected).permute(0, 3, 1, 2).float()
-    torch.testing.assert_close(found, expected, rtol=0, atol=8e-3)
-    ours, theirs = (objective(image, original, 1, 0.1) for image in (found, expected))
+    torch.testing.assert_close(denoised, expected, rtol=0, atol=8e-3)
+    ours, theirs = (objective(image, original, 1, 0.1) for image in (denoised, expected))
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
@@ -167,21 +167,21 @@ def test_total_variation_of_a_step_is_a_closed_form():
     step = torch.zeros(1, 3, 4, 16)
     step[..., 8:] = 1
     parameters = {"drop": 0, "weight": 0.4, "iterations": 300}
-    found = defences.build("total_variation", parameters)(step)
+    denoised = defences.build("total_variation", parameters)(step)
     expected = torch.where(step > 0, 1 - 0.4 / 8, 0.4 / 8)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(denoised, expected, rtol=0, atol=1e-3)
 
 
 def test_total_variation_has_all_but_converged_after_its_default_iterations():
     images = to_tensor(crops(2, 32, 32))
     draws = torch.rand(images.shape, generator=generator(0, "tv"))
-    kept = (draws >= 0.5).float()
+    mask = (draws >= 0.5).float()
     reached = []
     for iterations in (1, 10, 60, 500):
-        found = defences.build(
+        denoised = defences.build(
             "total_variation", {"iterations": iterations}, generator=generator(0, "tv")
         )(images)
-        reached.append(objective(found, images, kept, 0.03))
+        reached.append(objective(denoised, images, mask, 0.03))
     assert reached == sorted(reached, reverse=True)
     assert reached[2] < 1.005 * reached[3]
     assert reached[0] > 1.2 * reached[3]
@@ -191,11 +191,11 @@ def test_nothing_of_a_dropped_number_passes():
     images = to_tensor(crops(2, 24, 24))
     dropped = torch.rand(images.shape, generator=generator(0, "tv")) < 0.5
     defence = defences.build("total_variation", {}, generator=generator(0, "tv"))
-    found = defence(images)
+    denoised = defence(images)
     defence.generator = generator(0, "tv")
-    other = defence(torch.where(dropped, 1 - images, images))
-    torch.testing.assert_close(found, other, rtol=0, atol=0)
-    assert (found - images).square().mean() < 0.02
+    from_others = defence(torch.where(dropped, 1 - images, images))
+    torch.testing.assert_close(denoised, from_others, rtol=0, atol=0)
+    assert (denoised - images).square().mean() < 0.02
 
 
 def test_total_variations_gradient_is_the_identity():
@@ -208,21 +208,21 @@ def test_total_variations_gradient_is_the_identity():
 
 def test_the_divergence_is_the_gradients_negative_transpose():
     z, field = torch.randn(1, 3, 5, 6), torch.randn(2, 1, 3, 5, 6)
-    left = (total_variation.gradient(z) * field).sum()
-    right = -(z * total_variation.divergence(field)).sum()
-    torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+    gradient_product = (total_variation.gradient(z) * field).sum()
+    divergence_product = -(z * total_variation.divergence(field)).sum()
+    torch.testing.assert_close(gradient_product, divergence_product, rtol=1e-4, atol=1e-4)
 
 
 # Random resizing --------------------------------------------------------------------------------
 
 
 def test_resize_pad_equals_interpolation_and_padding():
-    """For every image there is one size and one place that give exactly it."""
+    """Every output is that of exactly one size and one position."""
     images = 0.1 + 0.9 * to_tensor(crops(8, 20, 30))
-    found = defences.build("resize_pad", {"ratio": 0.7}, generator=generator(0, "r"))(images)
+    outputs = defences.build("resize_pad", {"ratio": 0.7}, generator=generator(0, "r"))(images)
     sizes = set()
-    for image, moved in zip(images, found, strict=True):
-        inside = moved.sum(0) > 0
+    for image, output in zip(images, outputs, strict=True):
+        inside = output.sum(0) > 0
         rows, columns = (inside.any(dim).nonzero().flatten() for dim in (1, 0))
         top, left, height, width = rows[0], columns[0], len(rows), len(columns)
         sizes.add((height, width))
@@ -230,14 +230,14 @@ def test_resize_pad_equals_interpolation_and_padding():
         expected[:, top : top + height, left : left + width] = F.interpolate(
             image[None], (height, width), mode="bilinear"
         )[0]
-        torch.testing.assert_close(moved, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(output, expected, rtol=0, atol=1e-5)
     assert len(sizes) > 2
 
 
-def test_resize_pad_draws_every_size_and_place_alike():
+def test_resize_pad_draws_every_size_and_position_alike():
     grey = torch.full((4000, 3, 10, 10), 0.5)
-    found = defences.build("resize_pad", {"ratio": 0.8}, generator=generator(0, "r"))(grey)
-    inside = found[:, 0] > 0
+    outputs = defences.build("resize_pad", {"ratio": 0.8}, generator=generator(0, "r"))(grey)
+    inside = outputs[:, 0] > 0
     heights, widths = inside.any(2).sum(1), inside.any(1).sum(1)
     assert torch.equal(heights, widths)
     sizes, counts = heights.unique(return_counts=True)
@@ -246,28 +246,28 @@ def test_resize_pad_draws_every_size_and_place_alike():
     smallest = inside[heights == 8]
     for axis in (1, 2):
         first = smallest.any(3 - axis).int().argmax(1)
-        places, counts = first.unique(return_counts=True)
-        assert places.tolist() == [0, 1, 2]
+        positions, counts = first.unique(return_counts=True)
+        assert positions.tolist() == [0, 1, 2]
         assert (counts - len(first) / 3).abs().max() < 5 * (len(first) * 2 / 9) ** 0.5
 
 
 def test_resize_pad_to_the_whole_size_changes_nothing():
     images = to_tensor(crops(2, 16, 16))
-    found = defences.build("resize_pad", {"ratio": 1}, generator=generator(0, "r"))(images)
-    torch.testing.assert_close(found, images, rtol=0, atol=1e-5)
+    outputs = defences.build("resize_pad", {"ratio": 1}, generator=generator(0, "r"))(images)
+    torch.testing.assert_close(outputs, images, rtol=0, atol=1e-5)
 
 
 # Principal components of patches ----------------------------------------------------------------
 
 
 def fitted(images, tmp_path, **parameters):
-    found = load("defence", "patch_pca")(**parameters).fit(
+    arrays = load("defence", "patch_pca")(**parameters).fit(
         images, device=torch.device("cpu"), generator=generator(0, "p"), checkpoint=tmp_path / "c"
     )
     with store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file:
-        store.put(file, found)
+        store.put(file, arrays)
     with store.read(tmp_path / "s.h5", "state/1") as file:
-        return found, defences.build("patch_pca", parameters, state=file)
+        return arrays, defences.build("patch_pca", parameters, state=file)
 
 
 def as_rows(images, patch):
@@ -301,8 +301,8 @@ def test_patch_pca_equals_scikit_learn(patch, k, tmp_path, monkeypatch):
     np.testing.assert_allclose(state["explained_variance"][:k], expected, rtol=1e-6)
     rebuilt = oracle.inverse_transform(oracle.transform(rows))
     assert state["reconstruction_error"] == pytest.approx(np.square(rebuilt - rows).mean())
-    found = defence(to_tensor(images)).permute(0, 2, 3, 1).numpy()
-    corner = found[:, :patch, :patch].transpose(0, 3, 1, 2).reshape(len(images), -1)
+    projected = defence(to_tensor(images)).permute(0, 2, 3, 1).numpy()
+    corner = projected[:, :patch, :patch].transpose(0, 3, 1, 2).reshape(len(images), -1)
     per_image = len(rows) // len(images)
     np.testing.assert_allclose(corner, rebuilt[::per_image], atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""Attacks that know the defence, on networks that are known: what they find, and beside what."""
+"""Attacks that know the defence, on networks of known robustness, and their controls."""
 
 from collections.abc import Callable
 
@@ -29,13 +29,13 @@ NOISE = {"minimum": -4, "maximum": 4}
 def test_controls_have_the_same_size(name):
     draw = np.random.default_rng(0)
     moves = draw.integers(-10, 11, (4, 6, 5, 3)).astype(np.int16)
-    found = CONTROLS[name](moves, np.random.default_rng(1))
-    assert found.dtype == moves.dtype
-    assert (found != moves).any()
-    for before, after in zip(moves, found, strict=True):
+    changed = CONTROLS[name](moves, np.random.default_rng(1))
+    assert changed.dtype == moves.dtype
+    assert (changed != moves).any()
+    for before, after in zip(moves, changed, strict=True):
         assert sorted(np.abs(before).ravel()) == sorted(np.abs(after).ravel())
     again = CONTROLS[name](moves, np.random.default_rng(1))
-    np.testing.assert_array_equal(found, again)
+    np.testing.assert_array_equal(changed, again)
 
 
 def test_distances():
@@ -54,12 +54,12 @@ def test_distances():
 
 def test_the_same_unseen_images_are_attacked_for_every_network():
     ids = [f"val/{'ILSVRC2012_val' if number % 2 else 'n01'}_{number}.JPEG" for number in range(50)]
-    chosen = samples.sample(ids, 10, "ILSVRC2012_val_*", seed=3)
-    assert len(chosen) == len(set(chosen)) == 10
-    assert (chosen % 2 == 1).all()
-    assert (np.diff(chosen) > 0).all()
-    np.testing.assert_array_equal(chosen, samples.sample(ids, 10, "ILSVRC2012_val_*", seed=3))
-    assert not np.array_equal(chosen, samples.sample(ids, 10, "ILSVRC2012_val_*", seed=4))
+    numbers = samples.sample(ids, 10, "ILSVRC2012_val_*", seed=3)
+    assert len(numbers) == len(set(numbers)) == 10
+    assert (numbers % 2 == 1).all()
+    assert (np.diff(numbers) > 0).all()
+    np.testing.assert_array_equal(numbers, samples.sample(ids, 10, "ILSVRC2012_val_*", seed=3))
+    assert not np.array_equal(numbers, samples.sample(ids, 10, "ILSVRC2012_val_*", seed=4))
     assert len(samples.sample(ids, 1000, None, seed=3)) == 50
     with pytest.raises(UserError, match="matches none of the 50"):
         samples.sample(ids, 10, "x*", seed=3)
@@ -67,12 +67,12 @@ def test_the_same_unseen_images_are_attacked_for_every_network():
 
 def test_a_sample_is_read_with_its_labels(photographs):
     with store.read(photographs, "images/1") as file:
-        found = samples.read_sample(file, 3, count=4, pattern="00*")
-        assert len(found) == len(found.numbers) == 4
-        assert found.ids == [IDS[number] for number in found.numbers]
-        np.testing.assert_array_equal(found.images[:], file["images"][:][found.numbers])
-        np.testing.assert_array_equal(found.targets.numpy(), file["labels"][:][found.numbers])
-        assert len(found.classes) == 1000
+        sample = samples.read_sample(file, 3, count=4, pattern="00*")
+        assert len(sample) == len(sample.numbers) == 4
+        assert sample.ids == [IDS[number] for number in sample.numbers]
+        np.testing.assert_array_equal(sample.images[:], file["images"][:][sample.numbers])
+        np.testing.assert_array_equal(sample.targets.numpy(), file["labels"][:][sample.numbers])
+        assert len(sample.classes) == 1000
 
 
 # Radius and effort ------------------------------------------------------------------------------
@@ -92,57 +92,59 @@ def shades() -> tuple[np.ndarray, Sample]:
     pixels = np.broadcast_to(levels[:, None, None, None], (12, 8, 8, 3)).copy()
     numbers = np.arange(12)
     labels = (levels > 127).astype(np.int64)
-    return levels, Sample(numbers, IDS, store.Rows(pixels, numbers), labels, ["dark", "bright", ""])
+    return levels, Sample(
+        numbers, IDS, store.ImageRows(pixels, numbers), labels, ["dark", "bright", ""]
+    )
 
 
 @pytest.mark.parametrize("defence", ["none", "noise"])
-def test_budgets_fall_from_what_is_right_to_nothing(tmp_path, monkeypatch, defence):
+def test_accuracy_falls_to_nothing_as_the_budget_grows(tmp_path, monkeypatch, defence):
     bounds = {"minimum": -3, "maximum": 3} if defence == "noise" else {}
     network = Network(
         defences.build(defence, bounds, generator=generator(0)), Brightness(), mixed=True
     )
     levels, sample = shades()
     radii = [0, 8, 40, 100]
-    settings = {"radii": radii, "iterations": 5, "radius": 40, "efforts": [0, 5], "draws": 3}
+    experiment = {"radii": radii, "iterations": 5, "radius": 40, "efforts": [0, 5], "draws": 3}
     options = {"job": a_job(batch_size=12), "identity": ("budget", "m", defence)}
-    found = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "a", **options)
-    assert found["radii"].tolist() == radii
-    assert found["efforts"].tolist() == [0, 5]
-    assert found["ids"].tolist() == IDS
+    arrays = adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "a", **options)
+    assert arrays["radii"].tolist() == radii
+    assert arrays["efforts"].tolist() == [0, 5]
+    assert arrays["ids"].tolist() == IDS
     # An image falls as soon as the radius, or half a level more, takes it over the middle.
     distance = np.abs(levels.astype(float) - 127.5)
-    np.testing.assert_array_equal(found["correct"][0], True)
-    for row, radius in zip(found["correct"], radii, strict=True):
+    np.testing.assert_array_equal(arrays["correct"][0], True)
+    for row, radius in zip(arrays["correct"], radii, strict=True):
         sure = np.abs(distance - radius) > 4
         np.testing.assert_array_equal(row[sure], (distance > radius)[sure])
     # Without a gradient nothing falls; with five, what that radius takes.
-    np.testing.assert_array_equal(found["correct_effort"][0], True)
+    np.testing.assert_array_equal(arrays["correct_effort"][0], True)
     sure = np.abs(distance - 40) > 4
-    np.testing.assert_array_equal(found["correct_effort"][1][sure], (distance > 40)[sure])
-    assert found["gradients"].shape == (12,)
-    assert (found["gradients"] > 0).all()
+    np.testing.assert_array_equal(arrays["correct_effort"][1][sure], (distance > 40)[sure])
+    assert arrays["gradients"].shape == (12,)
+    assert (arrays["gradients"] > 0).all()
 
-    # Cut after some batches, it goes on to the same end.
+    # Interrupted after some batches, it resumes and ends with the same result.
     class CutError(Exception):
         pass
 
-    keep, saves = adaptive.keep, []
+    save_checkpoint, saves = adaptive.save_checkpoint, []
 
     def cut(*arguments):
-        keep(*arguments)
+        save_checkpoint(*arguments)
         saves.append(1)
         if len(saves) == 5:
             raise CutError
 
-    monkeypatch.setattr(adaptive, "keep", cut)
+    monkeypatch.setattr(adaptive, "save_checkpoint", cut)
     with pytest.raises(CutError):
-        adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
-    again = adaptive.budgets(network, sample, settings, checkpoint=tmp_path / "b", **options)
+        adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)
+    again = adaptive.budgets(network, sample, experiment, checkpoint=tmp_path / "b", **options)
     # Four images at a time, since each is drawn three times: 3 batches of 4 radii and 2 efforts.
     assert len(saves) == 3 * 6
-    assert again.keys() == found.keys()
-    for name in found:
-        np.testing.assert_array_equal(again[name], found[name])
+    assert again.keys() == arrays.keys()
+    for name in arrays:
+        np.testing.assert_array_equal(again[name], arrays[name])
 
 
 # The scripts ------------------------------------------------------------------------------------
@@ -170,18 +172,18 @@ def photographs(tmp_path, tiny_weights) -> str:
 
 @pytest.fixture
 def common(tiny_weights, photographs) -> Callable[[str], dict]:
-    """What each of the scripts is given of a network behind a defence."""
+    """The arguments that the scripts share, for a network behind a defence."""
 
-    def given(defence: str) -> dict:
-        settings = {"noise": NOISE}.get(defence)
+    def arguments(defence: str) -> dict:
+        entry = {"noise": NOISE}.get(defence)
         return {
             "images": photographs,
-            "network": tiny_network(tiny_weights, defence, settings),
+            "network": tiny_network(tiny_weights, defence, entry),
             "sample": {"count": 6, "pattern": None},
             "job": a_job(),
         }
 
-    return given
+    return arguments
 
 
 @pytest.mark.parametrize("kind", ["pgd", "apgd", "square"])
@@ -193,12 +195,12 @@ def test_scripts_attack_and_control(tmp_path, photographs, common, kind, defence
         "square": {"radius": 8, "queries": 10},
     }[kind]
     dataset = tmp_path / f"a-tiny-{defence}.h5"
-    arguments = common(defence) | {"attack": "a", "settings": {"kind": kind} | options}
-    made = []
+    arguments = common(defence) | {"attack": "a", "entry": {"kind": kind} | options}
+    contents = []
     for checkpoint in (tmp_path / "first", tmp_path / "second"):
         attack_script.main(**arguments, dataset=str(dataset), draws=2, checkpoint=checkpoint)
-        made.append(dataset.read_bytes())
-    assert made[0] == made[1]
+        contents.append(dataset.read_bytes())
+    assert contents[0] == contents[1]
     with store.read(dataset, "images/1") as file, store.read(photographs, "images/1") as source:
         assert len(file["images"]) == 6
         rows = [IDS.index(name) for name in store.strings(file["ids"])]
@@ -225,32 +227,32 @@ def test_scripts_attack_and_control(tmp_path, photographs, common, kind, defence
 
 
 def test_another_seed_draws_other_images(tmp_path, common):
-    settings = {"kind": "square", "radius": 8, "queries": 5}
-    found = []
+    entry = {"kind": "square", "radius": 8, "queries": 5}
+    drawn = []
     for seed in (3, 4):
         path = tmp_path / f"{seed}.h5"
         attack_script.main(
             **common("noise") | {"job": a_job(seed=seed)},
             attack="a",
-            settings=settings,
+            entry=entry,
             dataset=str(path),
             draws=1,
             checkpoint=tmp_path / f"checkpoint{seed}",
         )
         with store.read(path, "images/1") as file:
-            found.append(store.strings(file["ids"]))
-    assert found[0] != found[1]
+            drawn.append(store.strings(file["ids"]))
+    assert drawn[0] != drawn[1]
 
 
 def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, common):
-    found = []
+    contents = []
     for folder in ("here", "elsewhere"):
         (tmp_path / folder).mkdir()
         dataset = tmp_path / folder / "a-tiny-noise.h5"
         attack_script.main(
             **common("noise"),
             attack="a",
-            settings={"kind": "square", "radius": 40, "queries": 2},
+            entry={"kind": "square", "radius": 40, "queries": 2},
             dataset=str(dataset),
             draws=1,
             checkpoint=tmp_path / folder / "checkpoint",
@@ -259,21 +261,24 @@ def test_controls_do_not_depend_on_where_their_data_set_is(tmp_path, common):
         controls_script.main(
             **common("noise"), attacked=[str(dataset)], norms=["linf"], controls=str(controls)
         )
-        found.append(controls.read_bytes())
-    assert found[0] == found[1]
+        contents.append(controls.read_bytes())
+    assert contents[0] == contents[1]
 
 
 def test_the_script_of_budgets_says_what_it_tried(tmp_path, common):
-    settings = {"radii": [0, 60], "radius": 4, "efforts": [1, 3], "iterations": 3, "draws": 2}
+    experiment = {"radii": [0, 60], "radius": 4, "efforts": [1, 3], "iterations": 3, "draws": 2}
     path = tmp_path / "budget.h5"
-    said = budget_script.main(
-        **common("noise"), budget=str(path), settings=settings, checkpoint=tmp_path / "checkpoint"
+    sentence = budget_script.main(
+        **common("noise"),
+        budget=str(path),
+        experiment=experiment,
+        checkpoint=tmp_path / "checkpoint",
     )
     with store.read(path, "budget/1") as file:
-        assert file["radii"][:].tolist() == settings["radii"]
-        assert file["efforts"][:].tolist() == settings["efforts"]
+        assert file["radii"][:].tolist() == experiment["radii"]
+        assert file["efforts"][:].tolist() == experiment["efforts"]
         assert file["correct"].shape == file["correct_effort"].shape == (2, 6)
         assert len(file["ids"]) == len(file["gradients"]) == 6
         left = file["correct"][-1].mean()
         assert left < file["correct"][0].mean()
-    assert said == f"tiny/noise: {left:.1%} hold within the largest radius"
+    assert sentence == f"tiny/noise: {left:.1%} hold within the largest radius"

@@ -32,7 +32,7 @@ from advrob.networks import Network
 def attacks(norm: str) -> dict[str, Callable[[float], calibration.Attack]]:
     """The library's attacks by name, as `calibrate` takes them."""
 
-    found = {
+    makers = {
         "apgd_ce": lambda radius: AutoPGD(norm=norm, radius=radius, iterations=20),
         "apgd_dlr": lambda radius: AutoPGD(
             loss="logits_ratio", norm=norm, radius=radius, iterations=20
@@ -40,17 +40,17 @@ def attacks(norm: str) -> dict[str, Callable[[float], calibration.Attack]]:
         "pgd": lambda radius: PGD(norm=norm, radius=radius, step=radius / 4, iterations=20),
     }
     if norm == "linf":
-        found["square"] = lambda radius: Square(radius=radius, queries=50)
-    return found
+        makers["square"] = lambda radius: Square(radius=radius, queries=50)
+    return makers
 
 
 def violations(records: list[calibration.Record]) -> list[calibration.Record]:
-    """What cannot be: an attack below the truth is an error of the evaluator."""
+    """What must not happen: an attack below the truth is an error of the evaluator."""
     return [record for record in records if record.violated]
 
 
 def logistic_regression(images: np.ndarray, labels: np.ndarray, grid: int = 16) -> LinearNetwork:
-    """Fitted to block means; so flat that a third of Imagenette is right out to 8 levels."""
+    """Fitted to block means; so flat that it is right on a third of Imagenette within 8 levels."""
     means = F.adaptive_avg_pool2d(to_tensor(images), grid).flatten(1).numpy()
     fitted = LogisticRegression(C=1 / 300, max_iter=1000).fit(means, labels)
     weights = torch.from_numpy(fitted.coef_).unflatten(1, (3, grid, grid))
@@ -66,12 +66,12 @@ def away_from_box(network, images, labels, radius) -> np.ndarray:
     Either they hold without the box, and then within it, or the shortest move that fools the
     network without the box stays within it.
     """
-    found = calibration.affine(network, images)
-    weights = found.weights.flatten(1)
+    affine_map = calibration.affine(network, images)
+    weights = affine_map.weights.flatten(1)
     sure = []
     for image, own in zip(to_tensor(images).double().flatten(1), labels, strict=True):
         difference = weights - weights[own]
-        gaps = (difference @ image + found.bias - found.bias[own]).clamp(max=0)
+        gaps = (difference @ image + affine_map.bias - affine_map.bias[own]).clamp(max=0)
         lengths = difference.norm(dim=1)
         distances = torch.where(lengths > 0, -gaps / lengths, torch.inf)
         near = distances.argmin()
@@ -99,7 +99,7 @@ def predictions(network: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def known() -> tuple[LinearNetwork, np.ndarray, np.ndarray]:
+def case() -> tuple[LinearNetwork, np.ndarray, np.ndarray]:
     """A network, images, and labels of which some are wrong."""
     network, images = random_network(4, 5), photographs(24, 16)
     labels = predictions(network, images)
@@ -116,17 +116,17 @@ def test_linf_agrees_with_every_vertex_of_the_ball():
         (predictions(network, (image + signs).clip(0, 255).astype(np.uint8)) == label).all()
         for image, label in zip(images, labels, strict=True)
     ]
-    found = exact_linf(network, images, labels, radius).tolist()
-    assert found == expected
+    robust = exact_linf(network, images, labels, radius).tolist()
+    assert robust == expected
     assert 0 < sum(expected) < len(expected)
 
 
-def test_linf_agrees_with_linear_programming(known):
-    network, images, labels = known
+def test_linf_agrees_with_linear_programming(case):
+    network, images, labels = case
     radius = 6
-    found = calibration.affine(network, images)
-    worst = calibration.worst_linf(found, images, labels, radius)
-    weights, bias = found.weights.flatten(1).numpy(), found.bias.numpy()
+    affine_map = calibration.affine(network, images)
+    worst = calibration.worst_linf(affine_map, images, labels, radius)
+    weights, bias = affine_map.weights.flatten(1).numpy(), affine_map.bias.numpy()
     for image, label, row in zip(images[:6], labels, worst, strict=False):
         pixels = image.transpose(2, 0, 1).ravel() / 255
         reach = radius / 255
@@ -154,15 +154,15 @@ def test_l2_inside_the_box_agrees_with_convex_optimisation():
             method="SLSQP",
             options={"ftol": 1e-12, "maxiter": 500},
         )
-        found = calibration._gain(torch.from_numpy(row), torch.from_numpy(image), radius)
-        assert found.item() == pytest.approx(-best.fun, rel=1e-5)
+        gain = calibration._gain(torch.from_numpy(row), torch.from_numpy(image), radius)
+        assert gain.item() == pytest.approx(-best.fun, rel=1e-5)
 
 
-def test_l2_away_from_the_box_is_the_distance_to_the_boundary(known):
-    network, images, labels = known
-    found = calibration.affine(network, images)
-    logits = found.logits(to_tensor(images)).numpy()
-    weights = found.weights.flatten(1).numpy()
+def test_l2_away_from_the_box_is_the_distance_to_the_boundary(case):
+    network, images, labels = case
+    affine_map = calibration.affine(network, images)
+    logits = affine_map.logits(to_tensor(images)).numpy()
+    weights = affine_map.weights.flatten(1).numpy()
     distances = [
         min(
             255 * (row[own] - row[k]) / np.linalg.norm(weights[own] - weights[k])
@@ -197,19 +197,19 @@ def test_of_equal_classes_the_first_wins_as_in_argmax(order):
     assert exact_linf(network, images, labels, 1).item() == (predictions(network, images) == labels)
 
 
-def test_downsampling_and_principal_components_have_an_exact_truth(known):
-    network, images, labels = known
+def test_downsampling_and_principal_components_have_an_exact_truth(case):
+    network, images, labels = case
     rows = images.reshape(len(images), -1) / 255
     basis = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)[2][:5]
     defence = PCA(components=5)
     defence.register_buffer("mean", torch.from_numpy(rows.mean(axis=0)).float())
     defence.components = Matrix(torch.from_numpy(basis).float())
-    found = calibration.affine(Network(defence, network), images)
+    affine_map = calibration.affine(Network(defence, network), images)
     # The weights are projected as images are: B^T B is symmetric.
     averages = F.adaptive_avg_pool2d(torch.eye(256).view(256, 1, 16, 16), 4).flatten(1).double()
     pixels = (network.weights.flatten(2) @ averages.T).permute(0, 2, 1).flatten(1).numpy()
     expected = (pixels @ basis.T @ basis).reshape(5, 16, 16, 3).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(found.weights.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(affine_map.weights.numpy(), expected, atol=1e-6)
     behind = Network(Downsample(ratio=0.5), network)
     records = calibrate(
         behind, images, labels, attacks("linf"), [4], norm="linf", generator=generator(0)
@@ -220,8 +220,8 @@ def test_downsampling_and_principal_components_have_an_exact_truth(known):
 
 
 @pytest.mark.parametrize(("norm", "radii"), [("linf", [1, 4, 12]), ("l2", [20, 80, 200])])
-def test_no_attack_finds_less_than_the_truth(known, norm, radii):
-    network, images, labels = known
+def test_no_attack_finds_less_than_the_truth(case, norm, radii):
+    network, images, labels = case
     records = calibrate(
         network, images, labels, attacks(norm), radii, norm=norm, generator=generator(1)
     )
@@ -234,8 +234,8 @@ def test_no_attack_finds_less_than_the_truth(known, norm, radii):
     assert set(asdict(worst[0])) >= {"attack", "radius", "truth", "found", "gap", "violated"}
 
 
-def test_an_attack_that_leaves_the_ball_fools_nobody(known):
-    network, images, labels = known
+def test_an_attack_that_leaves_the_ball_fools_nobody(case):
+    network, images, labels = case
 
     def negative(network: nn.Module, images: Tensor, labels: Tensor, **_: object) -> Tensor:
         return 1 - images
@@ -250,13 +250,13 @@ def test_an_attack_that_leaves_the_ball_fools_nobody(known):
     assert record.found == np.mean(predictions(network, images) == labels)
 
 
-def test_an_attack_below_the_truth_is_impossible(known, monkeypatch):
-    network, images, labels = known
-    chosen = {"norm": "linf", "generator": generator(1)}
+def test_an_attack_below_the_truth_is_impossible(case, monkeypatch):
+    network, images, labels = case
+    options = {"norm": "linf", "generator": generator(1)}
     monkeypatch.setitem(
-        calibration.WORST, "linf", lambda *given: calibration.worst_linf(*given[:3], 0)
+        calibration.WORST, "linf", lambda *arguments: calibration.worst_linf(*arguments[:3], 0)
     )
-    records = calibrate(network, images, labels, attacks("linf"), [12], **chosen)
+    records = calibrate(network, images, labels, attacks("linf"), [12], **options)
     assert violations(records)
     assert records[0].violated == round(-records[0].gap * len(images))
 
@@ -279,8 +279,8 @@ def test_block_means_are_those_of_adaptive_pooling(side):
     torch.testing.assert_close(calibration.block_means(images.double(), 4).float(), expected)
 
 
-def test_what_has_no_known_truth_is_refused(known):
-    network, images, labels = known
+def test_what_has_no_known_truth_is_refused(case):
+    network, images, labels = case
     with pytest.raises(UserError, match="whole number of levels"):
         exact_linf(network, images, labels, 0.5)
     with pytest.raises(UserError, match="affine map"):
@@ -292,12 +292,12 @@ def test_what_has_no_known_truth_is_refused(known):
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_twins_predict_what_the_honest_network_predicts(known, name):
-    network, images, _ = known
+def test_twins_predict_what_the_honest_network_predicts(case, name):
+    network, images, _ = case
     twin = TWINS[name](network, generator(2)).eval()
     expected = network(to_tensor(images))
     with torch.no_grad():
-        found = twin(to_tensor(images))
+        logits = twin(to_tensor(images))
     if name in ("noise", "crops"):
         with torch.no_grad():
             draws = torch.stack([twin(to_tensor(images)) for _ in range(400)])
@@ -305,21 +305,21 @@ def test_twins_predict_what_the_honest_network_predicts(known, name):
         assert ((draws.mean(dim=0) - expected).abs() < 5 * error + 1e-5).all()
         assert draws.std(dim=0).min() > 1e-3
         return
-    assert found.argmax(dim=1).equal(expected.argmax(dim=1))
+    assert logits.argmax(dim=1).equal(expected.argmax(dim=1))
 
 
 @pytest.mark.parametrize("name", ["rounding", "detached", "log_saturated", "random_signs", "decoy"])
-def test_twins_fool_gradients_and_not_the_truth(known, name):
-    network, images, labels = known
+def test_twins_fool_gradients_and_not_the_truth(case, name):
+    network, images, labels = case
     twin = TWINS[name](network, generator(2)).eval()
     gradient = {"apgd_ce": attacks("linf")["apgd_ce"]}
-    chosen = {"norm": "linf", "honest": network}
-    told = calibrate(twin, images, labels, gradient, [12], generator=generator(1), **chosen)
+    options = {"norm": "linf", "honest": network}
+    masked = calibrate(twin, images, labels, gradient, [12], generator=generator(1), **options)
     honest = calibrate(network, images, labels, gradient, [12], norm="linf", generator=generator(1))
-    assert told[0].truth == honest[0].truth
-    assert told[0].gap > honest[0].gap + 0.1
-    assert (told[0].error != "") == (name == "detached")
-    assert not violations(told)
+    assert masked[0].truth == honest[0].truth
+    assert masked[0].gap > honest[0].gap + 0.1
+    assert (masked[0].error != "") == (name == "detached")
+    assert not violations(masked)
 
 
 def test_imagenette_has_the_robustness_that_is_known(shared: Path):
@@ -329,7 +329,7 @@ def test_imagenette_has_the_robustness_that_is_known(shared: Path):
     test, labels, _ = sources.load("tree", root, splits=["val"], per_class=20, size=64)
     network = logistic_regression(fit, fit_labels)
     truth = [
-        exact_linf(network, test, labels, radius, network.known).double().mean().item()
+        exact_linf(network, test, labels, radius, network.row_classes).double().mean().item()
         for radius in (0, 1, 2, 4, 8, 16)
     ]
     assert truth[0] > 0.25
@@ -339,7 +339,7 @@ def test_imagenette_has_the_robustness_that_is_known(shared: Path):
         *(network, test, labels, attacks("linf"), [2, 8]),
         norm="linf",
         generator=generator(0),
-        classes=network.known,
+        classes=network.row_classes,
     )
     assert not violations(records)
     gaps = {(record.attack, record.radius): record.gap for record in records}

@@ -98,8 +98,8 @@ def flagged(findings: list[Finding]) -> set[str]:
 
 
 def find(findings: list[Finding], name: str) -> Finding:
-    (found,) = [finding for finding in findings if finding.name == name]
-    return found
+    (finding,) = [finding for finding in findings if finding.name == name]
+    return finding
 
 
 class Wrapper(nn.Module):
@@ -192,9 +192,9 @@ def test_what_is_wrong_is_found_and_named(case, name):
         layer.weight.data, layer.bias.data = weights, bias
         network = nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), layer)
     findings = checkup(Wrapper(network, change).eval(), images, labels)
-    found = find(findings, expected)
-    assert found.level == level, findings
-    assert found.advice.endswith(".")
+    finding = find(findings, expected)
+    assert finding.level == level, findings
+    assert finding.advice.endswith(".")
     assert graded(findings) == {"note": "B", "warning": "C", "failed": "D"}[level]
 
 
@@ -209,10 +209,10 @@ def test_the_normalisation_that_a_network_was_trained_with_is_named(case, name):
         similar = -torch.cdist(images.flatten(1), seen)
         return torch.stack([similar[:, classes == k].amax(dim=1) for k in range(21)], dim=1)
 
-    found = find(checkup(Wrapper(nn.Identity(), nearest), images, labels), "normalisation")
-    assert found.level == "warning"
-    assert name in found.found
-    assert name in found.advice
+    finding = find(checkup(Wrapper(nn.Identity(), nearest), images, labels), "normalisation")
+    assert finding.level == "warning"
+    assert name in finding.found
+    assert name in finding.advice
 
 
 def test_training_mode_fails_and_changes_nothing(case):

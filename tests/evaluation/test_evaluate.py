@@ -14,7 +14,7 @@ CLASSES, SIZE = 6, 16
 
 
 @pytest.fixture(scope="module")
-def known():
+def case():
     """Images, labels and the network of their class templates."""
     draw = np.random.default_rng(0)
     centres = 128 + draw.integers(-12, 13, (CLASSES, SIZE, SIZE, 3))
@@ -24,12 +24,12 @@ def known():
     return pixels, labels, templates(pixels, labels, grid=SIZE)
 
 
-def test_the_worst_case_of_a_linear_network_is_its_truth(known):
-    pixels, labels, network = known
+def test_the_worst_case_of_a_linear_network_is_its_truth(case):
+    pixels, labels, network = case
     radius = 16
     truth = exact_linf(network, pixels, labels, radius).numpy()
     assert 0.1 < truth.mean() < 0.9
-    found = advrob.evaluate(
+    evaluation = advrob.evaluate(
         network,
         to_tensor(pixels),
         torch.from_numpy(labels),
@@ -37,19 +37,19 @@ def test_the_worst_case_of_a_linear_network_is_its_truth(known):
         iterations=30,
         queries=50,
     )
-    np.testing.assert_array_equal(found.robust, truth)
-    assert found.original.accuracy == 1
-    assert found.grade in ("A", "B", "C")
-    assert f"{truth.mean():.1%}" in str(found)
-    moved = (found.attacked - to_tensor(pixels)).abs().max() * 255
+    np.testing.assert_array_equal(evaluation.robust, truth)
+    assert evaluation.original.accuracy == 1
+    assert evaluation.grade in ("A", "B", "C")
+    assert f"{truth.mean():.1%}" in str(evaluation)
+    moved = (evaluation.attacked - to_tensor(pixels)).abs().max() * 255
     assert moved <= radius + 1e-3
 
 
-def test_a_masked_twin_gets_the_worst_grade(known):
-    pixels, labels, network = known
+def test_a_masked_twin_gets_the_worst_grade(case):
+    pixels, labels, network = case
     twin = TWINS["one_hot"](network, compute.generator(0))
-    found = advrob.evaluate(
+    evaluation = advrob.evaluate(
         twin, to_tensor(pixels), torch.from_numpy(labels), radius=16, iterations=5, queries=5
     )
-    assert found.grade == "D"
-    assert "failed: check-up: gradient" in str(found)
+    assert evaluation.grade == "D"
+    assert "failed: check-up: gradient" in str(evaluation)

@@ -78,10 +78,10 @@ def test_what_a_network_keeps_of_a_prediction_serves_gradients():
     class Keeping(nn.Module):
         def __init__(self):
             super().__init__()
-            self.kept = {}
+            self.cache = {}
 
         def forward(self, images):
-            scale = self.kept.setdefault("scale", torch.ones(3, device=images.device) * 2)
+            scale = self.cache.setdefault("scale", torch.ones(3, device=images.device) * 2)
             return images.mean((2, 3)) * scale
 
     network = Keeping()

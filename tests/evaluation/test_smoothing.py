@@ -82,11 +82,11 @@ def test_the_bound_is_clopper_and_pearsons(n):
     for successes in {0, 1, n // 2, n - 1, n}:
         for failure in (0.001, 0.05):
             expected = binomtest(successes, n).proportion_ci(1 - 2 * failure, "exact").low
-            found = lower_bound(successes, n, failure)
-            assert found == pytest.approx(expected, abs=1e-9)
+            bound = lower_bound(successes, n, failure)
+            assert bound == pytest.approx(expected, abs=1e-9)
             if successes:
                 quantile = beta.ppf(failure, successes, n - successes + 1)
-                assert found == pytest.approx(quantile, abs=1e-9)
+                assert bound == pytest.approx(quantile, abs=1e-9)
     assert lower_bound(n, n) == pytest.approx(0.001 ** (1 / n))
 
 
@@ -102,7 +102,7 @@ def test_a_linear_classifiers_radius_approaches_its_distance_from_below(image, d
     """Its probability under noise is Phi(distance / sigma), so the certificate is tight."""
     gaps = []
     for draws in (500, 5_000, 50_000):
-        found = certify(
+        certificate = certify(
             Linear(image, distance),
             image,
             sigma=SIGMA,
@@ -110,17 +110,17 @@ def test_a_linear_classifiers_radius_approaches_its_distance_from_below(image, d
             batch_size=5000,
             noise=generator(0, "certify", distance),
         )
-        assert found.predicted == 1
-        assert found.drawn == draws
+        assert certificate.predicted == 1
+        assert certificate.drawn == draws
         share = NormalDist().cdf(distance / SIGMA)
-        assert found.count / draws == pytest.approx(share, abs=5 * (0.25 / draws) ** 0.5)
-        gaps.append(distance - found.radius)
+        assert certificate.count / draws == pytest.approx(share, abs=5 * (0.25 / draws) ** 0.5)
+        gaps.append(distance - certificate.radius)
     assert gaps[0] > gaps[1] > gaps[2] > 0
     assert gaps[2] < 0.06 * distance
 
 
 def test_the_other_side_is_the_other_class(image):
-    found = certify(
+    certificate = certify(
         Linear(image, -30.0),
         image,
         sigma=SIGMA,
@@ -128,8 +128,8 @@ def test_the_other_side_is_the_other_class(image):
         batch_size=300,
         noise=generator(0, "certify"),
     )
-    assert found.predicted == 0
-    assert 20 < found.radius < 30
+    assert certificate.predicted == 0
+    assert 20 < certificate.radius < 30
 
 
 @pytest.mark.parametrize("smallest", [0.0, 8.0])
@@ -206,8 +206,8 @@ def test_batches_are_filled_across_images_and_change_no_draw(image):
     for number, clean in enumerate(images):
         noise = torch.randn((50, 4, 4, 3), generator=generator(0, "votes", number))
         expected = clean + (SIGMA / 255 * noise).permute(0, 3, 1, 2)
-        found = torch.cat(seen)[50 * number :][:50]
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        noisy = torch.cat(seen)[50 * number :][:50]
+        torch.testing.assert_close(noisy, expected, rtol=0, atol=1e-6)
         assert expected.mean((2, 3)).argmax(1).bincount(minlength=3).equal(total[number])
     other, _ = run(7)
     assert total.equal(other)
@@ -233,7 +233,9 @@ def test_the_count_needed_is_the_first_that_is_enough(draws, smallest):
 def test_a_radius_that_no_draws_certify_is_refused():
     limit = SIGMA * NormalDist().inv_cdf(0.001 ** (1 / 100))
     assert needed(100, SIGMA, limit - 1e-6) == 100
-    with pytest.raises(UserError, match="100 draws of noise of sigma 20 certify a radius of 30"):
+    with pytest.raises(
+        UserError, match="100 draws of noise of sigma 20 certify a radius of at most 30"
+    ):
         needed(100, SIGMA, limit + 1e-6)
     with pytest.raises(UserError, match="Raise draws"):
         needed(9, SIGMA, 0.0)
@@ -266,16 +268,16 @@ def test_stopping_saves_draws_and_changes_no_certificate(monkeypatch, image):
     distances = [0.0, 2.0, 5.0, 10.0, 14.0, 20.0, 25.0, 30.0, 40.0]
 
     def run(**options):
-        found = []
+        group = []
         for distance in distances:
             noise = generator(0, "stop", distance)
             network = Linear(image, distance)
-            found.append(
+            group.append(
                 certify(
                     network, image, sigma=SIGMA, draws=2000, batch_size=1000, noise=noise, **options
                 )
             )
-        return found
+        return group
 
     stopped = run(smallest=15.0)
     monkeypatch.setattr(smoothing, "stops", lambda *arguments, **options: False)
@@ -304,15 +306,15 @@ def options(network, pictures, checkpoint):
 
 def test_together_images_are_certified_as_alone(tmp_path, pictures):
     network = Linear(torch.full(SHAPE, 0.5), 5.0)
-    found = certificates(**options(network, pictures, tmp_path / "checkpoint"))
-    assert [len(row) for row in found] == [7, 7]
-    assert len({each.predicted for row in found for each in row}) > 1
+    together = certificates(**options(network, pictures, tmp_path / "checkpoint"))
+    assert [len(row) for row in together] == [7, 7]
+    assert len({each.predicted for row in together for each in row}) > 1
     for row, sigma in enumerate((5.0, 40.0)):
         for number, picture in enumerate(pictures):
             image = torch.from_numpy(picture).permute(2, 0, 1) / 255
             noise = generator(0, "c", row, number)
             alone = certify(network, image, sigma=sigma, draws=150, batch_size=1, noise=noise)
-            assert alone == found[row][number]
+            assert alone == together[row][number]
 
 
 def stochastic(image):
@@ -407,8 +409,8 @@ def test_counts_classes_and_radii_are_those_of_art(image):
         )
         (predicted,), (reached,) = theirs.certify(image[None].numpy(), draws)
         options = {"sigma": SIGMA, "draws": draws, "batch_size": 100}
-        found = certify(network, image, noise=generator(0, "art", distance), **options)
-        assert found.predicted == predicted
-        assert found.radius == pytest.approx(reached * 255, rel=1e-6)
+        certificate = certify(network, image, noise=generator(0, "art", distance), **options)
+        assert certificate.predicted == predicted
+        assert certificate.radius == pytest.approx(reached * 255, rel=1e-6)
         if predicted != ABSTAINED:
-            assert found.count == theirs.counted[predicted]
+            assert certificate.count == theirs.counted[predicted]

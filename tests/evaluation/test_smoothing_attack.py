@@ -15,7 +15,7 @@ from advrob.evaluation.certified import certificate_arrays
 from advrob.evaluation.samples import Sample
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, certificates
 from advrob.evaluation.smoothing_attack import attack_smoothed, broken_certificates, holding
-from advrob.files.store import Rows
+from advrob.files.store import ImageRows
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import Job, generator
 from advrob.networks import Network
@@ -99,7 +99,7 @@ def test_the_gradient_is_that_of_the_mean_probability_over_the_same_noise(pictur
     torch.testing.assert_close(attacked, expected, rtol=0, atol=1e-4)
 
 
-def found(network, pictures, checkpoint):
+def certify(network, pictures, checkpoint):
     (row,) = certificates(
         network,
         pictures,
@@ -128,7 +128,7 @@ def broken(network, pictures, claimed, checkpoint):
 def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
     """A linear network has no more probability than its certificate says: the hardest case."""
     network = Linear(to_tensor(pictures[:1])[0], 25.0)
-    true = found(network, pictures, tmp_path / "checkpoint")
+    true = certify(network, pictures, tmp_path / "checkpoint")
     assert true[0].predicted == 1
     assert broken(network, pictures, true, tmp_path / "true") == []
     side = (network(to_tensor(pictures))[:, 1] / 20 * 255).tolist()
@@ -165,7 +165,7 @@ def test_attacks_on_certificates_resume_where_they_were_cut(tmp_path, pictures, 
 def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path, pictures):
     noise = defences.build("noise", {"minimum": -20, "maximum": 20})
     network = Network(noise, Linear(to_tensor(pictures[:1])[0], 25.0))
-    claimed = found(network, pictures, tmp_path / "checkpoint")
+    claimed = certify(network, pictures, tmp_path / "checkpoint")
     assert any(each.radius > 5 for each in claimed)
     assert broken(network, pictures, claimed, tmp_path / "attacks") == []
 
@@ -186,19 +186,19 @@ def held(network, pictures, checkpoint, radii=(0, 10, 20, 40)):
 def test_images_hold_up_to_their_distance_from_the_border(tmp_path, pictures):
     network = Linear(to_tensor(pictures[:1])[0], 30.0)
     distances = (network(to_tensor(pictures))[:, 1] / 20 * 255).numpy()
-    right = held(network, pictures, tmp_path / "checkpoint")
-    assert right.shape == (4, 5)
+    correct = held(network, pictures, tmp_path / "checkpoint")
+    assert correct.shape == (4, 5)
     # A majority of 400 votes is right but for images within a fraction of sigma of the border.
     for row, radius in enumerate((0, 10, 20, 40)):
         far = abs(distances - radius) > 0.2 * SIGMA
-        np.testing.assert_array_equal(right[row][far], (distances > radius)[far])
-    assert right[2, 0]
-    assert not right[3, 0]
+        np.testing.assert_array_equal(correct[row][far], (distances > radius)[far])
+    assert correct[2, 0]
+    assert not correct[3, 0]
     # Where a certificate reaches, the image holds.
-    claimed = found(network, pictures, tmp_path / "certified")
+    claimed = certify(network, pictures, tmp_path / "certified")
     for number, each in enumerate(claimed):
         if each.predicted == 1:
-            assert right[np.array((0, 10, 20, 40)) < each.radius, number].all()
+            assert correct[np.array((0, 10, 20, 40)) < each.radius, number].all()
 
 
 def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
@@ -224,7 +224,7 @@ def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
 
 
 def test_radii_ascend(tmp_path, pictures):
-    with pytest.raises(UserError, match=r"found \[10, 0\], expected ascending"):
+    with pytest.raises(UserError, match=r"found \[10, 0\], expected numbers in ascending"):
         held(nn.Flatten(), pictures, tmp_path / "checkpoint", radii=(10, 0))
 
 
@@ -244,17 +244,17 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
     sample = Sample(
         numbers=numbers,
         ids=[f"image-{number}" for number in numbers],
-        images=Rows(pictures, numbers),
+        images=ImageRows(pictures, numbers),
         labels=np.ones(len(pictures), np.int64),
         classes=["zero", "one"],
     )
-    settings = {"sigmas": [SIGMA, 2 * SIGMA], "draws": 200, "radii": [20, 10]}
+    experiment = {"sigmas": [SIGMA, 2 * SIGMA], "draws": 200, "radii": [20, 10]}
 
     def arrays(attack):
         return certificate_arrays(
             network,
             sample,
-            settings | {"attack": attack},
+            experiment | {"attack": attack},
             job=Job(seed=0, device=CPU, batch_size=100),
             identity=("original", "linear", "none"),
             checkpoint=tmp_path / ".certified.h5.0.checkpoint",
@@ -268,42 +268,44 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
     assert both["attacked"].shape == (2, 3, 5)
     assert not both["broken"].any()
     # Whoever is certified to a radius holds within it, and some images are lost on the way.
-    for place, radius in enumerate(both["attack_radii"]):
+    for row, radius in enumerate(both["attack_radii"]):
         certain = (both["predicted"] == 1) & (both["radius"] >= radius)
-        assert (both["attacked"][:, place] >= certain).all()
+        assert (both["attacked"][:, row] >= certain).all()
     assert both["attacked"][:, 2].sum() < both["attacked"][:, 0].sum()
 
 
-class Told(defences.Defence):
-    """Remembers what noise it was told of, and what came."""
+class NoiseMeter(defences.Defence):
+    """Measures the noise in its images, by the strength that it expects."""
 
     def __init__(self):
         super().__init__()
-        self.sigma, self.seen = 0.0, {}
+        self.sigma, self.measured = 0.0, {}
 
     def expect(self, sigma):
         self.sigma = sigma
 
     def forward(self, images):
-        self.seen.setdefault(self.sigma, []).append((images - 0.5).std().item() * 255)
+        self.measured.setdefault(self.sigma, []).append((images - 0.5).std().item() * 255)
         return images
 
 
-def test_a_defence_is_told_the_noise_of_certificates_and_of_attacks(tmp_path):
+def test_a_defence_expects_the_noise_of_certificates_and_of_attacks(tmp_path):
     grey = np.full((2, SIZE, SIZE, 3), 128, np.uint8)
-    told = Told()
-    sample = Sample(np.arange(2), ["a", "b"], Rows(grey, np.arange(2)), np.ones(2, np.int64), [])
+    meter = NoiseMeter()
+    sample = Sample(
+        np.arange(2), ["a", "b"], ImageRows(grey, np.arange(2)), np.ones(2, np.int64), []
+    )
     certificate_arrays(
-        Network(told, Linear(to_tensor(grey)[0], 90.0)),
+        Network(meter, Linear(to_tensor(grey)[0], 90.0)),
         sample,
         {
             **{"sigmas": [10.0, 40.0], "draws": 100, "radii": [5]},
             "attack": {"iterations": 1, "draws": 4, "checks": 100},
         },
         job=Job(seed=0, device=CPU, batch_size=100),
-        identity=("original", "linear", "told"),
+        identity=("original", "linear", "meter"),
         checkpoint=tmp_path / ".certified.h5.0.checkpoint",
     )
-    assert set(told.seen) == {10, 40}
-    for sigma, found in told.seen.items():
-        assert found == pytest.approx([sigma] * len(found), rel=0.35)
+    assert set(meter.measured) == {10, 40}
+    for sigma, deviations in meter.measured.items():
+        assert deviations == pytest.approx([sigma] * len(deviations), rel=0.35)

@@ -78,14 +78,14 @@ def test_draw_takes_the_first_view_of_different_photographs() -> None:
 def test_random_signs_keep_every_size_and_no_direction() -> None:
     original = pictures(4)
     attacked = moved(original, RANDOM.integers(-20, 21, original.shape))
-    found = controlled(original, attacked, signs, np.random.default_rng(0))
-    before, after = (images.astype(int) - original for images in (attacked, found))
+    control = controlled(original, attacked, signs, np.random.default_rng(0))
+    before, after = (images.astype(int) - original for images in (attacked, control))
     np.testing.assert_array_equal(np.abs(after), np.abs(before))
     # Of 3,072 independent signs.
     assert abs(cosine(before, after)) < 4 / np.sqrt(original.size)
     assert abs(np.sign(after[before != 0]).mean()) < 4 / np.sqrt(original.size)
     np.testing.assert_array_equal(
-        found, controlled(original, attacked, signs, np.random.default_rng(0))
+        control, controlled(original, attacked, signs, np.random.default_rng(0))
     )
     # What leaves the range is clipped, not wrapped around.
     black = np.zeros_like(original)
@@ -102,27 +102,27 @@ def test_images_inside_a_subspace_have_all_their_energy_there() -> None:
     original = moved(np.full((3, SIDE, SIDE, 3), 100), np.tensordot(steps, patches, 1))
     outside = np.where(np.arange(SIDE) % 2, 5, -5)[:, None, None] * np.ones((SIDE, SIDE, 3), int)
     along = 7 * patches[3]
-    found = locate(
+    measures = locate(
         original,
         {"outside": moved(original, outside), "both": moved(original, outside + along)},
         centre=torch.full((NUMBERS,), 100 / 255),
         basis=basis,
     )
     np.testing.assert_allclose(
-        found["energy_original"], np.array([256, 64, 16, 0]) / 336, atol=1e-6
+        measures["energy_original"], np.array([256, 64, 16, 0]) / 336, atol=1e-6
     )
-    assert found["energy_original"][:3].sum() == pytest.approx(1, abs=1e-6)
-    np.testing.assert_allclose(found["energy"][0], 0, atol=1e-6)
+    assert measures["energy_original"][:3].sum() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(measures["energy"][0], 0, atol=1e-6)
     # 7 on a quarter of the numbers, 5 on all of them, orthogonal.
-    np.testing.assert_allclose(found["energy"][1], [0, 0, 0, 49 / 4 / (49 / 4 + 25)], atol=1e-6)
+    np.testing.assert_allclose(measures["energy"][1], [0, 0, 0, 49 / 4 / (49 / 4 + 25)], atol=1e-6)
 
 
 def test_random_directions_have_the_share_of_the_dimensions_inside_a_span() -> None:
     original = pictures(40)
     attacked = moved(original, RANDOM.choice([-10, 10], original.shape))
-    found = locate(original, {"signs": attacked}, basis=orthonormal(96), batch_size=16)
+    measures = locate(original, {"signs": attacked}, basis=orthonormal(96), batch_size=16)
     # The mean of 40 x 96 squares of nearly normal numbers: 2 % of it is one standard deviation.
-    assert found["energy"][0].sum() == pytest.approx(96 / NUMBERS, rel=0.1)
+    assert measures["energy"][0].sum() == pytest.approx(96 / NUMBERS, rel=0.1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -131,7 +131,7 @@ def test_displacements_have_the_lengths_and_angles_that_numpy_finds(batch_size: 
     attacked = moved(original, RANDOM.integers(-20, 21, original.shape))
     attacked[2] = original[2]
     centre, basis, model = torch.rand(NUMBERS, generator=generator(3)), orthonormal(8), linear(5)
-    found = locate(original, {"a": attacked}, batch_size, model=model, centre=centre, basis=basis)
+    arrays = locate(original, {"a": attacked}, batch_size, model=model, centre=centre, basis=basis)
     pixels = [images.reshape(7, -1) - 255 * centre.numpy() for images in (original, attacked)]
     components = [rows @ basis.numpy().T for rows in pixels]
     features = [
@@ -147,13 +147,13 @@ def test_displacements_have_the_lengths_and_angles_that_numpy_finds(batch_size: 
             "angle": [np.degrees(np.arccos(min(1, cosine(a, b)))) for a, b in pairs],
         }
         for name, values in expected.items():
-            np.testing.assert_allclose(found[name][0, space], values, rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(arrays[name][0, space], values, rtol=1e-3, atol=1e-3)
         others = [row for row in range(7) if row != 2]
         cosines = [cosine(move[i], move[j]) for i in others for j in others if i < j]
-        assert found["similarity"][0, space] == pytest.approx(np.mean(cosines), abs=1e-4)
+        assert arrays["similarity"][0, space] == pytest.approx(np.mean(cosines), abs=1e-4)
     logits = [model(torch.from_numpy(rows).float()).detach().numpy() for rows in features]
     np.testing.assert_array_equal(
-        found["changed"][0], np.diff(np.argmax(logits, 2), axis=0)[0] != 0
+        arrays["changed"][0], np.diff(np.argmax(logits, 2), axis=0)[0] != 0
     )
 
 
@@ -161,10 +161,10 @@ def test_one_perturbation_for_all_images_is_similar_to_itself() -> None:
     original = pictures(6)
     one = RANDOM.integers(-20, 21, original.shape[1:])
     signs = np.array([1, 1, 1, -1, -1, -1])[:, None, None, None]
-    found = locate(original, {"one": moved(original, one), "both": moved(original, signs * one)})
-    np.testing.assert_allclose(found["similarity"][0], 1, atol=1e-5)
+    measures = locate(original, {"one": moved(original, one), "both": moved(original, signs * one)})
+    np.testing.assert_allclose(measures["similarity"][0], 1, atol=1e-5)
     # Of 15 pairs 6 agree and 9 are opposite.
-    np.testing.assert_allclose(found["similarity"][1], -3 / 15, atol=1e-5)
+    np.testing.assert_allclose(measures["similarity"][1], -3 / 15, atol=1e-5)
 
 
 def left(kind: str, original: np.ndarray, attacked: np.ndarray, **options: Any) -> dict[str, Any]:
@@ -182,29 +182,29 @@ def test_no_defence_leaves_everything() -> None:
     original = pictures(5)
     attacked = moved(original, RANDOM.integers(-20, 21, original.shape))
     attacked[3] = original[3]
-    found = left("none", original, attacked)
+    measures = left("none", original, attacked)
     for name in ("retained", "cosine"):
-        assert np.isnan(found[name][0, 3])
-        np.testing.assert_allclose(np.delete(found[name][0], 3), 1, atol=1e-6)
+        assert np.isnan(measures[name][0, 3])
+        np.testing.assert_allclose(np.delete(measures[name][0], 3), 1, atol=1e-6)
 
 
 def test_noise_is_drawn_alike_for_both_images() -> None:
     original = pictures(5)
     attacked = moved(original, RANDOM.integers(-3, 4, original.shape))
-    found = left("noise", original, attacked, minimum=-30, maximum=30)
-    np.testing.assert_allclose(found["retained"], 1, atol=1e-5)
-    np.testing.assert_allclose(found["cosine"], 1, atol=1e-5)
+    measures = left("noise", original, attacked, minimum=-30, maximum=30)
+    np.testing.assert_allclose(measures["retained"], 1, atol=1e-5)
+    np.testing.assert_allclose(measures["cosine"], 1, atol=1e-5)
 
 
 def test_downsampling_removes_a_checkerboard_and_leaves_a_shift() -> None:
     original = pictures(3)
     board = np.where(np.indices((SIDE, SIDE)).sum(axis=0) % 2, 10, -10)[:, :, None]
-    found = left("downsample", original, moved(original, board), ratio=0.5)
+    measures = left("downsample", original, moved(original, board), ratio=0.5)
     # Only at the border are the weights uneven.
-    assert (found["retained"] < 0.05).all()
-    found = left("downsample", original, moved(original, 10), ratio=0.5)
-    np.testing.assert_allclose(found["retained"], 1, atol=1e-4)
-    np.testing.assert_allclose(found["cosine"], 1, atol=1e-4)
+    assert (measures["retained"] < 0.05).all()
+    measures = left("downsample", original, moved(original, 10), ratio=0.5)
+    np.testing.assert_allclose(measures["retained"], 1, atol=1e-4)
+    np.testing.assert_allclose(measures["cosine"], 1, atol=1e-4)
 
 
 def test_a_projection_leaves_the_share_inside_its_span() -> None:
@@ -214,7 +214,7 @@ def test_a_projection_leaves_the_share_inside_its_span() -> None:
 
     basis, original = orthonormal(96), pictures(5)
     attacked = moved(original, RANDOM.integers(-20, 21, original.shape))
-    found = vector_space.retained(
+    shares = vector_space.retained(
         Projection(),
         original,
         {"a": attacked},
@@ -224,9 +224,9 @@ def test_a_projection_leaves_the_share_inside_its_span() -> None:
     )
     moves = attacked.reshape(5, -1).astype(float) - original.reshape(5, -1)
     inside = np.linalg.norm(moves @ basis.double().numpy().T, axis=1)
-    np.testing.assert_allclose(found["retained"][0], inside / np.linalg.norm(moves, axis=1), 1e-4)
+    np.testing.assert_allclose(shares["retained"][0], inside / np.linalg.norm(moves, axis=1), 1e-4)
     # |Pv|^2 / (|v| |Pv|)
-    np.testing.assert_allclose(found["cosine"], found["retained"], 1e-4)
+    np.testing.assert_allclose(shares["cosine"], shares["retained"], 1e-4)
 
 
 def test_all_normals_of_a_binary_linear_classifier_are_one() -> None:
@@ -325,8 +325,8 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
     keywords = {name: str(folder / f"{name}.h5") for name in ("original", "universal", "gradient")}
     defences = {"none": {}, "noise": {"minimum": -10, "maximum": 10}, "pca": {}}
     described = {
-        name: tiny_network("", name, settings, learned=learned)
-        for (name, settings), learned in zip(
+        name: tiny_network("", name, entry, learned=learned)
+        for (name, entry), learned in zip(
             defences.items(), (None, None, str(folder / "pca.h5")), strict=True
         )
     }
@@ -335,7 +335,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
         space=str(space),
         model="toy",
         networks=described,
-        settings={"images": 5, "normals": 3},
+        experiment={"images": 5, "normals": 3},
         job=a_job(seed=0, batch_size=2),
     )
 
@@ -343,7 +343,7 @@ def analyse(folder: Path, space: Path, **changes: Any) -> str:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A linear classifier in place of a pretrained network."""
-    monkeypatch.setattr(models, "build", lambda name, settings, device: linear(5))
+    monkeypatch.setattr(models, "build", lambda name, entry, device: linear(5))
 
 
 @pytest.mark.usefixtures("toy")
@@ -409,5 +409,5 @@ def test_data_sets_of_other_images_are_refused(folder: Path, tmp_path: Path) -> 
     other = tmp_path / "other.h5"
     arrays = {"images": pictures(2), "labels": np.arange(2), "ids": ["a", "b"], "classes": ["a"]}
     write(other, "images/1", arrays)
-    with pytest.raises(UserError, match=r"other\.h5: is about other images than"):
+    with pytest.raises(UserError, match=r"other\.h5: contains other images than"):
         analyse(folder, tmp_path / "a.h5", gradient=str(other))

@@ -117,6 +117,42 @@ def test_radii_of_a_budget_are_at_equal_distances(tmp_path: Path) -> None:
     assert chart.summary.endswith("the highest accuracy is 10.0%")
 
 
+def test_tries_of_the_strongest_attack_are_drawn_beside_those_on_original_images(
+    tmp_path: Path,
+) -> None:
+    def draws(*right: int) -> np.ndarray:
+        return np.arange(4)[:, None] < np.resize(right, N)
+
+    scores = [
+        write_scores(tmp_path, dataset, "m", "noise", correct, IDS)
+        for dataset, correct in (
+            ("original", draws(4)),
+            ("pgd-m-none", draws(4, 3)),
+            ("pgd-m-noise", draws(3, 2)),
+            ("square-m-noise", draws(3)),
+        )
+    ]
+    chart = curves.tries(scores=scores)
+    assert chart.columns[:5] == ("model", "defence", "knowledge", "attack", "tries")
+    assert [row[2:5] for row in chart.rows] == [
+        *(("adaptive", "pgd", count) for count in (1, 2, 3, 4)),
+        *(("none", "original", count) for count in (1, 2, 3, 4)),
+    ]
+    (axes,) = chart.figure.axes
+    assert labels(axes) == [
+        "m, noise, adaptive pgd", "m, noise, original", "the majority of 4: 50.0 %"
+    ]  # fmt: skip
+    attacked, original, _ = axes.get_lines()
+    # Three or two of four draws are right: one in two of those that are left is lost at a time.
+    expected = [(3 / 4 + 2 / 4) / 2, (1 / 2 + 1 / 6) / 2, 1 / 8, 0]
+    np.testing.assert_allclose(np.array(attacked.get_ydata()) / 100, expected)
+    assert np.array(original.get_ydata()).tolist() == [100] * 4
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert chart.summary == "m, noise, adaptive pgd: 62.5% after one try, 0.0% after 4"
+    with pytest.raises(UserError, match="draws random numbers"):
+        curves.tries(scores=[])
+
+
 def test_a_logarithmic_axis_has_ticks_where_curves_have_points() -> None:
     results = [metrics.accuracy(np.arange(N) < hits, IDS) for hits in (10, 20, 30)]
     curve = charts.Curve({"model": "m"}, "images", [20, 1000, 1_281_167], results)
@@ -150,8 +186,8 @@ def test_certified_accuracy_is_exact_at_every_radius(tmp_path: Path) -> None:
         for asked in RANDOM.uniform(0, points[-1][0], 50):
             # A step reaches back from its radius to the one before.
             drawn = next(accuracy for x, accuracy in points if x >= asked)
-            right = (predicted[number] == 0) & (radius[number] >= asked)
-            assert drawn == pytest.approx(right.mean())
+            certified = (predicted[number] == 0) & (radius[number] >= asked)
+            assert drawn == pytest.approx(certified.mean())
     assert {line.get_drawstyle() for line in chart.figure.axes[0].get_lines()} == {"steps-pre"}
 
 
@@ -161,9 +197,9 @@ def test_certified_accuracy_has_wilson_intervals_of_photographs(tmp_path: Path) 
     chart = curves.certified(certified=[write_certificates(tmp_path, "m", predicted, radius)])
     assert [row[4] for row in chart.rows] == [0, 1, 2, 3, 4, 5, 6]
     for *_, asked, n, _, low, high in chart.rows:
-        right = (predicted[0] == 0) & (radius[0] >= asked)
+        certified = (predicted[0] == 0) & (radius[0] >= asked)
         # Two crops of each photograph.
-        assert (n, low, high) == (N, *metrics.wilson(right.sum() / 2, N // 2))
+        assert (n, low, high) == (N, *metrics.wilson(certified.sum() / 2, N // 2))
 
 
 def test_certified_curves_are_told_apart_and_compared(tmp_path: Path) -> None:

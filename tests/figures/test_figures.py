@@ -64,8 +64,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for defence, images, hits in (("pca", 400, 5), ("pca_20", 20, 1)):
         write(folder / f"{defence}.h5", "state/1", {"defence": defence}, {"images": images})
         for dataset in ("original", ATTACKED):
-            right = np.arange(N) < hits
-            write_scores(folder / "grown", dataset, MODEL, defence, right, IDS)
+            correct = np.arange(N) < hits
+            write_scores(folder / "grown", dataset, MODEL, defence, correct, IDS)
     for dataset, hits in (("original", 5), (ATTACKED, 1)):
         write_scores(folder, dataset, MODEL, "noise", np.arange(N) < hits, IDS)
     arrays = {"perturbation": perturbation.astype(np.float32)}
@@ -88,12 +88,12 @@ def pairs(results: Path) -> dict[str, Any]:
     }
 
 
-def described(defence: str, settings: dict[str, Any]) -> NetworkDescription:
+def described(defence: str, entry: dict[str, Any]) -> NetworkDescription:
     return {
         "model": MODEL,
         "defence": defence,
         "model_settings": {},
-        "defence_settings": settings,
+        "defence_settings": entry,
         "members": [defence],
         "learned": {},
     }
@@ -114,7 +114,7 @@ def cases(results: Path, folder: Path) -> list[tuple[str, dict[str, Any]]]:
     tasks = ["coarse", "rotation"]
     job = Job.of(seed=0)
     return [
-        ("figure_1", {"settings": {"channels": [8, 8, 4]}, "size": 32}),
+        ("figure_1", {"entry": {"channels": [8, 8, 4]}, "size": 32}),
         ("figure_2", {"size": 32}),
         (
             "figure_3",
@@ -251,7 +251,7 @@ def test_pairs_of_other_images_are_refused(results: Path, tmp_path: Path) -> Non
         "ids": IDS[::-1],
     }
     write(other, "scores/1", {"dataset": "original", "model": "m", "defence": "none"}, arrays)
-    with pytest.raises(UserError, match="is about other images than"):
+    with pytest.raises(UserError, match="contains other images than"):
         draw(tmp_path, "figure_attack", **{**pairs(results), "scores_original": str(other)})
 
 

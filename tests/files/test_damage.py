@@ -95,7 +95,7 @@ def test_a_flipped_bit_in_a_large_array_is_noticed_where_it_is_read(tmp_path):
         pytest.raises(UserError, match=r"s\.h5: is damaged: dataset 'images' .* Delete it"),
         store.read(path, "images/1") as file,
     ):
-        store.Rows(file["images"], np.arange(20)[::-1])[3:15]
+        store.ImageRows(file["images"], np.arange(20)[::-1])[3:15]
 
 
 def test_a_damaged_file_is_blamed_and_not_its_neighbour(tmp_path):
@@ -188,7 +188,7 @@ def test_checksums_do_not_depend_on_blocks(tmp_path, rows):
         return (tmp_path / name).read_bytes()
 
     blocks = (values[i : i + rows] for i in range(0, len(values), rows))
-    assert save("a", store.Blocks(values.shape, "float32", blocks)) == save("b", values)
+    assert save("a", store.StreamedArray(values.shape, "float32", blocks)) == save("b", values)
     with store.read(tmp_path / "a", "state/1") as file:
         assert file["a"].fletcher32
         np.testing.assert_array_equal(file["a"][:], values)
@@ -197,9 +197,9 @@ def test_checksums_do_not_depend_on_blocks(tmp_path, rows):
 def test_an_array_that_was_made_smaller_is_checked(tmp_path):
     path = tmp_path / "s.h5"
     with store.write(path, "state/1", seed=0, params={}, source="") as file:
-        made = store.create(file, "a", LEVELS.shape, "uint8", resizable=True)
-        made[:13] = LEVELS[:13]
-        made.resize(13, axis=0)
+        dataset = store.create(file, "a", LEVELS.shape, "uint8", resizable=True)
+        dataset[:13] = LEVELS[:13]
+        dataset.resize(13, axis=0)
     with store.read(path, "state/1") as file:
         np.testing.assert_array_equal(file["a"][:], LEVELS[:13])
     with h5py.File(path) as file:
@@ -216,7 +216,7 @@ def test_a_named_pipe_is_refused_at_once(tmp_path):
 
 
 @contextmanager
-def somebody():
+def other_writer():
     """Without the rights of root, who may read everything."""
     if os.geteuid() == 0:
         os.seteuid(65534)
@@ -235,7 +235,7 @@ def test_a_file_without_read_permission_is_not_called_damaged():
             Path(folder).chmod(0o755)
             path.chmod(0o644)
             item.chmod(mode)
-            with somebody():
+            with other_writer():
                 said = refusal(path)
             assert said is not None
             assert "s.h5: cannot be read (Permission denied). That does not mean" in said
@@ -280,6 +280,6 @@ def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         said = refusal(path) or ""
-    assert "it is being written by somebody else. Wait" in said
+    assert "another process is writing it. Wait" in said
     assert "Delete" not in said
     assert refusal(path) is None

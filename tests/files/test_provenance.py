@@ -68,9 +68,9 @@ def test_a_file_that_is_what_was_expected(path, expected, more):
     ],
 )
 def test_a_file_that_is_something_else(path, expected, more, said):
-    found = refusal(path, expected, **more) or ""
-    assert found.startswith(f"{path}: was made {said}")
-    assert found.endswith("Delete it and run Snakemake again.")
+    message = refusal(path, expected, **more) or ""
+    assert message.startswith(f"{path}: was made {said}")
+    assert message.endswith("Delete it and run Snakemake again.")
 
 
 def test_numbers_and_truth_are_not_the_same(tmp_path):

@@ -15,7 +15,7 @@ import torch
 
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.files.checkpoints import keep, kept, resumed
+from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
 from advrob.job import locks
 
 SHAPE = (23, 4, 4, 3)
@@ -35,8 +35,8 @@ def run(checkpoint, cut_at=None):
             raise CutError
         return IMAGES[part]
 
-    found = resumed(work, SHAPE, batch_size=5, checkpoint=checkpoint)
-    return np.array(found), calls
+    images = resumed(work, SHAPE, batch_size=5, checkpoint=checkpoint)
+    return np.array(images), calls
 
 
 def test_work_goes_on_where_it_was_cut(tmp_path):
@@ -44,8 +44,8 @@ def test_work_goes_on_where_it_was_cut(tmp_path):
     for cut_at in (0, 5, 20):
         with pytest.raises(CutError):
             run(file, cut_at)
-    found, calls = run(file)
-    np.testing.assert_array_equal(found, IMAGES)
+    images, calls = run(file)
+    np.testing.assert_array_equal(images, IMAGES)
     assert calls == [20]
 
 
@@ -54,15 +54,15 @@ def test_a_batch_cut_while_it_was_written_is_done_again(tmp_path):
     with pytest.raises(CutError):
         run(file, 15)
     file.write_bytes(file.read_bytes()[:-7])
-    found, calls = run(file)
-    np.testing.assert_array_equal(found, IMAGES)
+    images, calls = run(file)
+    np.testing.assert_array_equal(images, IMAGES)
     assert calls == [10, 15, 20]
 
 
 def test_finished_work_is_not_repeated(tmp_path):
     run(tmp_path / "checkpoint")
-    found, calls = run(tmp_path / "checkpoint")
-    np.testing.assert_array_equal(found, IMAGES)
+    images, calls = run(tmp_path / "checkpoint")
+    np.testing.assert_array_equal(images, IMAGES)
     assert calls == []
 
 
@@ -89,22 +89,22 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path):
 
 def test_a_checkpoint_with_a_flipped_bit_is_not_gone_on_from(tmp_path, capsys):
     path = tmp_path / "checkpoint"
-    assert kept(path) == {}
+    assert load_checkpoint(path) == {}
     content = {"a": torch.arange(500.0), "n": 3, "nested": {"text": "ü", "more": [torch.ones(2)]}}
-    keep(path, content)
-    found = kept(path)
-    assert torch.equal(found["a"], content["a"])
-    assert (found["n"], found["nested"]["text"]) == (3, "ü")
+    save_checkpoint(path, content)
+    loaded = load_checkpoint(path)
+    assert torch.equal(loaded["a"], content["a"])
+    assert (loaded["n"], loaded["nested"]["text"]) == (3, "ü")
     good = path.read_bytes()
     assert capsys.readouterr().out == ""
     for position in range(0, len(good), 31):
         damaged = bytearray(good)
         damaged[position] ^= 4
         path.write_bytes(damaged)
-        assert kept(path) == {}
+        assert load_checkpoint(path) == {}
     for length in (0, 1, 32, 33, len(good) - 1):
         path.write_bytes(good[:length])
-        assert kept(path) == {}
+        assert load_checkpoint(path) == {}
     assert "checkpoint: is damaged. Beginning anew.\n" in capsys.readouterr().out
 
 
@@ -129,17 +129,17 @@ def killed(tmp_path_factory, tiny_weights):
     ["deepfool", "stochastic_gradient", "gradient", "autoencoder", "conv_autoencoder"],
 )
 def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_name):
-    found = killed[job_name]
+    history = killed[job_name]
     # Three were killed, one was stopped, and each time the work went on.
-    assert found["killed"] == [signal.SIGKILL] * 3, found
-    assert found["ended"] == [1]
-    assert "was stopped (SIGTERM" in found["logs"][2]
-    assert found["last"] == 0, found["logs"][-1]
-    assert all("going on" in log for log in found["logs"][1:]), found["logs"]
-    assert any(name.endswith(".checkpoint") for name in found["left"])
-    assert found["equal"]
+    assert history["killed"] == [signal.SIGKILL] * 3, history
+    assert history["ended"] == [1]
+    assert "was stopped (SIGTERM" in history["logs"][2]
+    assert history["last"] == 0, history["logs"][-1]
+    assert all("going on" in log for log in history["logs"][1:]), history["logs"]
+    assert any(name.endswith(".checkpoint") for name in history["left"])
+    assert history["equal"]
     # Neither checkpoints nor locks nor halves of files.
-    assert found["files"] == ["log", "output.h5"]
+    assert history["files"] == ["log", "output.h5"]
 
 
 def hold(output, ready, end):
@@ -188,8 +188,11 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     orphan = tmp_path / f".out.{os.uname().nodename}.{dead.pid}.tmp"
     living = tmp_path / f".out.{os.uname().nodename}.{os.getppid()}.tmp"
     foreign = tmp_path / ".out.elsewhere.1.tmp"
-    for file in (orphan, living, foreign):
+    for file in (living, foreign):
         file.write_text("half")
+    # Also of one that wrote a folder.
+    orphan.mkdir()
+    (orphan / "part").touch()
     with store.replacing(path) as temporary:
         temporary.write_text("whole")
     assert path.read_text() == "whole"

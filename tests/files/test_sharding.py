@@ -14,7 +14,7 @@ from advrob.files import sharding, store
 from conftest import a_job, tiny_network
 
 # Real photographs, small.
-SETTINGS = {
+IMAGE_OPTIONS = {
     "size": 32,
     "layout": "packages",
     "broken": "error",
@@ -37,7 +37,9 @@ def network(tiny_weights):
 
 def extract(folder, shard=sharding.WHOLE, **changes):
     parts = {part: str(folder / f"{part}-{shard}.h5") for part in ("test", "fit")}
-    images_script.main(**parts, root=None, settings=SETTINGS | changes, seed=1, scatteritem=shard)
+    images_script.main(
+        **parts, root=None, image_options=IMAGE_OPTIONS | changes, seed=1, scatteritem=shard
+    )
     return parts
 
 
@@ -58,7 +60,7 @@ def test_shards_are_all_images_once_cut_between_batches(n, batch_size):
 
 
 def test_more_shards_than_batches_are_refused():
-    with pytest.raises(UserError, match=r"shards: is 3, but 60 images in batches of 32 are 2"):
+    with pytest.raises(UserError, match=r"shards: is 3, but 60 images in batches of 32 make only"):
         sharding.part("1-of-3", 60, 32)
 
 
@@ -82,7 +84,7 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
             images=images["test"],
             dataset=path,
             network=network,
-            settings=ATTACK,
+            entry=ATTACK,
             job=JOB,
             checkpoint=tmp_path / f"{shard}.checkpoint",
             scatteritem=shard,
@@ -161,6 +163,6 @@ def test_shards_of_something_else_are_not_gathered(images, network, tmp_path):
             job=a_job(seed=seed, batch_size=2),
             scatteritem=f"{number}-of-2",
         )
-    with pytest.raises(UserError, match=r"2\.h5: is no part of the same whole .*differ in seed"):
+    with pytest.raises(UserError, match=r"2\.h5: does not belong with .*differ in seed"):
         gather.main(shards=paths, wholes=[str(tmp_path / "whole.h5")])
     assert not (tmp_path / "whole.h5").exists()

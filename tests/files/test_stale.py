@@ -31,7 +31,7 @@ def of(model: str = LITE, defence: str = "none") -> dict[str, Any]:
     return networks.params(plan().describe(Network(model, defence)))
 
 
-def settings(key: str) -> dict[str, Any]:
+def configured(key: str) -> dict[str, Any]:
     return dict(plan()[key])
 
 
@@ -44,21 +44,22 @@ MADE: dict[str, dict[str, Any]] = {
     "defences/shared/pca": {"defence": "pca", "variance": 0.99},
     "models/gan": {key: of("gan")[key] for key in ("model", "model_settings")},
     f"perturbations/universal-{LITE}-noise": of(defence="noise")
-    | settings("perturbations.universal"),
-    f"datasets/tuning-universal-{LITE}-none": of() | settings("perturbations.universal"),
+    | configured("perturbations.universal"),
+    f"datasets/tuning-universal-{LITE}-none": of() | configured("perturbations.universal"),
     "datasets/published-a": {"norm": "linf", "radius": 10},
-    f"generators/gan-{LITE}-none": of() | settings("perturbations.gan"),
-    f"datasets/gradient-{LITE}-pca": of(defence="pca") | settings("perturbations.gradient"),
-    f"datasets/pgd_l2-{LITE}-none": of() | {"attack": settings("perturbations.untargeted.pgd_l2")},
+    f"generators/gan-{LITE}-none": of() | configured("perturbations.gan"),
+    f"datasets/gradient-{LITE}-pca": of(defence="pca") | configured("perturbations.gradient"),
+    f"datasets/pgd_l2-{LITE}-none": of()
+    | {"attack": configured("perturbations.untargeted.pgd_l2")},
     "scores/original/gan/noise": of("gan", "noise") | {"dataset": "original"},
     f"scores/original/{LITE}/sweep-noise": {"dataset": "original"}
     | {key: of()[key] for key in ("model", "model_settings")},
     f"certified/original/{LITE}": of() | {"dataset": "original", "draws": 100},
     f"budgets/{LITE}/noise": {"model": LITE, "defence": "noise"}
-    | settings("experiments.robustness"),
+    | configured("experiments.robustness"),
     f"controls/{LITE}/noise": {"model": LITE, "defence": "noise"},
     f"analysis/vector_space/{LITE}": {"model": LITE, "model_settings": of()["model_settings"]}
-    | settings("experiments.vector_space"),
+    | configured("experiments.vector_space"),
 }
 
 
@@ -107,11 +108,11 @@ def test_what_the_plan_does_not_have_is_left_alone(folder: Path, name: str) -> N
 
 
 def test_all_that_differ_are_counted_and_some_are_named(folder: Path) -> None:
-    found = [written(folder, name, params, seed=1) for name, params in MADE.items()]
+    paths = [written(folder, name, params, seed=1) for name, params in MADE.items()]
     with pytest.raises(UserError) as error:
-        stale.check(plan(), found)
+        stale.check(plan(), paths)
     named = (
-        f"Delete {found[0]}, {found[1]}, {found[2]} and {len(found) - 3} more, or the whole folder"
+        f"Delete {paths[0]}, {paths[1]}, {paths[2]} and {len(paths) - 3} more, or the whole folder"
     )
     assert named in str(error.value)
     assert "\n" not in str(error.value)

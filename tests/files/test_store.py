@@ -7,6 +7,7 @@ import pytest
 
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.atomic import replacing_folder
 
 
 def write(path, schema="scores/1", **changes):
@@ -39,7 +40,7 @@ def test_equal_content_is_equal_bytes(tmp_path):
 
 def test_blocks_equal_the_whole_array(tmp_path):
     whole = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
-    blocks = store.Blocks((10, 4), "float32", iter([whole[:3], whole[3:9], whole[9:]]))
+    blocks = store.StreamedArray((10, 4), "float32", iter([whole[:3], whole[3:9], whole[9:]]))
     with store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file:
         store.put(file, {"a": blocks})
     with store.read(tmp_path / "s.h5", "state/1") as file:
@@ -47,7 +48,7 @@ def test_blocks_equal_the_whole_array(tmp_path):
 
 
 def test_a_missing_block_is_noticed(tmp_path):
-    blocks = store.Blocks((4, 2), "float32", iter([np.zeros((3, 2), "float32")]))
+    blocks = store.StreamedArray((4, 2), "float32", iter([np.zeros((3, 2), "float32")]))
     with (
         pytest.raises(ValueError, match="3 rows were produced, 4 promised"),
         store.write(tmp_path / "s.h5", "state/1", seed=0, params={}, source="") as file,
@@ -80,6 +81,23 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "folder"
+    for text in ("old", "new"):
+        with replacing_folder(folder) as temporary:
+            (temporary / "part").mkdir()
+            (temporary / "part" / text).write_text(text)
+        assert [path.name for path in (folder / "part").iterdir()] == [text]
+    with (
+        pytest.raises(UserError, match="the disk is full"),
+        replacing_folder(folder) as temporary,
+    ):
+        (temporary / "half").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (folder / "part" / "new").read_text() == "new"
+
+
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
     with (
         pytest.raises(UserError, match="Make it with: snakemake"),
@@ -93,7 +111,7 @@ def test_a_truncated_file_is_named(tmp_path):
     whole = (tmp_path / "s.h5").read_bytes()
     (tmp_path / "s.h5").write_bytes(whole[: len(whole) // 2])
     with (
-        pytest.raises(UserError, match=r"s\.h5: is damaged: its content is not what"),
+        pytest.raises(UserError, match=r"s\.h5: is damaged: its content does not match"),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass
@@ -112,7 +130,9 @@ def test_a_foreign_file_is_refused(tmp_path):
     with h5py.File(tmp_path / "s.h5", "w") as file:
         file["predicted"] = np.arange(3)
     with (
-        pytest.raises(UserError, match=r"has no digest of its content .*made by another program"),
+        pytest.raises(
+            UserError, match=r"does not begin with a digest of its content.*made by another program"
+        ),
         store.read(tmp_path / "s.h5", "scores/1"),
     ):
         pass

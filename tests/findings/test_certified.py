@@ -29,8 +29,8 @@ def test_the_table_has_both_accuracies_side_by_side(attacked):
     arrays = dict(ARRAYS)
     if attacked:
         arrays["attack_radii"] = np.array([0.0, 4.0])
-        right = np.array([[0, 1, 1, 1, 1], [0, 0, 1, 1, 1]], dtype=bool)
-        arrays["attacked"] = np.stack([right, right & False])
+        survived = np.array([[0, 1, 1, 1, 1], [0, 0, 1, 1, 1]], dtype=bool)
+        arrays["attacked"] = np.stack([survived, survived & False])
     rows = list(certified.rows(arrays, IDS, [0, 4, 6]))
     assert [(row.sigma, row.radius) for row in rows] == [
         (sigma, radius) for sigma in (8, 16) for radius in (0, 4, 6)

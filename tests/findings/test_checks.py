@@ -37,13 +37,13 @@ def control(path: Path, attacks: Mapping[str, tuple[np.ndarray, float]]) -> str:
         path: where it goes.
         attacks: data set -> what is right under random changes, and how far the attack went.
     """
-    right, farthest = zip(*attacks.values(), strict=True)
+    correct, farthest = zip(*attacks.values(), strict=True)
     arrays = {
         "datasets": np.array(list(attacks), dtype=object),
         "controls": np.array(["signs", "shuffled"], dtype=object),
-        "correct": np.stack([np.stack([each, each]) for each in right]),
+        "correct": np.stack([np.stack([each, each]) for each in correct]),
         "farthest": np.array(farthest),
-        "ids": np.array(IDS[: len(right[0])], dtype=object),
+        "ids": np.array(IDS[: len(correct[0])], dtype=object),
     }
     store.save(path, "controls/1", arrays, seed=0, params={}, source="a test")
     return str(path)
@@ -81,26 +81,28 @@ def budget(
 
 def findings(path: Path, *levels: str) -> str:
     """A file of a check-up with a finding of each level."""
-    found = [
+    records = [
         Finding(level, level, "what it is", "what it should be", "" if level == "passed" else "Do.")
         for level in levels
     ]
-    save_records(path, found, model="m", defence="none", seed=0)
+    save_records(path, records, model="m", defence="none", seed=0)
     return str(path)
 
 
-def outcomes(given: Mapping[str, np.ndarray]) -> dict[DataSet, Outcome]:
+def outcomes(correct_on: Mapping[str, np.ndarray]) -> dict[DataSet, Outcome]:
     """What a network got right, by the names of data sets."""
     return {
         dataset: Outcome(
-            dataset, dict(zip(IDS, right.tolist(), strict=False)), metrics.spread(right[None])
+            dataset, dict(zip(IDS, correct.tolist(), strict=False)), metrics.spread(correct[None])
         )
-        for dataset, right in ((DataSet.parse(name), right) for name, right in given.items())
+        for dataset, correct in (
+            (DataSet.parse(name), correct) for name, correct in correct_on.items()
+        )
     }
 
 
-def verdicts(found: Sequence[Check]) -> dict[tuple[str, str], Verdict]:
-    return {(check.subject, check.name): check.verdict for check in found}
+def verdicts(results: Sequence[Check]) -> dict[tuple[str, str], Verdict]:
+    return {(check.subject, check.name): check.verdict for check in results}
 
 
 # One thing costs more than another --------------------------------------------------------------
@@ -123,10 +125,10 @@ def verdicts(found: Sequence[Check]) -> dict[tuple[str, str], Verdict]:
     ],
 )
 def test_stronger(weak: np.ndarray, strong: np.ndarray, verdict: Verdict) -> None:
-    found = checks.stronger("beats it", "pgd-m-none", weak, strong, IDS[: len(weak)])
-    assert (found.name, found.subject, found.verdict) == ("beats it", "pgd-m-none", verdict)
-    assert found.passed == (verdict == PASSED)
-    assert found.found == pytest.approx(weak.mean() - strong.mean())
+    result = checks.stronger("beats it", "pgd-m-none", weak, strong, IDS[: len(weak)])
+    assert (result.name, result.subject, result.verdict) == ("beats it", "pgd-m-none", verdict)
+    assert result.passed == (verdict == PASSED)
+    assert result.measured == pytest.approx(weak.mean() - strong.mean())
 
 
 def test_crops_of_one_photograph_show_no_more_than_it_does() -> None:
@@ -157,21 +159,21 @@ def test_crops_of_one_photograph_show_no_more_than_it_does() -> None:
     ],
 )
 def test_as_strong(weak: np.ndarray, strong: np.ndarray, verdict: Verdict) -> None:
-    found = checks.as_strong("pgd-m-none", "pgd-m-noise", weak, strong, first(0.8), IDS)
-    assert (found.name, found.subject) == ("as strong as pgd-m-none", "pgd-m-noise")
-    assert found.verdict == verdict
-    assert found.found == pytest.approx(weak.mean() - strong.mean())
+    result = checks.as_strong("pgd-m-none", "pgd-m-noise", weak, strong, first(0.8), IDS)
+    assert (result.name, result.subject) == ("as strong as pgd-m-none", "pgd-m-noise")
+    assert result.verdict == verdict
+    assert result.measured == pytest.approx(weak.mean() - strong.mean())
 
 
 def test_an_image_that_was_wrong_from_the_start_is_not_broken() -> None:
     # The other is wrong on images 60 to 99, and so is the network without an attack.
-    found = checks.as_strong("a", "b", first(0.6), first(0.5), first(0.6), IDS)
-    assert found.verdict == NOT_SHOWN
+    result = checks.as_strong("a", "b", first(0.6), first(0.5), first(0.6), IDS)
+    assert result.verdict == NOT_SHOWN
 
 
 def test_attacks_are_compared_with_those_that_know_less() -> None:
     network = Network("m", "noise")
-    given = {
+    correct = {
         "original": first(0.7),
         "pgd-m-none": first(0.6),
         "square-m-none": first(0.65),
@@ -179,25 +181,25 @@ def test_attacks_are_compared_with_those_that_know_less() -> None:
         "square-m-noise": first(0.4),
         "pgd-other-noise": first(0.0),
     }
-    found = checks.strength_checks(network, outcomes(given), {"pgd": ["square"]})
-    assert verdicts(found) == {
+    strength = checks.strength_checks(network, outcomes(correct), {"pgd": ["square"]})
+    assert verdicts(strength) == {
         ("pgd-m-noise", "as strong as pgd-m-none"): PASSED,
         ("pgd-m-noise", "as strong as square-m-noise"): PASSED,
         ("square-m-noise", "as strong as square-m-none"): PASSED,
     }
     # A black box that breaks nothing contradicts nobody.
-    idle = given | {"square-m-noise": given["original"]}
-    found = checks.strength_checks(network, outcomes(idle), {"pgd": ["square"]})
-    assert verdicts(found)["pgd-m-noise", "as strong as square-m-noise"] == NOT_SHOWN
+    idle = correct | {"square-m-noise": correct["original"]}
+    strength = checks.strength_checks(network, outcomes(idle), {"pgd": ["square"]})
+    assert verdicts(strength)["pgd-m-noise", "as strong as square-m-noise"] == NOT_SHOWN
     # It does where it breaks what gradients do not: they are masked.
-    masked = given | {"pgd-m-noise": first(0.6)}
-    found = checks.strength_checks(network, outcomes(masked), {"pgd": ["square"]})
-    assert verdicts(found)["pgd-m-noise", "as strong as square-m-noise"] == FAILED
+    masked = correct | {"pgd-m-noise": first(0.6)}
+    strength = checks.strength_checks(network, outcomes(masked), {"pgd": ["square"]})
+    assert verdicts(strength)["pgd-m-noise", "as strong as square-m-noise"] == FAILED
 
 
 def test_a_model_alone_has_no_twin_that_knows_less() -> None:
-    given = {"original": first(0.7), "pgd-m-none": first(0.6)}
-    assert checks.strength_checks(Network("m"), outcomes(given), {"pgd": ["square"]}) == []
+    correct = {"original": first(0.7), "pgd-m-none": first(0.6)}
+    assert checks.strength_checks(Network("m"), outcomes(correct), {"pgd": ["square"]}) == []
 
 
 # Bounds and random changes ----------------------------------------------------------------------
@@ -215,10 +217,10 @@ def test_a_model_alone_has_no_twin_that_knows_less() -> None:
 def test_an_attack_changes_images_within_its_bounds(
     tmp_path: Path, farthest: float, bounds: Verdict, changes: Verdict
 ) -> None:
-    given = outcomes({"original": first(0.8), "pgd-m-none": first(0.1)})
+    scored = outcomes({"original": first(0.8), "pgd-m-none": first(0.1)})
     path = control(tmp_path / "controls.h5", {"pgd-m-none": (first(0.7), farthest)})
-    found = verdicts(checks.control_checks(given, path, {"pgd": 4}))
-    assert found == {
+    by_check = verdicts(checks.control_checks(scored, path, {"pgd": 4}))
+    assert by_check == {
         ("pgd-m-none", "stays in bounds"): bounds,
         ("pgd-m-none", "changes images"): changes,
         ("pgd-m-none", "beats signs"): PASSED,
@@ -227,24 +229,24 @@ def test_an_attack_changes_images_within_its_bounds(
 
 
 def test_an_attack_that_changes_nothing_passes_for_nothing(tmp_path: Path) -> None:
-    given = outcomes({"original": first(0.8), "pgd-m-none": first(0.8)})
+    scored = outcomes({"original": first(0.8), "pgd-m-none": first(0.8)})
     path = control(tmp_path / "controls.h5", {"pgd-m-none": (first(0.8), 0.0)})
-    found = verdicts(checks.control_checks(given, path, {"pgd": 4}))
-    assert {name for (_, name), verdict in found.items() if verdict == FAILED} == {
+    by_check = verdicts(checks.control_checks(scored, path, {"pgd": 4}))
+    assert {name for (_, name), verdict in by_check.items() if verdict == FAILED} == {
         *("changes images", "beats signs", "beats shuffled")
     }
     # Where the network is always wrong, there is nothing to change.
-    given = outcomes({"original": first(0), "pgd-m-none": first(0)})
+    scored = outcomes({"original": first(0), "pgd-m-none": first(0)})
     path = control(tmp_path / "controls.h5", {"pgd-m-none": (first(0), 0.0)})
-    assert set(verdicts(checks.control_checks(given, path, {"pgd": 4})).values()) == {PASSED}
+    assert set(verdicts(checks.control_checks(scored, path, {"pgd": 4})).values()) == {PASSED}
 
 
 def test_each_attack_has_its_own_bound_and_controls(tmp_path: Path) -> None:
-    given = outcomes({"original": first(0.8), "a-m-none": first(0.3), "b-m-none": first(0.3)})
+    scored = outcomes({"original": first(0.8), "a-m-none": first(0.3), "b-m-none": first(0.3)})
     attacks = {"a-m-none": (first(0.3), 7.0), "b-m-none": (first(0.8), 7.0)}
     path = control(tmp_path / "controls.h5", attacks)
-    found = verdicts(checks.control_checks(given, path, {"a": 8, "b": 4}))
-    failed = {key for key, verdict in found.items() if verdict == FAILED}
+    by_check = verdicts(checks.control_checks(scored, path, {"a": 8, "b": 4}))
+    failed = {key for key, verdict in by_check.items() if verdict == FAILED}
     assert failed == {
         ("b-m-none", "stays in bounds"),
         ("a-m-none", "beats signs"),
@@ -282,23 +284,27 @@ def test_accuracy_falls_with_radius_and_effort(tmp_path: Path) -> None:
         ((0.3, 0.4), 20, NOT_SHOWN, NOT_SHOWN),
     ],
 )
-@pytest.mark.parametrize("what", ["radius", "effort"])
+@pytest.mark.parametrize("budgeted", ["radius", "effort"])
 def test_verdicts_on_a_curve(
     tmp_path: Path,
-    what: str,
+    budgeted: str,
     shares: tuple[float, float],
     n: int,
     falls: Verdict,
     rises: Verdict,
 ) -> None:
     sound = (0.8, 0.0)
-    radii, efforts = (shares, sound) if what == "radius" else (sound, shares)
+    radii, efforts = (shares, sound) if budgeted == "radius" else (sound, shares)
     path = budget(tmp_path / "budget.h5", radii, efforts=efforts, n=n)
-    found = {check.name: check.verdict for check in checks.budget_checks(path)}
-    other = {"radius": "effort", "effort": "radius"}[what]
-    assert found[f"falls with the {what}"] == falls
-    assert found[f"never rises with the {what}"] == rises
-    assert found[f"falls with the {other}"] == found[f"never rises with the {other}"] == PASSED
+    verdict_of = {check.name: check.verdict for check in checks.budget_checks(path)}
+    other = {"radius": "effort", "effort": "radius"}[budgeted]
+    assert verdict_of[f"falls with the {budgeted}"] == falls
+    assert verdict_of[f"never rises with the {budgeted}"] == rises
+    assert (
+        verdict_of[f"falls with the {other}"]
+        == verdict_of[f"never rises with the {other}"]
+        == PASSED
+    )
 
 
 @pytest.mark.parametrize(
@@ -314,9 +320,9 @@ def test_verdicts_on_a_curve(
 )
 def test_the_floor(tmp_path: Path, share: float, n: int, verdict: Verdict) -> None:
     path = budget(tmp_path / "budget.h5", (0.8, share), n=n)
-    (found,) = (check for check in checks.budget_checks(path) if check.name == "falls to nothing")
-    assert found.verdict == verdict
-    assert found.found == pytest.approx(share)
+    (result,) = (check for check in checks.budget_checks(path) if check.name == "falls to nothing")
+    assert result.verdict == verdict
+    assert result.measured == pytest.approx(share)
 
 
 @pytest.mark.parametrize("nothing", [0.0, 1e-13, np.nan, np.inf])
@@ -326,9 +332,9 @@ def test_vanishing_gradients(
 ) -> None:
     lengths = np.where(first(share), nothing, 1e-6)
     path = budget(tmp_path / "budget.h5", (0.8, 0.0), length=lengths)
-    (found,) = (check for check in checks.budget_checks(path) if check.name == "has gradients")
-    assert found.verdict == verdict
-    assert found.found == pytest.approx(share)
+    (result,) = (check for check in checks.budget_checks(path) if check.name == "has gradients")
+    assert result.verdict == verdict
+    assert result.measured == pytest.approx(share)
 
 
 # Check-ups --------------------------------------------------------------------------------------
@@ -336,19 +342,19 @@ def test_vanishing_gradients(
 
 def test_what_a_check_up_found_is_among_the_checks(tmp_path: Path) -> None:
     path = findings(tmp_path / "checkup.json", "passed", "note", "warning", "failed")
-    found = checks.checkup_checks(path)
-    assert verdicts(found) == {
+    listed = checks.checkup_checks(path)
+    assert verdicts(listed) == {
         ("original", "check-up: passed"): PASSED,
         ("original", "check-up: note"): NOTED,
         ("original", "check-up: warning"): NOT_SHOWN,
         ("original", "check-up: failed"): FAILED,
     }
-    assert [check.passed for check in found] == [True, False, False, False]
-    assert {check.found for check in found} == {"what it is"}
-    assert [check.expected for check in found] == ["what it should be", "Do.", "Do.", "Do."]
+    assert [check.passed for check in listed] == [True, False, False, False]
+    assert {check.measured for check in listed} == {"what it is"}
+    assert [check.expected for check in listed] == ["what it should be", "Do.", "Do.", "Do."]
 
 
-def test_a_damaged_check_up_is_told(tmp_path: Path) -> None:
+def test_a_damaged_check_up_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "checkup.json"
     path.write_text("{")
     with pytest.raises(UserError, match=r"checkup\.json: cannot be read as records"):
@@ -363,7 +369,7 @@ def check(verdict: Verdict) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("found", "n", "grade"),
+    ("checked_verdicts", "n", "grade"),
     [
         ([PASSED, PASSED], 100, "A"),
         # 20 of 40 are known to 15 points in each direction.
@@ -379,6 +385,6 @@ def check(verdict: Verdict) -> Check:
         ([], 100, "D"),
     ],
 )
-def test_grades(found: list[Verdict], n: int, grade: str) -> None:
+def test_grades(checked_verdicts: list[Verdict], n: int, grade: str) -> None:
     worst = metrics.accuracy(first(0.5, n), IDS[:n])
-    assert checks.grade([check(verdict) for verdict in found], worst) == grade
+    assert checks.grade([check(verdict) for verdict in checked_verdicts], worst) == grade

@@ -12,8 +12,8 @@ from advrob.findings import metrics
 def test_wilson_agrees_with_scipy(n: int, confidence: float) -> None:
     for successes in {0, 1, n // 3, n - 1, n}:
         expected = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-        found = metrics.wilson(successes, n, confidence)
-        assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
+        interval = metrics.wilson(successes, n, confidence)
+        assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 def test_wilson_stays_inside_zero_and_one() -> None:
@@ -30,9 +30,9 @@ def test_wilson_refuses_what_is_no_proportion(successes: int, n: int) -> None:
 
 def test_accuracy_of_single_images_is_the_binomial_one() -> None:
     correct = np.arange(100) < 70
-    found = metrics.accuracy(correct, [f"val/n01440764/{i}.JPEG" for i in range(100)])
-    assert (found.n, found.photographs, found.correct, found.accuracy) == (100, 100, 70, 0.7)
-    assert (found.low, found.high) == metrics.wilson(70, 100)
+    result = metrics.accuracy(correct, [f"val/n01440764/{i}.JPEG" for i in range(100)])
+    assert (result.n, result.photographs, result.correct, result.accuracy) == (100, 100, 70, 0.7)
+    assert (result.low, result.high) == metrics.wilson(70, 100)
 
 
 def test_crops_narrow_no_interval() -> None:
@@ -78,10 +78,10 @@ def test_mcnemar_is_a_binomial_test(wins: int, losses: int) -> None:
 def test_compare_counts_pairs() -> None:
     first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1], dtype=bool)
     second = np.array([0, 0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
-    found = metrics.compare(first, second, [str(i) for i in range(9)])
-    assert (found.n, found.photographs, found.wins, found.losses) == (9, 9, 6, 1)
-    assert found.difference == pytest.approx(5 / 9)
-    assert found.p == pytest.approx(2 * (1 + 7) / 2**7)
+    result = metrics.compare(first, second, [str(i) for i in range(9)])
+    assert (result.n, result.photographs, result.wins, result.losses) == (9, 9, 6, 1)
+    assert result.difference == pytest.approx(5 / 9)
+    assert result.p == pytest.approx(2 * (1 + 7) / 2**7)
 
 
 def test_compare_counts_photographs_not_crops() -> None:
@@ -89,9 +89,9 @@ def test_compare_counts_photographs_not_crops() -> None:
     ids = [f"{photograph}#{crop}" for photograph in "abcd" for crop in range(3)]
     first = np.array([1, 1, 1, 1, 1, 0, 0, 1, 0, 1, 0, 0], dtype=bool)
     second = np.array([0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1], dtype=bool)
-    found = metrics.compare(first, second, ids)
-    assert (found.n, found.photographs, found.wins, found.losses) == (12, 4, 2, 1)
-    assert found.p == 1
+    result = metrics.compare(first, second, ids)
+    assert (result.n, result.photographs, result.wins, result.losses) == (12, 4, 2, 1)
+    assert result.p == 1
 
 
 def test_compare_refuses_unequal_lengths_and_no_images() -> None:
@@ -129,12 +129,12 @@ def score_statistic(wins: int, losses: int, n: int, difference: float) -> float:
 def test_tango_inverts_a_score_test(
     wins: int, losses: int, n: int, low: float | None, high: float | None
 ) -> None:
-    found = metrics.tango(wins, losses, n)
+    interval = metrics.tango(wins, losses, n)
     if low is not None:
-        assert found == pytest.approx((low, high), abs=5e-4)
-    statistics = [score_statistic(wins, losses, n, end) for end in found]
+        assert interval == pytest.approx((low, high), abs=5e-4)
+    statistics = [score_statistic(wins, losses, n, end) for end in interval]
     assert statistics == pytest.approx([1.959964, -1.959964], abs=1e-4)
-    assert metrics.tango(losses, wins, n) == pytest.approx((-found[1], -found[0]), abs=1e-12)
+    assert metrics.tango(losses, wins, n) == pytest.approx((-interval[1], -interval[0]), abs=1e-12)
 
 
 def test_tango_excludes_0_where_mcnemars_chi_squared_test_finds_a_difference() -> None:
@@ -175,14 +175,14 @@ def test_tango_at_the_ends() -> None:
 def test_comparison_has_an_interval_of_photographs() -> None:
     first = np.array([1, 1, 1, 1, 1, 1, 0, 0, 1], dtype=bool)
     second = np.array([0, 0, 0, 0, 0, 0, 1, 0, 1], dtype=bool)
-    found = metrics.compare(first, second, list("abcdefghi"))
-    assert (found.low, found.high) == metrics.tango(6, 1, 9)
+    comparison = metrics.compare(first, second, list("abcdefghi"))
+    assert (comparison.low, comparison.high) == metrics.tango(6, 1, 9)
     wide = metrics.compare(first, second, list("abcdefghi"), confidence=0.99)
     assert (wide.low, wide.high) == metrics.tango(6, 1, 9, 0.99)
     # Four crops of each photograph that agree are no more than one.
     ids = [f"{name}#{crop}" for name in "abcdefghi" for crop in range(4)]
     crops = metrics.compare(first.repeat(4), second.repeat(4), ids)
-    assert (crops.low, crops.high) == pytest.approx((found.low, found.high))
+    assert (crops.low, crops.high) == pytest.approx((comparison.low, comparison.high))
 
 
 # Newcombe (1998), the examples of his table II, method 10.
@@ -213,8 +213,8 @@ def test_holm_keeps_the_familywise_error() -> None:
 
 def test_spread_by_hand() -> None:
     correct = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]], dtype=bool)
-    found = metrics.spread(correct)
-    assert (found.draws, found.mean, found.deviation) == (3, 0.5, 0.25)
+    spread = metrics.spread(correct)
+    assert (spread.draws, spread.mean, spread.deviation) == (3, 0.5, 0.25)
     assert metrics.spread(correct[:1]).deviation == 0
 
 
@@ -229,9 +229,9 @@ def test_power_is_what_a_simulation_finds(n: int, difference: float, discordance
     pairs, times = np.unique(outcomes[:, :2], axis=0, return_counts=True)
     rejected = [metrics.mcnemar(*pair) <= 0.05 for pair in pairs.tolist()]
     simulated = times[rejected].sum() / times.sum()
-    found = metrics.power(n, difference, discordance)
-    assert found == pytest.approx(simulated, abs=4 * (0.25 / 4000) ** 0.5)
-    assert metrics.power(n, -difference, discordance) == found
+    power = metrics.power(n, difference, discordance)
+    assert power == pytest.approx(simulated, abs=4 * (0.25 / 4000) ** 0.5)
+    assert metrics.power(n, -difference, discordance) == power
 
 
 def test_without_a_difference_the_power_is_at_most_the_significance() -> None:
@@ -245,10 +245,10 @@ def test_images_needed_agrees_with_the_normal_approximation() -> None:
     for difference, discordance in ((0.05, 0.1), (0.1, 0.3), (0.02, 0.05)):
         z = 1.959964 * discordance**0.5 + 0.841621 * (discordance - difference**2) ** 0.5
         approximate = (z / difference) ** 2
-        found = metrics.images_needed(difference, discordance)
-        assert approximate < found < 1.15 * approximate + 10
-        assert metrics.power(found, difference, discordance) >= 0.8
-        assert metrics.power(found - 1, difference, discordance) < 0.8
+        needed = metrics.images_needed(difference, discordance)
+        assert approximate < needed < 1.15 * approximate + 10
+        assert metrics.power(needed, difference, discordance) >= 0.8
+        assert metrics.power(needed - 1, difference, discordance) < 0.8
 
 
 def test_power_refuses_what_cannot_be() -> None:

@@ -25,8 +25,8 @@ def results(model: str, defence: str, shares: dict[str, int]) -> list[Result]:
         "own gradient": f"gradient-{model}-{defence}",
     }
     return [
-        Result(names[part], model, defence, IDS, np.arange(N) < right, part)
-        for part, right in shares.items()
+        Result(names[part], model, defence, IDS, np.arange(N) < hits, part)
+        for part, hits in shares.items()
     ]
 
 
@@ -46,19 +46,19 @@ MODELS = {
 
 
 def test_each_model_is_compared_with_the_control_in_its_role() -> None:
-    found = results("control", "none", CONTROL)
+    scores = results("control", "none", CONTROL)
     for model, shares in MODELS.items():
-        found += results(model, "none", shares)
-    table = preventive.table_preventive(found, "control")
+        scores += results(model, "none", shares)
+    table = preventive.table_preventive(scores, "control")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     assert len(rows) == 5 * 5
     for row in rows:
-        right = (MODELS | {"control": CONTROL})[row["model"]][row["role"]]
-        assert row["accuracy"] == right / N
+        hits = (MODELS | {"control": CONTROL})[row["model"]][row["role"]]
+        assert row["accuracy"] == hits / N
         if row["model"] == "control":
             assert row["p"] == ""
             continue
-        difference = right - CONTROL[row["role"]]
+        difference = hits - CONTROL[row["role"]]
         assert row["difference"] == pytest.approx(difference / N)
         assert (row["wins"], row["losses"]) == (max(difference, 0), max(-difference, 0))
         assert float(row["p"]) == pytest.approx(
@@ -78,9 +78,9 @@ def test_each_model_is_compared_with_the_control_in_its_role() -> None:
 
 
 def test_behind_a_defence_the_control_is_behind_it_too() -> None:
-    found = results("control", "none", CONTROL) + results("control", "noise", MODELS["both"])
-    found += results("mine", "none", MODELS["both"]) + results("mine", "noise", MODELS["both"])
-    table = preventive.table_preventive(found, "control")
+    scores = results("control", "none", CONTROL) + results("control", "noise", MODELS["both"])
+    scores += results("mine", "none", MODELS["both"]) + results("mine", "noise", MODELS["both"])
+    table = preventive.table_preventive(scores, "control")
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     behind = [row for row in rows if row["model"] == "mine" and row["defence"] == "noise"]
     assert {row["difference"] for row in behind} == {0}
@@ -96,12 +96,12 @@ def test_a_tables_roles_are_those_of_its_cells() -> None:
     for cell in experiments.preventive(plan):
         roles.setdefault(cell.network, []).append(cell.role)
     assert len(roles) >= 2
-    assert all(found == list(preventive.ROLES) for found in roles.values())
+    assert all(of_network == list(preventive.ROLES) for of_network in roles.values())
 
 
-def test_roles_are_told_whatever_the_order_of_the_results() -> None:
-    found = results("control", "none", CONTROL) + results("mine", "none", MODELS["costs"])
-    table = preventive.table_preventive(found[::-1], "control")
+def test_roles_do_not_depend_on_the_order_of_the_results() -> None:
+    scores = results("control", "none", CONTROL) + results("mine", "none", MODELS["costs"])
+    table = preventive.table_preventive(scores[::-1], "control")
     roles = {row[3]: row[2] for row in table.rows if row[0] == "mine"}
     assert list(roles) == list(preventive.ROLES)
     assert roles["static universal"] == "universal-base-none"

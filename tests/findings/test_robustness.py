@@ -25,7 +25,7 @@ EFFORT = ("radius", "effort")
 ALL_PASSED = "{} checks passed, 0 checks noted, 0 checks not shown, 0 checks failed"
 # Data set and defence -> what is right, of a model alone and behind noise.
 Outcomes = Mapping[tuple[str, str], np.ndarray]
-GIVEN = {
+CORRECT = {
     ("original", "none"): first(0.8),
     ("pgd-m-none", "none"): first(0.1),
     ("square-m-none", "none"): last(0.5),
@@ -40,17 +40,17 @@ GIVEN = {
 }
 
 
-def written(folder: Path, given: Outcomes) -> tuple[list[str], list[tuple[str, str, str, str]]]:
+def written(folder: Path, outcomes: Outcomes) -> tuple[list[str], list[tuple[str, str, str, str]]]:
     """Score files, and the cells that they are of."""
     paths = [
-        write_scores(folder, dataset, "m", defence, right, IDS[: right.shape[-1]])
-        for (dataset, defence), right in given.items()
+        write_scores(folder, dataset, "m", defence, correct, IDS[: correct.shape[-1]])
+        for (dataset, defence), correct in outcomes.items()
     ]
     return paths, [cell_of(path) for path in paths]
 
 
-def read(folder: Path, given: Outcomes) -> list[Evaluation]:
-    return robustness.read_outcomes(*written(folder, given))
+def read(folder: Path, outcomes: Outcomes) -> list[Evaluation]:
+    return robustness.read_outcomes(*written(folder, outcomes))
 
 
 def rows(table: robustness.Table) -> list[dict]:
@@ -58,7 +58,7 @@ def rows(table: robustness.Table) -> list[dict]:
 
 
 def test_a_worst_case_is_of_every_attack_within_a_threat_model_image_by_image(tmp_path):
-    table = robustness.table_robustness(read(tmp_path, GIVEN), BOUNDS)
+    table = robustness.table_robustness(read(tmp_path, CORRECT), BOUNDS)
     worst = {
         (row["defence"], row["norm"], row["radius"]): row["accuracy"]
         for row in rows(table)
@@ -81,7 +81,7 @@ def test_a_worst_case_is_of_every_attack_within_a_threat_model_image_by_image(tm
 
 def test_an_attack_with_a_smaller_radius_is_within_a_larger_one_of_its_norm(tmp_path):
     bounds = BOUNDS | {"square": ThreatModel("linf", 8), "pgd_l2": ThreatModel("l2", 1)}
-    table = robustness.table_robustness(read(tmp_path, GIVEN), bounds)
+    table = robustness.table_robustness(read(tmp_path, CORRECT), bounds)
     worst = {
         (row["norm"], row["radius"]): row["accuracy"]
         for row in rows(table)
@@ -99,21 +99,21 @@ def test_an_attack_with_a_smaller_radius_is_within_a_larger_one_of_its_norm(tmp_
 
 
 def test_rows_say_what_an_attack_knew_and_may_do(tmp_path):
-    table = robustness.table_robustness(read(tmp_path, GIVEN), BOUNDS)
-    found = {(row["defence"], row["knowledge"], row["attack"]): row for row in rows(table)}
-    known = {key[:2] for key in found}
+    table = robustness.table_robustness(read(tmp_path, CORRECT), BOUNDS)
+    by_attack = {(row["defence"], row["knowledge"], row["attack"]): row for row in rows(table)}
+    knowledges = {key[:2] for key in by_attack}
     # What is made against the model alone knows all of it, where there is no defence.
-    assert known == {
+    assert knowledges == {
         *((name, what) for name in BOTH for what in ("none", "adaptive", "all")),
         ("noise", "matched"),
     }
-    assert found["none", "adaptive", "pgd"]["accuracy"] == pytest.approx(0.1)
-    assert found["noise", "matched", "pgd"]["accuracy"] == pytest.approx(0.6)
-    row = found["noise", "adaptive", "pgd_l2"]
+    assert by_attack["none", "adaptive", "pgd"]["accuracy"] == pytest.approx(0.1)
+    assert by_attack["noise", "matched", "pgd"]["accuracy"] == pytest.approx(0.6)
+    row = by_attack["noise", "adaptive", "pgd_l2"]
     interval = metrics.wilson(40, N)
     assert (row["n"], row["accuracy"], row["ci_low"], row["ci_high"]) == (N, 0.4, *interval)
     assert (row["norm"], row["radius"], row["grade"]) == ("l2", 300, "–")
-    original = found["noise", "none", "original"]
+    original = by_attack["noise", "none", "original"]
     assert (original["norm"], original["radius"], original["grade"]) == ("–", "–", "–")
     alone, behind = (dict(zip(table.header, line, strict=True)) for line in table.lines)
     assert behind["original"].startswith("70.0 (")
@@ -129,23 +129,23 @@ def test_most_draws_decide(tmp_path):
     draws = np.array([[True, True, False], [True, False, False], [False, True, False]])
     (network,) = read(tmp_path, {("original", "noise"): draws})
     outcome = network.outcomes[DataSet()]
-    assert list(outcome.right.values()) == [True, True, False]
+    assert list(outcome.correct.values()) == [True, True, False]
     assert outcome.spread.deviation == pytest.approx(draws.mean(axis=1).std(ddof=1))
     # Half of the draws are not most.
     (network,) = read(tmp_path, {("original", "noise"): draws[:2]})
-    assert list(network.outcomes[DataSet()].right.values()) == [True, False, False]
+    assert list(network.outcomes[DataSet()].correct.values()) == [True, False, False]
 
 
 def test_only_images_that_every_attack_was_tried_on_count(tmp_path):
-    given = GIVEN | {("pgd-m-none", "none"): first(0.1)[:40]}
-    table = robustness.table_robustness(read(tmp_path, given), BOUNDS)
+    outcomes = CORRECT | {("pgd-m-none", "none"): first(0.1)[:40]}
+    table = robustness.table_robustness(read(tmp_path, outcomes), BOUNDS)
     counted = {(row["defence"], row["n"]) for row in rows(table)}
     assert counted == {("none", 40), ("noise", 100)}
 
 
 def test_scores_of_something_else_are_refused(tmp_path):
     """As after files were swapped: the name says one thing and the file another."""
-    paths, cells = written(tmp_path, GIVEN)
+    paths, cells = written(tmp_path, CORRECT)
     swapped = [*paths[:7], paths[8], paths[7], *paths[9:]]
     with pytest.raises(UserError) as caught:
         robustness.read_outcomes(swapped, cells)
@@ -192,8 +192,8 @@ def files(
     }
 
 
-def checked(folder: Path, given: Outcomes = SOUND, bounds=BOUNDS, **changes) -> list[Evaluation]:
-    evaluations = read(folder, given)
+def checked(folder: Path, outcomes: Outcomes = SOUND, bounds=BOUNDS, **changes) -> list[Evaluation]:
+    evaluations = read(folder, outcomes)
     robustness.add_checks(
         evaluations, **files(folder, **changes), bounds=bounds, gradient_free=["square"]
     )
@@ -251,7 +251,7 @@ def test_an_unsound_one_fails_and_is_marked(tmp_path, changes, names):
     evaluations = checked(tmp_path, **changes)
     assert of_verdict(evaluations, Verdict.FAILED) == names
     for defence in BOTH:
-        mine = {name for of, name in names if of == defence}
+        mine = {name for owner, name in names if owner == defence}
         for row in worst_rows(evaluations, defence):
             assert row["grade"] == ("D" if mine else "A")
             assert row["checks"].startswith("failed: ") == bool(mine)
@@ -287,7 +287,7 @@ def test_a_note_of_a_check_up_is_no_failure(tmp_path):
         assert (row["grade"], row["checks"]) == ("B", "passed")
 
 
-def test_failures_are_told_before_what_is_not_shown():
+def test_failures_come_before_what_is_not_shown():
     verdicts = {"a": Verdict.NOT_SHOWN, "b": Verdict.FAILED, "c": Verdict.PASSED}
     checks = [Check(name, "x", verdict, 0.0, "") for name, verdict in verdicts.items()]
     assert Evaluation(Network("m"), checks=[*checks, *checks]).remark == "failed: b; not shown: a"
@@ -325,10 +325,10 @@ def test_only_what_may_do_no_more_is_a_twin_without_gradients(tmp_path, square, 
     assert ("square-m-noise", "as strong as pgd-m-noise") not in names
 
 
-def test_a_missing_score_is_told(tmp_path):
-    given = SOUND | {("pgd-m-noise", "noise"): first(0.1)[:40]}
+def test_a_missing_score_is_reported(tmp_path):
+    outcomes = SOUND | {("pgd-m-noise", "noise"): first(0.1)[:40]}
     with pytest.raises(UserError, match=r"pgd-m-noise: has no score of 040\.jpeg and 59 more"):
-        checked(tmp_path, given)
+        checked(tmp_path, outcomes)
 
 
 def test_the_script_writes_both_tables(tmp_path):

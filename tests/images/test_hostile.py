@@ -53,9 +53,9 @@ def tree(tmp_path: Path) -> Path:
 def test_a_named_pipe_is_no_photograph(tree: Path, tmp_path: Path, broken: str) -> None:
     os.mkfifo(tree / "val" / CLASS / "x.JPEG")
     if broken == "skip":
-        found = draw(tree, tmp_path, broken=broken)
-        assert len(found["test"]) == 2
-        assert "1 skipped" in found["said"][0]
+        drawn = draw(tree, tmp_path, broken=broken)
+        assert len(drawn["test"]) == 2
+        assert "1 skipped" in drawn["summary"][0]
         return
     with pytest.raises(UserError, match=r"x\.JPEG: cannot be read \(it is a named pipe"):
         draw(tree, tmp_path)
@@ -87,7 +87,7 @@ def test_a_file_system_that_does_not_answer(
     monkeypatch.setattr(
         Photograph, "read", lambda self: time.sleep(3) if self.id[-6] == "1" else reading(self)
     )
-    with pytest.raises(UserError, match=r"val/.*/1\.JPEG: has not been read for 0 s"):
+    with pytest.raises(UserError, match=r"val/.*/1\.JPEG: could not be read within 0 s"):
         draw(tree, tmp_path)
 
 
@@ -118,10 +118,10 @@ def test_a_job_that_waits_for_a_file_can_be_ended(tree: Path, tmp_path: Path) ->
         text=True,
     ) as process:
         assert process.stdout is not None
-        said = ""
-        while "reading" not in said:
-            said = process.stdout.readline()
-            assert said
+        line = ""
+        while "reading" not in line:
+            line = process.stdout.readline()
+            assert line
         process.send_signal(signal.SIGTERM)
         try:
             assert process.wait(timeout=30) == 1
@@ -153,14 +153,14 @@ def owned(tree: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    "place", [".", "tree", "tree/val", f"tree/val/{CLASS}", f"tree/val/{CLASS}/0.JPEG"]
+    "subpath", [".", "tree", "tree/val", f"tree/val/{CLASS}", f"tree/val/{CLASS}/0.JPEG"]
 )
 @pytest.mark.parametrize("mode", [0o000, 0o200])
 @pytest.mark.parametrize("broken", ["error", "skip"])
 def test_what_may_not_be_read_is_not_called_empty(
-    owned: Path, place: str, mode: int, broken: str
+    owned: Path, subpath: str, mode: int, broken: str
 ) -> None:
-    closed = owned / place
+    closed = owned / subpath
     before = closed.stat().st_mode
     closed.chmod(mode)
     try:
@@ -322,9 +322,11 @@ def test_a_member_of_gigabytes(tmp_path: Path) -> None:
 def test_an_archive_that_was_placed_by_hand_is_verified(tmp_path: Path) -> None:
     archive = tmp_path / "images.tgz"
     archive.write_bytes(whole_tar())
-    right = hashlib.sha256(archive.read_bytes()).hexdigest()
-    verify(archive, right.upper())
-    with pytest.raises(UserError, match=rf"images\.tgz: has the SHA-256 {right}, expected 0{{64}}"):
+    checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+    verify(archive, checksum.upper())
+    with pytest.raises(
+        UserError, match=rf"images\.tgz: has the SHA-256 {checksum}, expected 0{{64}}"
+    ):
         verify(archive, "0" * 64)
     paths = {part: str(tmp_path / f"{part}.h5") for part in ("test", "fit")}
     drawing = {
@@ -334,10 +336,12 @@ def test_an_archive_that_was_placed_by_hand_is_verified(tmp_path: Path) -> None:
         "test": {"splits": ["val"]},
         "fit": {"splits": ["train"]},
     }
-    given_archive = {"root": None, "settings": drawing, "seed": 1, "archive": str(archive)}
+    archive_options = {"root": None, "image_options": drawing, "seed": 1, "archive": str(archive)}
     with pytest.raises(UserError, match=r"images\.archive\.sha256"):
-        images_script.main(**paths, **given_archive, sha256="0" * 64)
-    assert images_script.main(**paths, **given_archive, sha256=right).startswith("2 test images")
+        images_script.main(**paths, **archive_options, sha256="0" * 64)
+    assert images_script.main(**paths, **archive_options, sha256=checksum).startswith(
+        "2 test images"
+    )
 
 
 # Tables and packages
@@ -350,7 +354,7 @@ def test_an_archive_that_was_placed_by_hand_is_verified(tmp_path: Path) -> None:
         ("file,label\n,1\n", r"line 2: has no name of a file but ''"),
         ("file,label\n0.jpg," + "9" * 5000 + "\n", r"line 2: label 9{20}\.\.\. is not a class"),
         ("file,label\n0.jpg," + "x" * 5000 + "\n", r"line 2: 'x{60}\.\.\.' is not a class"),
-        ('file,label\n"' + "x" * 200_000, r"line 2: is no line of a table \(field larger"),
+        ('file,label\n"' + "x" * 200_000, r"line 2: is not a line of a table \(field larger"),
         ("file,label\n" + "x" * 300 + ".jpg,1\n", r"x\.jpg: cannot be read \(File name too long"),
     ],
 )
@@ -367,12 +371,12 @@ FOOLBOX = {"package": "foolbox", "files": ["data/imagenet_*.jpg"], "label": r"_(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"files": ["/data/*.jpg"]}, "is no pattern of files"),
-        ({"files": [""]}, "'' is no pattern of files"),
-        ({"files": ["**x"]}, r"'\*\*x' is no pattern of files"),
+        ({"files": ["/data/*.jpg"]}, "is not a pattern of files"),
+        ({"files": [""]}, "'' is not a pattern of files"),
+        ({"files": ["**x"]}, r"'\*\*x' is not a pattern of files"),
         ({"files": ["data"]}, "has no file data"),
-        ({"label": r"_(\d+"}, r"'_\(\\d\+' is no regular expression \(missing \)"),
-        ({"label": r"(x)?_\d+"}, "finds no class in this name"),
+        ({"label": r"_(\d+"}, r"'_\(\\d\+' is not a regular expression \(missing \)"),
+        ({"label": r"(x)?_\d+"}, "matches no class in this name"),
         ({"package": "nosuch.module"}, "'nosuch.module' is not installed"),
         ({"package": "json.decoder"}, "is a module of one file"),
         ({"package": ""}, "'' is not installed"),
@@ -421,21 +425,23 @@ fuzzed = settings(
 )
 
 
-def damaged(data: bytes, damages: list[tuple[float, int]], kept: float) -> bytes:
+def damaged(data: bytes, damages: list[tuple[float, int]], fraction: float) -> bytes:
     changed = bytearray(data)
-    for place, value in damages:
-        changed[int(place * (len(data) - 1))] = value
-    return bytes(changed[: int(kept * len(data)) + 1])
+    for position, value in damages:
+        changed[int(position * (len(data) - 1))] = value
+    return bytes(changed[: int(fraction * len(data)) + 1])
 
 
 @seed(1)
 @fuzzed
-@given(kind=st.sampled_from(KINDS), damages=DAMAGES, kept=st.sampled_from([1.0, 1.0, 0.6, 0.05]))
+@given(
+    kind=st.sampled_from(KINDS), damages=DAMAGES, fraction=st.sampled_from([1.0, 1.0, 0.6, 0.05])
+)
 def test_damaged_photographs(
-    bounded: None, kind: str, damages: list[tuple[float, int]], kept: float
+    bounded: None, kind: str, damages: list[tuple[float, int]], fraction: float
 ) -> None:
     try:
-        image = decode(damaged(WHOLE[kind], damages, kept), "x.JPEG")
+        image = decode(damaged(WHOLE[kind], damages, fraction), "x.JPEG")
     except UserError as error:
         assert str(error).startswith("x.JPEG: ")
     else:
@@ -504,7 +510,7 @@ ARCHIVES = {kind: archived(kind) for kind in ("tar", "tgz", "tar.bz2", "tar.xz",
 @given(
     kind=st.sampled_from(sorted(ARCHIVES)),
     damages=DAMAGES,
-    kept=st.sampled_from([1.0, 1.0, 1.0, 0.5]),
+    fraction=st.sampled_from([1.0, 1.0, 1.0, 0.5]),
     broken=st.sampled_from(["error", "skip"]),
 )
 def test_damaged_archives(
@@ -512,11 +518,11 @@ def test_damaged_archives(
     tmp_path: Path,
     kind: str,
     damages: list[tuple[float, int]],
-    kept: float,
+    fraction: float,
     broken: str,
 ) -> None:
     path = tmp_path / f"a.{kind}"
-    path.write_bytes(damaged(ARCHIVES[kind], damages, kept))
+    path.write_bytes(damaged(ARCHIVES[kind], damages, fraction))
     try:
         draw(path, tmp_path, broken=broken)
     except UserError as error:

@@ -79,7 +79,7 @@ def tree(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "tree"))
 
 
-def settings(**changes: Any) -> dict[str, Any]:
+def image_options(**changes: Any) -> dict[str, Any]:
     return {
         "size": SIZE,
         "layout": "tree",
@@ -95,11 +95,11 @@ def make(
     """Extract, and read both files back."""
     paths = {part: folder / "made" / f"{part}.h5" for part in ("test", "fit")}
     text = None if root is None else str(root)
-    said = extract(**paths, root=text, settings=settings(**changes), seed=seed)
-    made: dict[str, dict[str, Any]] = {}
+    summary = extract(**paths, root=text, image_options=image_options(**changes), seed=seed)
+    parts: dict[str, dict[str, Any]] = {}
     for part, path in paths.items():
         with store.read(path, "images/1") as file:
-            made[part] = {
+            parts[part] = {
                 "images": file["images"][:],
                 "labels": file["labels"][:].tolist(),
                 "ids": store.strings(file["ids"]),
@@ -107,9 +107,9 @@ def make(
                 "params": store.params(file),
                 "source": file.attrs["source"],
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-                "said": said,
+                "summary": summary,
             }
-    return made
+    return parts
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -122,10 +122,10 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def test_photographs_in_memory_are_those_of_the_test_file(original: Path, tmp_path: Path) -> None:
-    made = make(tmp_path, original, seed=5, test={"splits": ["val"], "per_class": 2})["test"]
-    images, found, ids = load("tree", str(original), size=SIZE, seed=5, per_class=2)
-    np.testing.assert_array_equal(images, made["images"])
-    assert (found.tolist(), ids) == (made["labels"], made["ids"])
+    stored = make(tmp_path, original, seed=5, test={"splits": ["val"], "per_class": 2})["test"]
+    images, classes, ids = load("tree", str(original), size=SIZE, seed=5, per_class=2)
+    np.testing.assert_array_equal(images, stored["images"])
+    assert (classes.tolist(), ids) == (stored["labels"], stored["ids"])
 
 
 @pytest.mark.parametrize("shape", [(500, 375), (375, 500), (301, 299), (90, 400), (64, 57)])
@@ -256,21 +256,23 @@ def test_random_crops() -> None:
 
 
 def test_all_of_a_tree(original: Path, tmp_path: Path) -> None:
-    made = make(tmp_path, original)
+    parts = make(tmp_path, original)
     for part, split in (("test", "val"), ("fit", "train")):
-        found = made[part]
+        stored = parts[part]
         paths = sorted((original / split).glob("n*/[!.]*.JPEG"))
-        assert len(found["ids"]) == len(CLASSES) * PER_CLASS[split]
-        assert sorted(found["ids"]) == sorted(p.relative_to(original).as_posix() for p in paths)
-        for name, label, image in zip(found["ids"], found["labels"], found["images"], strict=True):
+        assert len(stored["ids"]) == len(CLASSES) * PER_CLASS[split]
+        assert sorted(stored["ids"]) == sorted(p.relative_to(original).as_posix() for p in paths)
+        for name, label, image in zip(
+            stored["ids"], stored["labels"], stored["images"], strict=True
+        ):
             assert labels.wordnet_ids()[label] == name.split("/")[1]
             expected = centre_crop(Image.open(original / name).convert("RGB"), SIZE)
             np.testing.assert_array_equal(image, expected)
         # Any beginning is balanced.
-        assert set(found["labels"][:3]) == set(map(labels.index, CLASSES))
-        assert found["classes"] == labels.classes()
-        assert found["source"] == f"tree tree, split {split}"
-    assert made["test"]["said"] == (
+        assert set(stored["labels"][:3]) == set(map(labels.index, CLASSES))
+        assert stored["classes"] == labels.classes()
+        assert stored["source"] == f"tree tree, split {split}"
+    assert parts["test"]["summary"] == (
         "9 test images of 3 classes and 12 fit images; 0 skipped, 0 duplicates dropped"
     )
 
@@ -309,58 +311,60 @@ def test_total_is_spread_evenly(original: Path, tmp_path: Path) -> None:
 def test_preferred_photographs_come_first(original: Path, tmp_path: Path) -> None:
     test = {"per_class": 1, "splits": ["val", "train"], "prefer": ["ILSVRC2012_val_*"]}
     for seed in range(3):
-        found = make(tmp_path, original, seed=seed, test=test)["test"]["ids"]
-        assert all("/ILSVRC2012_val_" in name for name in found)
-    two = {**test, "per_class": 3}
-    assert sum("_val_" in i for i in make(tmp_path, original, test=two)["test"]["ids"]) == 6
+        ids = make(tmp_path, original, seed=seed, test=test)["test"]["ids"]
+        assert all("/ILSVRC2012_val_" in name for name in ids)
+    more = {**test, "per_class": 3}
+    assert sum("_val_" in i for i in make(tmp_path, original, test=more)["test"]["ids"]) == 6
 
 
 def test_preferred_patterns_are_drawn_in_their_order(original: Path, tmp_path: Path) -> None:
     test = {"per_class": 3, "splits": ["val", "train"], "prefer": ["val/*/ILSVRC*", "train/*"]}
-    found = make(tmp_path, original, test=test)["test"]["ids"]
-    assert sum(name.startswith("train/") for name in found) == 6
-    assert sum(name.startswith("val/") and "/ILSVRC" in name for name in found) == 3
+    ids = make(tmp_path, original, test=test)["test"]["ids"]
+    assert sum(name.startswith("train/") for name in ids) == 6
+    assert sum(name.startswith("val/") and "/ILSVRC" in name for name in ids) == 3
 
 
 def test_overlapping_splits_stay_disjoint(original: Path, tmp_path: Path) -> None:
     draw = {"splits": ["train", "val"]}
-    made = make(tmp_path, original, test={**draw, "per_class": 5}, fit={**draw, "crops": 2})
-    fitted = {name.split("#")[0] for name in made["fit"]["ids"]}
-    assert len(made["test"]["ids"]) == 15
+    parts = make(tmp_path, original, test={**draw, "per_class": 5}, fit={**draw, "crops": 2})
+    fitted = {name.split("#")[0] for name in parts["fit"]["ids"]}
+    assert len(parts["test"]["ids"]) == 15
     assert len(fitted) == 6
-    assert not fitted & set(made["test"]["ids"])
-    assert made["fit"]["params"]["drawn"] == 6
+    assert not fitted & set(parts["test"]["ids"])
+    assert parts["fit"]["params"]["drawn"] == 6
     # They are no candidates at all, which is why a draw can be met in full.
-    assert made["fit"]["params"]["duplicates"] == 0
+    assert parts["fit"]["params"]["duplicates"] == 0
 
 
 def test_copies_of_test_photographs_are_dropped(tree: Path, tmp_path: Path) -> None:
     source = tree / "val" / CLASSES[0] / "ILSVRC2012_val_0.JPEG"
     for i in range(40):
         shutil.copy(source, tree / "train" / CLASSES[1] / f"copy_{i}.JPEG")
-    made = make(tmp_path, tree, fit={"splits": ["train"], "per_class": 4})
-    assert not any("copy" in name for name in made["fit"]["ids"])
-    assert Counter(made["fit"]["labels"]) == {labels.index(name): 4 for name in CLASSES}
-    assert made["fit"]["params"]["duplicates"] > 0
-    assert f"{made['fit']['params']['duplicates']} duplicates dropped" in made["fit"]["said"]
+    parts = make(tmp_path, tree, fit={"splits": ["train"], "per_class": 4})
+    assert not any("copy" in name for name in parts["fit"]["ids"])
+    assert Counter(parts["fit"]["labels"]) == {labels.index(name): 4 for name in CLASSES}
+    assert parts["fit"]["params"]["duplicates"] > 0
+    assert f"{parts['fit']['params']['duplicates']} duplicates dropped" in parts["fit"]["summary"]
     every = make(tmp_path, tree)
     assert len(every["fit"]["ids"]) == 12
     assert every["fit"]["params"]["duplicates"] == 40
 
 
 def test_crops(original: Path, tmp_path: Path) -> None:
-    one = make(tmp_path / "1", original)["fit"]
-    three = make(tmp_path / "3", original, fit={"splits": ["train"], "crops": 3})["fit"]
-    assert three["ids"] == [f"{name}#{i}" for name in one["ids"] for i in range(3)]
-    assert three["labels"] == [label for label in one["labels"] for _ in range(3)]
-    np.testing.assert_array_equal(three["images"][::3], one["images"])
-    assert len({image.tobytes() for image in three["images"]}) == 36
+    single = make(tmp_path / "1", original)["fit"]
+    triple = make(tmp_path / "3", original, fit={"splits": ["train"], "crops": 3})["fit"]
+    assert triple["ids"] == [f"{name}#{i}" for name in single["ids"] for i in range(3)]
+    assert triple["labels"] == [label for label in single["labels"] for _ in range(3)]
+    np.testing.assert_array_equal(triple["images"][::3], single["images"])
+    assert len({image.tobytes() for image in triple["images"]}) == 36
     # A photograph's crops do not depend on which others are drawn.
-    some = make(tmp_path / "s", original, fit={"splits": ["train"], "crops": 3, "per_class": 1})[
+    fewer = make(tmp_path / "s", original, fit={"splits": ["train"], "crops": 3, "per_class": 1})[
         "fit"
     ]
-    for i, name in enumerate(some["ids"]):
-        np.testing.assert_array_equal(some["images"][i], three["images"][three["ids"].index(name)])
+    for i, name in enumerate(fewer["ids"]):
+        np.testing.assert_array_equal(
+            fewer["images"][i], triple["images"][triple["ids"].index(name)]
+        )
 
 
 def test_each_photograph_is_cropped_in_its_own_way(tree: Path, tmp_path: Path) -> None:
@@ -368,8 +372,8 @@ def test_each_photograph_is_cropped_in_its_own_way(tree: Path, tmp_path: Path) -
     # The same pixels in another file: what follows a JPEG's end is not read.
     data = (folder / f"{CLASSES[0]}_1.JPEG").read_bytes()
     (folder / "twin.JPEG").write_bytes(data + b"\0")
-    found = make(tmp_path, tree, fit={"splits": ["train"], "crops": 2})["fit"]
-    rows = dict(zip(found["ids"], found["images"], strict=True))
+    fitted = make(tmp_path, tree, fit={"splits": ["train"], "crops": 2})["fit"]
+    rows = dict(zip(fitted["ids"], fitted["images"], strict=True))
     twins = [f"train/{CLASSES[0]}/{name}.JPEG" for name in (f"{CLASSES[0]}_1", "twin")]
     standard, random = ([rows[f"{name}#{i}"] for name in twins] for i in range(2))
     np.testing.assert_array_equal(*standard)
@@ -383,13 +387,13 @@ def test_skipping_broken_photographs(tree: Path, tmp_path: Path, capsys: Any) ->
     with pytest.raises(UserError, match=r"_1\.JPEG: cannot be .*images.broken: skip"):
         make(tmp_path, tree)
     assert not list((tmp_path / "made").iterdir())
-    made = make(tmp_path, tree, broken="skip")["test"]
-    assert len(made["ids"]) == len(made["images"]) == 7
-    assert made["params"]["drawn"] == 9
-    assert "; 2 skipped" in made["said"]
-    said = capsys.readouterr().out
-    assert f"skipped: val/{CLASSES[0]}/{CLASSES[0]}_1.JPEG: cannot be decoded" in said
-    assert f"skipped: val/{CLASSES[1]}/{CLASSES[1]}_1.JPEG: cannot be read" in said
+    tested = make(tmp_path, tree, broken="skip")["test"]
+    assert len(tested["ids"]) == len(tested["images"]) == 7
+    assert tested["params"]["drawn"] == 9
+    assert "; 2 skipped" in tested["summary"]
+    log = capsys.readouterr().out
+    assert f"skipped: val/{CLASSES[0]}/{CLASSES[0]}_1.JPEG: cannot be decoded" in log
+    assert f"skipped: val/{CLASSES[1]}/{CLASSES[1]}_1.JPEG: cannot be read" in log
     for path in (tree / "val").glob("*/*.JPEG"):
         path.unlink()
         path.write_bytes(b"")
@@ -401,9 +405,9 @@ def test_names_that_need_care(tree: Path, tmp_path: Path) -> None:
     folder = tree / "val" / CLASSES[0]
     (folder / f"{CLASSES[0]}_1.JPEG").rename(folder / "a#1.JPEG")
     (folder / f"{CLASSES[0]}_2.JPEG").rename(folder / os.fsdecode(b"\xff.JPEG"))
-    found = make(tmp_path, tree, test={"crops": 2})["test"]["ids"]
-    assert f"val/{CLASSES[0]}/a%231.JPEG#1" in found
-    assert f"val/{CLASSES[0]}/\\udcff.JPEG#0" in found
+    ids = make(tmp_path, tree, test={"crops": 2})["test"]["ids"]
+    assert f"val/{CLASSES[0]}/a%231.JPEG#1" in ids
+    assert f"val/{CLASSES[0]}/\\udcff.JPEG#0" in ids
 
 
 @pytest.mark.parametrize(
@@ -454,7 +458,7 @@ def test_mistakes_in_a_tree(tree: Path, tmp_path: Path) -> None:
     assert len(make(tmp_path, tree)["test"]["ids"]) == 9
     for folder in (tree / "val").glob("n*"):
         shutil.rmtree(folder)
-    with pytest.raises(UserError, match="no photograph was found in layout tree"):
+    with pytest.raises(UserError, match="found no photograph in layout tree"):
         make(tmp_path, tree)
 
 
@@ -495,12 +499,12 @@ def test_archives_equal_folders(original: Path, tmp_path: Path, name: str) -> No
         "test": {"per_class": 2},
         "fit": {"splits": ["train", "val"], "total": 9},
     }
-    expected, found = (
+    expected, archived = (
         make(tmp_path / f"from {root.name}", root, **draws) for root in (original, path)
     )
     for part in ("test", "fit"):
-        assert found[part]["ids"] == expected[part]["ids"]
-        np.testing.assert_array_equal(found[part]["images"], expected[part]["images"])
+        assert archived[part]["ids"] == expected[part]["ids"]
+        np.testing.assert_array_equal(archived[part]["images"], expected[part]["images"])
     # Nothing was unpacked beside it.
     assert {p.name for p in tmp_path.iterdir()} == {name, f"from {name}", "from tree"}
     with pytest.raises(UserError, match=rf"{name}: has no split 'test'; found train, val"):
@@ -511,14 +515,14 @@ def test_archives_equal_folders(original: Path, tmp_path: Path, name: str) -> No
 def test_a_downloaded_archive_is_the_root_that_is_not_set(
     original: Path, tmp_path: Path, root: str | None, source: str
 ) -> None:
-    given = {part: str(tmp_path / f"{part}.h5") for part in ("test", "fit")}
+    paths = {part: str(tmp_path / f"{part}.h5") for part in ("test", "fit")}
     archive = str(tarred(tmp_path / "images.tgz", original, "w:gz"))
-    place = None if root is None else str(original)
-    images_script.main(**given, root=place, settings=settings(), seed=1, archive=archive)
-    with h5py.File(given["test"]) as file:
+    folder = None if root is None else str(original)
+    images_script.main(**paths, root=folder, image_options=image_options(), seed=1, archive=archive)
+    with h5py.File(paths["test"]) as file:
         assert file.attrs["source"] == f"{source}, split val"
     with pytest.raises(UserError, match="images_root: is not set"):
-        images_script.main(**given, root=None, settings=settings(), seed=1, archive=[])
+        images_script.main(**paths, root=None, image_options=image_options(), seed=1, archive=[])
 
 
 @pytest.mark.parametrize("name", ["a.tar", "a.tgz", "a.zip"])
@@ -576,16 +580,16 @@ def imagenet(original: Path, tmp_path: Path) -> Path:
 
 def test_imagenet_equals_the_tree(imagenet: Path, original: Path, tmp_path: Path) -> None:
     expected = make(tmp_path / "1", original)
-    found = make(tmp_path / "2", imagenet, layout="imagenet")
-    assert found["fit"]["ids"] == expected["fit"]["ids"]
-    np.testing.assert_array_equal(found["fit"]["images"], expected["fit"]["images"])
+    archived = make(tmp_path / "2", imagenet, layout="imagenet")
+    assert archived["fit"]["ids"] == expected["fit"]["ids"]
+    np.testing.assert_array_equal(archived["fit"]["images"], expected["fit"]["images"])
     by_pixels = {
         image.tobytes(): label
         for image, label in zip(expected["test"]["images"], expected["test"]["labels"], strict=True)
     }
-    assert len(found["test"]["ids"]) == 9
+    assert len(archived["test"]["ids"]) == 9
     for name, image, label in zip(
-        *(found["test"][k] for k in ("ids", "images", "labels")), strict=True
+        *(archived["test"][k] for k in ("ids", "images", "labels")), strict=True
     ):
         assert by_pixels[image.tobytes()] == label
         assert name.startswith(f"val/{labels.wordnet_ids()[label]}/ILSVRC2012_val_0000000")
@@ -613,8 +617,8 @@ def test_ground_truths_agree(imagenet: Path, tmp_path: Path) -> None:
     wordnet_ids = labels.wordnet_ids()
     text = "".join(f"val/{Path(n).stem}\t{wordnet_ids[label]}\n\n" for n, label in pairs)
     (imagenet / "val.txt").write_text(text)
-    named = make(tmp_path / "4", imagenet, layout="imagenet")["test"]
-    assert {found["sha256"] for found in (expected, unpacked, indices, named)} == {
+    listed = make(tmp_path / "4", imagenet, layout="imagenet")["test"]
+    assert {variant["sha256"] for variant in (expected, unpacked, indices, listed)} == {
         expected["sha256"]
     }
     (imagenet / "val.txt").write_text("ILSVRC2012_val_00000001.JPEG 1000\n")
@@ -643,10 +647,10 @@ def test_table(original: Path, tmp_path: Path) -> None:
         "test": {"table": str(table), "total": 2},
         "fit": {"table": str(table)},
     }
-    made = make(tmp_path, original, layout="table", **draws)
-    assert len(made["test"]["ids"]) == 2
-    assert sorted(made["test"]["ids"] + made["fit"]["ids"]) == sorted(name for name, _ in rows)
-    for part in made.values():
+    parts = make(tmp_path, original, layout="table", **draws)
+    assert len(parts["test"]["ids"]) == 2
+    assert sorted(parts["test"]["ids"] + parts["fit"]["ids"]) == sorted(name for name, _ in rows)
+    for part in parts.values():
         for name, label in zip(part["ids"], part["labels"], strict=True):
             assert labels.wordnet_ids()[label] == name.split("/")[1]
 
@@ -687,17 +691,17 @@ def test_packages(tmp_path: Path) -> None:
         "test": {"packages": [FOOLBOX]},
         "fit": {"packages": [SKLEARN, FOOLBOX], "crops": 4},
     }
-    made = make(tmp_path, None, layout="packages", **draws)
-    assert len(made["test"]["ids"]) == 20
-    for name, label in zip(made["test"]["ids"], made["test"]["labels"], strict=True):
+    parts = make(tmp_path, None, layout="packages", **draws)
+    assert len(parts["test"]["ids"]) == 20
+    for name, label in zip(parts["test"]["ids"], parts["test"]["labels"], strict=True):
         assert name.startswith("foolbox/data/imagenet_")
         assert name.endswith(f"_{label}.jpg")
-    assert set(made["fit"]["labels"]) == {-1}
-    assert {name.split("#")[0] for name in made["fit"]["ids"]} == {
+    assert set(parts["fit"]["labels"]) == {-1}
+    assert {name.split("#")[0] for name in parts["fit"]["ids"]} == {
         "sklearn/datasets/images/china.jpg",
         "sklearn/datasets/images/flower.jpg",
     }
-    assert made["fit"]["source"] == "packages sklearn, foolbox"
+    assert parts["fit"]["source"] == "packages sklearn, foolbox"
 
 
 @pytest.mark.parametrize(
@@ -706,7 +710,7 @@ def test_packages(tmp_path: Path) -> None:
         ({"package": "no_such_package", "files": "*"}, r"pip install no_such_package"),
         ({**SKLEARN, "files": "*.jpg"}, r"package 'sklearn' has no file \*\.jpg"),
         (SKLEARN, r"images\.test: sklearn/.* has no label"),
-        ({**SKLEARN, "label": r"(\d+)"}, r"sklearn/.*: the label pattern .* finds no class"),
+        ({**SKLEARN, "label": r"(\d+)"}, r"sklearn/.*: the label pattern .* matches no class"),
     ],
 )
 def test_mistakes_in_packages(tmp_path: Path, entry: dict[str, Any], message: str) -> None:
@@ -717,19 +721,19 @@ def test_mistakes_in_packages(tmp_path: Path, entry: dict[str, Any], message: st
 def test_imagenette(shared: Path, tmp_path: Path) -> None:
     """Two photographs a class, of those that pretrained networks have not seen."""
     test = {"per_class": 2, "prefer": ["ILSVRC2012_val_*"]}
-    said = images_script.main(
+    summary = images_script.main(
         test=str(tmp_path / "test.h5"),
         fit=str(tmp_path / "fit.h5"),
         root=str(shared / "data/imagenette"),
-        settings=settings(size=224, test=test, fit={"splits": ["train"], "total": 30}),
+        image_options=image_options(size=224, test=test, fit={"splits": ["train"], "total": 30}),
         seed=1,
     )
-    assert said.startswith("20 test images of 10 classes and 30 fit images")
+    assert summary.startswith("20 test images of 10 classes and 30 fit images")
     with h5py.File(tmp_path / "test.h5") as file:
         ids = store.strings(file["ids"])
         assert all(name.split("/")[2].startswith("ILSVRC2012_val_") for name in ids)
-        wanted = [0, 217, 482, 491, 497, 566, 569, 571, 574, 701]
-        assert file["labels"][:].tolist() == wanted * 2
+        expected_labels = [0, 217, 482, 491, 497, 566, 569, 571, 574, 701]
+        assert file["labels"][:].tolist() == expected_labels * 2
         names = [text.split()[0] for text in store.strings(file["classes"])]
         assert [names[label] for label in file["labels"]] == [name.split("/")[1] for name in ids]
         original = np.asarray(Image.open(shared / "data/imagenette" / ids[0]))
@@ -769,8 +773,8 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 def test_download(server: str, tmp_path: Path) -> None:
     path = tmp_path / "folder/file.bin"
-    said = download.main(url=f"{server}/file", sha256=SHA256.upper(), file=str(path))
-    assert said == "2560000 bytes"
+    summary = download.main(url=f"{server}/file", sha256=SHA256.upper(), file=str(path))
+    assert summary == "2560000 bytes"
     assert path.read_bytes() == CONTENT
     assert [p.name for p in path.parent.iterdir()] == ["file.bin"]
 

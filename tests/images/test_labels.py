@@ -11,8 +11,14 @@ def test_order_and_ids() -> None:
     ids = labels.wordnet_ids()
     assert len(ids) == len(set(ids)) == 1000
     assert ids == sorted(ids)
-    known = {"n01440764": 0, "n02102040": 217, "n02979186": 482, "n03394916": 566, "n03888257": 701}
-    assert {wordnet_id: labels.index(wordnet_id) for wordnet_id in known} == known
+    indices = {
+        "n01440764": 0,
+        "n02102040": 217,
+        "n02979186": 482,
+        "n03394916": 566,
+        "n03888257": 701,
+    }
+    assert {wordnet_id: labels.index(wordnet_id) for wordnet_id in indices} == indices
     assert [labels.index(wordnet_id) for wordnet_id in ids] == list(range(1000))
 
 

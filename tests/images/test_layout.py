@@ -15,11 +15,11 @@ class Flat(nn.Module):
         super().__init__()
         self.calls = 0
         self.convolve = nn.Conv2d(3, 4, 3)
-        self.last = nn.Linear(4 * 36, 5)
+        self.classifier = nn.Linear(4 * 36, 5)
 
     def forward(self, images):
         self.calls += 1
-        return self.last(self.convolve(images).view(len(images), -1))
+        return self.classifier(self.convolve(images).view(len(images), -1))
 
 
 class Shaken(Defence):
@@ -50,9 +50,9 @@ def test_a_network_that_views_gets_plain_memory_and_is_told_of_once(capsys):
 def test_a_call_that_is_made_again_draws_the_same():
     defence, layout = Shaken(), Layout("defences.d")
     defence.generator = torch.Generator().manual_seed(5)
-    found = layout.call(defence, LAST, defence.generator)
+    output = layout.call(defence, LAST, defence.generator)
     noise = torch.rand(IMAGES.shape, generator=torch.Generator().manual_seed(5))
-    torch.testing.assert_close(found, (IMAGES + noise).flatten(1))
+    torch.testing.assert_close(output, (IMAGES + noise).flatten(1))
 
 
 def test_other_errors_stay_errors():

@@ -52,8 +52,8 @@ def test_overlapping_patterns(tmp_path: Path, files: list[str], entries: int) ->
         pytest.skip("foolbox is not installed")
     entry = {"package": "foolbox", "files": files, "label": r"_(\d+)\.jpg$"}
     test = {"packages": [entry] * entries}
-    found = draw(None, tmp_path, layout="packages", test=test, fit={})
-    assert len(found["test"]) == len(set(found["test"])) == 20
+    drawn = draw(None, tmp_path, layout="packages", test=test, fit={})
+    assert len(drawn["test"]) == len(set(drawn["test"])) == 20
 
 
 def test_two_labels_of_one_file_are_refused(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_split_named_twice(tree: Path, tmp_path: Path, splits: list[str]) -> N
     assert len(once["test"]) == 4
 
 
-def test_an_updated_member_of_an_archive_takes_the_olds_place(tree: Path, tmp_path: Path) -> None:
+def test_an_updated_member_of_an_archive_replaces_the_old_one(tree: Path, tmp_path: Path) -> None:
     name = f"val/{CLASSES[0]}/0.JPEG"
     archive = tarred(tree, tmp_path / "a.tar", (name, photograph(99)))
     expected = draw(tree, tmp_path)
@@ -99,8 +99,8 @@ def test_names_of_one_file_in_a_table(tree: Path, tmp_path: Path) -> None:
     folder = tree / "val" / CLASSES[0]
     (folder / "t.csv").write_text("file,label\n0.JPEG,0\n./0.JPEG,tench\n1.JPEG,0\n")
     table = {"layout": "table", "test": {"table": "t.csv", "total": 1}, "fit": {}}
-    found = draw(folder, tmp_path, **table)
-    assert sorted(found["test"] + found["fit"]) == ["0.JPEG", "1.JPEG"]
+    drawn = draw(folder, tmp_path, **table)
+    assert sorted(drawn["test"] + drawn["fit"]) == ["0.JPEG", "1.JPEG"]
 
 
 def test_the_same_bytes_within_the_test_set(
@@ -109,12 +109,12 @@ def test_the_same_bytes_within_the_test_set(
     source = tree / "val" / CLASSES[0] / "0.JPEG"
     shutil.copy(source, source.with_name("copy.JPEG"))
     shutil.copy(source, tree / "val" / CLASSES[1] / "elsewhere.JPEG")
-    found = draw(tree, tmp_path)
-    assert len(found["test"]) == 4
-    assert "2 duplicates dropped" in found["said"][0]
-    said = capsys.readouterr().out
-    assert "2 duplicates are left out, such as val/" in said
-    assert "1 of them have another label than the photograph that is kept" in said
+    drawn = draw(tree, tmp_path)
+    assert len(drawn["test"]) == 4
+    assert "2 duplicates dropped" in drawn["summary"][0]
+    log = capsys.readouterr().out
+    assert "2 duplicates are left out, such as val/" in log
+    assert "1 of them have another label than the photograph that is kept" in log
 
 
 @pytest.mark.parametrize(
@@ -131,18 +131,18 @@ def test_copies_that_were_encoded_anew(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], copy: Any
 ) -> None:
     (tree / "train" / CLASSES[1] / "copy.JPEG").write_bytes(copy(noise(4)))
-    found = draw(tree, tmp_path)
-    assert len(found["fit"]) == 4
-    assert not any("copy" in name for name in found["fit"])
-    assert found["said"][0].endswith("0 duplicates dropped, 1 copies left out")
-    said = capsys.readouterr().out
-    assert f"train/{CLASSES[1]}/copy.JPEG, which looks like val/{CLASSES[0]}/0.JPEG" in said
+    drawn = draw(tree, tmp_path)
+    assert len(drawn["fit"]) == 4
+    assert not any("copy" in name for name in drawn["fit"])
+    assert drawn["summary"][0].endswith("0 duplicates dropped, 1 copies left out")
+    log = capsys.readouterr().out
+    assert f"train/{CLASSES[1]}/copy.JPEG, which looks like val/{CLASSES[0]}/0.JPEG" in log
 
 
 def test_shards_find_the_same_copies(tree: Path, tmp_path: Path) -> None:
     (tree / "train" / CLASSES[1] / "copy.JPEG").write_bytes(encoded(noise(4), quality=40))
     whole = draw(tree, tmp_path)
-    settings: dict[str, Any] = {
+    image_options: dict[str, Any] = {
         "size": 16,
         "layout": "tree",
         "broken": "error",
@@ -152,7 +152,9 @@ def test_shards_find_the_same_copies(tree: Path, tmp_path: Path) -> None:
     ids = []
     for number in (1, 2):
         paths = {part: tmp_path / f"{part}-{number}.h5" for part in ("test", "fit")}
-        extract(**paths, root=str(tree), settings=settings, seed=1, shard=f"{number}-of-2")
+        extract(
+            **paths, root=str(tree), image_options=image_options, seed=1, shard=f"{number}-of-2"
+        )
         with store.read(paths["fit"], "images/1") as file:
             ids += store.strings(file["ids"])
     assert ids == whole["fit"]
@@ -170,5 +172,5 @@ def test_pictures_with_nothing_in_them_are_no_copies(tree: Path, tmp_path: Path)
     for split, colour in (("val", "red"), ("train", "blue")):
         data = encoded(Image.new("RGB", (50, 40), colour))
         (tree / split / CLASSES[0] / "plain.JPEG").write_bytes(data)
-    found = draw(tree, tmp_path)
-    assert (len(found["test"]), len(found["fit"])) == (5, 5)
+    drawn = draw(tree, tmp_path)
+    assert (len(drawn["test"]), len(drawn["fit"])) == (5, 5)

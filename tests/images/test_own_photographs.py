@@ -36,9 +36,9 @@ def test_the_rest_of_the_table_is_learned_from(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fit: dict[str, Any]
 ) -> None:
     test = {"table": "labels.csv", "per_class": 2}
-    found = draw(folder, tmp_path, layout="table", test=test, fit=fit)
-    assert (len(found["test"]), len(found["fit"])) == (4, 2)
-    assert not set(found["test"]) & set(found["fit"])
+    drawn = draw(folder, tmp_path, layout="table", test=test, fit=fit)
+    assert (len(drawn["test"]), len(drawn["fit"])) == (4, 2)
+    assert not set(drawn["test"]) & set(drawn["fit"])
     expected = "the rest of table photos, labels.csv"
     assert f"2 photographs to fit from: {expected}\n" in capsys.readouterr().out
     assert source(tmp_path / "fit.h5") == expected
@@ -48,9 +48,9 @@ def test_the_rest_of_the_table_is_learned_from(
 def test_packages_are_learned_from_where_nothing_else_is_left(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], fit: dict[str, Any]
 ) -> None:
-    found = draw(folder, tmp_path, layout="table", test={"table": "labels.csv"}, fit=fit)
-    assert len(found["test"]) == 6
-    assert "sklearn/datasets/images/china.jpg" in found["fit"]
+    drawn = draw(folder, tmp_path, layout="table", test={"table": "labels.csv"}, fit=fit)
+    assert len(drawn["test"]) == 6
+    assert "sklearn/datasets/images/china.jpg" in drawn["fit"]
     assert "photographs to fit from: packages " in capsys.readouterr().out
 
 
@@ -60,14 +60,14 @@ def test_a_folder_without_labels_is_learned_from(folder: Path, tmp_path: Path) -
         (folder / name).write_bytes(photograph(len(name)))
     (folder / "more/deep/up").symlink_to("..")
     (folder / "more/known.jpg").write_bytes((folder / "0.jpg").read_bytes())
-    found = draw(
+    drawn = draw(
         folder, tmp_path, layout="table", test={"table": "labels.csv"}, fit={"folder": "more"}
     )
-    assert sorted(found["fit"]) == ["more/a.jpg", "more/deep/b.jfif"]
+    assert sorted(drawn["fit"]) == ["more/a.jpg", "more/deep/b.jfif"]
     assert source(tmp_path / "fit.h5") == "folder more"
     with store.read(tmp_path / "fit.h5", "images/1") as file:
         assert set(file["labels"][:]) == {labels.UNLABELLED}
-    with pytest.raises(UserError, match=r"nowhere: is no folder.*images\.fit\.folder"):
+    with pytest.raises(UserError, match=r"nowhere: is not a folder.*images\.fit\.folder"):
         draw(
             folder,
             tmp_path,
@@ -94,8 +94,8 @@ def test_a_folder_without_labels_is_learned_from(folder: Path, tmp_path: Path) -
 )
 def test_tables_as_programs_write_them(folder: Path, text: str) -> None:
     (folder / "t.csv").write_text(text, newline="")
-    _, found, ids = load("table", str(folder), size=16, table="t.csv")
-    assert (found.tolist(), ids) == ([0], ["0.jpg"])
+    _, classes, ids = load("table", str(folder), size=16, table="t.csv")
+    assert (classes.tolist(), ids) == ([0], ["0.jpg"])
 
 
 @pytest.mark.parametrize("form", ["name", "index", "id", "longer"])
@@ -114,10 +114,10 @@ def test_folders_of_classes(tmp_path: Path, form: str) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(photograph(seed := seed + 1))
     (tmp_path / "tree/val/@eaDir").mkdir()
-    _, found, _ = load("tree", str(tmp_path / "tree"), size=16)
-    assert sorted(found.tolist()) == [0] * 4 + [217] * 4
-    _, found, ids = load("tree", str(tmp_path / "tree/val"), size=16, splits=["."])
-    assert sorted(found.tolist()) == [0] * 4 + [217] * 4
+    _, classes, _ = load("tree", str(tmp_path / "tree"), size=16)
+    assert sorted(classes.tolist()) == [0] * 4 + [217] * 4
+    _, classes, ids = load("tree", str(tmp_path / "tree/val"), size=16, splits=["."])
+    assert sorted(classes.tolist()) == [0] * 4 + [217] * 4
     assert not any(name.startswith(".") for name in ids)
 
 
@@ -146,8 +146,8 @@ def test_a_flat_folder(folder: Path, tmp_path: Path) -> None:
         load("tree", str(root), size=16)
     lines = [f"{i}.jpg {0 if i < 3 else 217}\n" for i in range(6)]
     (root / "val.txt").write_text("".join(lines))
-    _, found, _ = load("imagenet", str(root), size=16)
-    assert sorted(found.tolist()) == [0] * 3 + [217] * 3
+    _, classes, _ = load("imagenet", str(root), size=16)
+    assert sorted(classes.tolist()) == [0] * 3 + [217] * 3
 
 
 def test_an_archive_without_folders_of_classes(folder: Path, tmp_path: Path) -> None:
@@ -162,5 +162,5 @@ def test_an_archive_with_windows_names(folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for file in folder.glob("*.jpg"):
             archive.writestr(f"set\\val\\tench\\{file.name}", file.read_bytes())
-    _, found, _ = load("tree", str(tmp_path / "a.zip"), size=16)
-    assert found.tolist() == [0] * 6
+    _, classes, _ = load("tree", str(tmp_path / "a.zip"), size=16)
+    assert classes.tolist() == [0] * 6

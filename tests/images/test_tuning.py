@@ -27,10 +27,10 @@ def fit(path, labels):
 def test_labelled_images_are_drawn(tmp_path):
     images = fit(tmp_path / "fit.h5", [0, -1, 1] * 10)
     for name in ("first.h5", "second.h5"):
-        said = tuning.main(
+        summary = tuning.main(
             images=str(tmp_path / "fit.h5"), dataset=str(tmp_path / name), limit=8, seed=1
         )
-    assert said == "8 of 20 labelled images"
+    assert summary == "8 of 20 labelled images"
     assert (tmp_path / "first.h5").read_bytes() == (tmp_path / "second.h5").read_bytes()
     with store.read(tmp_path / "first.h5", "images/1") as file:
         rows = [int(name) for name in store.strings(file["ids"])]

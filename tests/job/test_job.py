@@ -64,13 +64,13 @@ def test_a_checkpoint_belongs_to_all_that_the_rule_is_given(rule, tmp_path):
     assert name() != first
 
 
-def test_a_record_says_whether_a_job_went_on(rule, tmp_path):
+def test_a_record_says_whether_a_job_resumed(rule, tmp_path):
     rule.input, rule.output = NamedList(), NamedList(scores=f"{tmp_path}/out.h5")
 
     def main(*, checkpoint):
-        went_on = checkpoint.exists()
+        resumed = checkpoint.exists()
         checkpoint.touch()
-        if not went_on:
+        if not resumed:
             raise UserError("cut")
 
     with pytest.raises(SystemExit):
@@ -87,14 +87,14 @@ def test_a_users_mistake_is_one_sentence(rule, capfd):
     with pytest.raises(SystemExit) as exit_:
         job.run(main)
     assert exit_.value.code == 1
-    _, taken, *lines = Path(rule.log[0]).read_text().splitlines()
-    assert '"succeeded": false' in taken
+    _, job_record, *lines = Path(rule.log[0]).read_text().splitlines()
+    assert '"succeeded": false' in job_record
     assert lines == ["error: config: found 1, expected 2."]
     assert capfd.readouterr().err == "error: config: found 1, expected 2.\n"
 
 
 @pytest.mark.parametrize(
-    ("variables", "place"),
+    ("variables", "hardware"),
     [
         ({"SLURMD_NODENAME": "node7", "CUDA_VISIBLE_DEVICES": "2"}, "node7, GPU 2"),
         ({"SLURMD_NODENAME": "node7", "CUDA_VISIBLE_DEVICES": ""}, "node7, GPU none"),
@@ -102,14 +102,14 @@ def test_a_users_mistake_is_one_sentence(rule, capfd):
         ({}, platform.node()),
     ],
 )
-def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, place):
+def test_a_log_tells_where_its_job_ran(rule, monkeypatch, variables, hardware):
     for name in ("SLURMD_NODENAME", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(machine, "machine", lambda: "a processor")
     job.run(lambda: None)
-    node, _, gpu = place.partition(", ")
+    node, _, gpu = hardware.partition(", ")
     expected = f"on {node} (a processor){gpu and ', ' + gpu}, threads: 1"
     assert Path(rule.log[0]).read_text().splitlines()[0] == expected
 
@@ -179,7 +179,7 @@ def test_random_numbers_belong_to_a_seed_and_an_identity():
 def test_a_missing_gpu_is_said(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert compute.device("auto").type == "cpu"
-    with pytest.raises(UserError, match="'cuda' was asked for"):
+    with pytest.raises(UserError, match="'cuda' is requested"):
         compute.device("cuda")
 
 
@@ -197,22 +197,22 @@ def test_memory_of_tensors_is_used_again():
     code = """
 import resource, torch
 from advrob.job import compute, machine
-place = compute.device("cpu")
+cpu = compute.device("cpu")
 def pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        torch.ones(16, 64, 112, 112, device=place)
+        torch.ones(16, 64, 112, 112, device=cpu)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 for _ in range(5):  # until the small blocks between the large ones have found their places
     pages()
 print(pages())
 """
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     # Ten times 51 MB are 125,000 pages of 4 kB.
-    assert int(found.stdout) < 1000
+    assert int(process.stdout) < 1000
 
 
 def test_progress_tells_rate_and_remaining_time(capsys):
@@ -231,25 +231,25 @@ class Terminal(io.StringIO):
 def test_progress_of_a_job_is_seen_on_a_terminal_alone(rule, monkeypatch, terminal):
     monkeypatch.setattr(sys, "__stderr__", terminal)
     job.run(lambda: print(list(progress(range(3), "batches", 3, every=0))))
-    shown = terminal.getvalue()
+    progress_lines = terminal.getvalue()
     logged = Path(rule.log[0]).read_text()
     if terminal.isatty():
-        assert shown.startswith(f"score, {rule.log[0]}: batches: 1/3, ")
-        assert len(shown.splitlines()) == 3
+        assert progress_lines.startswith(f"score, {rule.log[0]}: batches: 1/3, ")
+        assert len(progress_lines.splitlines()) == 3
     else:
-        assert not shown
+        assert not progress_lines
     assert "batches: 2/3, " in logged
-    assert not re.search(r"[\x00-\x09\x0b-\x1f]", shown + logged)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", progress_lines + logged)
     # Outside of a job what is printed is on the terminal anyway.
     list(progress(range(3), "batches", 3, every=0))
-    assert terminal.getvalue() == shown
+    assert terminal.getvalue() == progress_lines
 
 
 @pytest.mark.parametrize("mixed", [False, True])
 def test_what_a_job_will_do_is_one_line(capsys, monkeypatch, mixed):
     monkeypatch.setattr(compute, "bfloat16", lambda device: True)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    compute.announce("score m/none on original", 1234, torch.device("cpu"), mixed=mixed)
+    compute.log_start("score m/none on original", 1234, torch.device("cpu"), mixed=mixed)
     expected = "score m/none on original: 1,234 images on cpu (2 threads) in "
     assert capsys.readouterr().out == expected + ("bfloat16\n" if mixed else "float32\n")
 
@@ -268,7 +268,7 @@ HEAVY |= {
 @pytest.mark.parametrize("script", sorted(HEAVY))
 def test_heavy_jobs_say_what_they_will_do(script):
     texts = [(SCRIPTS / f"{name}.py").read_text() for name in {script, HEAVY[script]}]
-    assert sum(text.count("job.announce(") for text in texts) == 1
+    assert sum(text.count("job.log_start(") for text in texts) == 1
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ jobs = {
     "lock": lock,
     "large": lambda: write({"x": np.ones(4_000_000, np.uint8)}),
     "small": lambda: write({f"x{i}": np.ones(5000, np.uint8) for i in range(400)}),
-    "checkpoint": lambda: resuming.keep(folder / "b", {"x": torch.ones(1_000_000)}),
+    "checkpoint": lambda: resuming.save_checkpoint(folder / "b", {"x": torch.ones(1_000_000)}),
     "images": images,
 }
 said = {}
@@ -251,21 +251,21 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "needed"),
+    ("name", "entry", "needed"),
     [
         ("pca", {}, "2.88 MB"),  # 32 bytes for each pair of 300 images
         ("autoencoder", {"hidden": 12, "epochs": 1}, "2.6 MB"),  # of 285
     ],
 )
 def test_memory_that_will_not_suffice_is_said_before_the_work_begins(
-    images, name, settings, needed, tmp_path
+    images, name, entry, needed, tmp_path
 ):
     def fit(memory):
         defence.main(
             images=images,
             state=str(tmp_path / "state.h5"),
             defence=name,
-            settings=settings,
+            entry=entry,
             job=a_job(seed=0),
             checkpoint=tmp_path / "checkpoint",
             memory=memory,
@@ -295,9 +295,9 @@ def test_rows_are_those_of_the_whole(tmp_path):
     numbers = np.random.default_rng(2).permutation(50)[:40]
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for stored in (levels, file.create_dataset("x", data=levels, chunks=(1, 3, 3, 3))):
-            rows = store.Rows(stored, numbers)
+            rows = store.ImageRows(stored, numbers)
             assert (len(rows), rows.shape, rows.size) == (40, (40, 3, 3, 3), 40 * 27)
-            for chosen in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
-                np.testing.assert_array_equal(rows[chosen], levels[numbers][chosen])
-            nested = store.Rows(rows, np.arange(5, 15))
+            for selection in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
+                np.testing.assert_array_equal(rows[selection], levels[numbers][selection])
+            nested = store.ImageRows(rows, np.arange(5, 15))
             np.testing.assert_array_equal(nested[2:6], levels[numbers][7:11])

@@ -20,21 +20,21 @@ def test_a_jobs_record_says_where_and_what_it_took(rule, monkeypatch):
 
     def main():
         assert record.read(rule.log[0]) is None, "it still runs"
-        compute.announce("score", 10, torch.device("cpu"))
+        compute.log_start("score", 10, torch.device("cpu"))
         return '{"machine": "no, a sentence"}'
 
     job.run(main)
-    found = record.read(rule.log[0])
-    assert found is not None
-    assert found.machine == machine.machine()
-    assert (found.node, found.gpus, found.threads) == ("node7", "2", 1)
-    assert (found.device, found.precision) == ("cpu (3 threads)", "float32")
-    assert (found.images, found.resumed) == (10, False)
-    assert found.succeeded
-    assert 0 <= found.seconds < 10
+    job_record = record.read(rule.log[0])
+    assert job_record is not None
+    assert job_record.machine == machine.machine()
+    assert (job_record.node, job_record.gpus, job_record.threads) == ("node7", "2", 1)
+    assert (job_record.device, job_record.precision) == ("cpu (3 threads)", "float32")
+    assert (job_record.images, job_record.resumed) == (10, False)
+    assert job_record.succeeded
+    assert 0 <= job_record.seconds < 10
     resident = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found.memory == pytest.approx(1024 * int(resident[1]), rel=0.05)
-    assert found.gpu_memory is None
+    assert job_record.memory == pytest.approx(1024 * int(resident[1]), rel=0.05)
+    assert job_record.gpu_memory is None
     # What was noted for one job is not another's.
     job.run(lambda: None)
     assert record.read(rule.log[0]).device is None
@@ -46,9 +46,9 @@ def test_a_failed_job_has_a_record_too(rule):
 
     with pytest.raises(SystemExit):
         job.run(main)
-    found = record.read(rule.log[0])
-    assert found is not None
-    assert not found.succeeded
+    job_record = record.read(rule.log[0])
+    assert job_record is not None
+    assert not job_record.succeeded
 
 
 def test_memory_of_a_gpu_is_in_bytes(rule, monkeypatch):
@@ -66,7 +66,7 @@ def test_a_record_is_one_line_of_json(rule):
 
 
 def test_half_a_record_is_none(tmp_path):
-    whole = record.line(record.taken(threads=1, succeeded=True, seconds=1))
+    whole = record.line(record.finish(threads=1, succeeded=True, seconds=1))
     log = tmp_path / "log"
     log.write_text(f"{whole}\n{whole[: len(whole) // 2]}")
     assert record.read(log) == record.Record(**json.loads(whole))

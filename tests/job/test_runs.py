@@ -22,9 +22,9 @@ def here(tmp_path, monkeypatch):
     Path(".snakemake/locks").mkdir(parents=True)
     for name in ("0.input.lock", "0.output.lock"):
         Path(".snakemake/locks", name).write_text("results/a.h5\n")
-    found = runs.this(local=True)
-    assert found
-    return dataclasses.replace(found, identity="of a test")
+    run = runs.current(local=True)
+    assert run
+    return dataclasses.replace(run, identity="of a test")
 
 
 def dead():
@@ -42,7 +42,7 @@ def recorded(run):
 
 def began(here, monkeypatch):
     """Whether the folder is locked after a run has begun."""
-    monkeypatch.setattr(runs, "this", lambda: dataclasses.replace(here, local=False))
+    monkeypatch.setattr(runs, "current", lambda: dataclasses.replace(here, local=False))
     runs.begin()
     return bool(list(Path(".snakemake/locks").iterdir()))
 

@@ -77,10 +77,10 @@ def impatient(monkeypatch):
 
 def test_what_is_received_is_what_was_sent(server):
     started = time.monotonic()
-    blocks = list(transfer.received(f"{server}/whole"))
+    blocks = list(transfer.download(f"{server}/whole"))
     assert b"".join(blocks) == bytes(3_000_000)
     assert time.monotonic() - started < 0.5, "it did not wait for a connection to be closed"
-    assert list(transfer.received(f"{server}/empty")) == []
+    assert list(transfer.download(f"{server}/empty")) == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,6 @@ def test_a_server_that_keeps_one_waiting_is_left(server, tmp_path, name, reason)
 
 def test_a_slow_but_steady_server_is_waited_for(server, monkeypatch):
     monkeypatch.setattr(transfer, "RATE", 5)
-    blocks = transfer.received(f"{server}/drip")
+    blocks = transfer.download(f"{server}/drip")
     # 20 bytes a second, until it ends too early; the digest tells.
     assert sum(map(len, blocks)) == 100

@@ -20,23 +20,23 @@ class Answering(nn.Module):
     def __init__(self, classes=1000, make=lambda logits: logits):
         super().__init__()
         torch.manual_seed(0)
-        self.last = nn.Linear(3, classes)
+        self.classifier = nn.Linear(3, classes)
         self.make = make
 
     def forward(self, images):
-        return self.make(self.last(images.mean((2, 3))))
+        return self.make(self.classifier(images.mean((2, 3))))
 
 
 def model(network):
-    made = Model(network, models.NORMALISATIONS["none"], None)
-    return made.eval().requires_grad_(False)
+    classifier = Model(network, models.NORMALISATIONS["none"], None)
+    return classifier.eval().requires_grad_(False)
 
 
 PLAIN = model(Answering())(IMAGES)
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "line"),
     [
         (lambda logits: (logits, logits * 0), "gives tuple; its logits are taken"),
         (lambda logits: [logits], "gives list; its logits are taken"),
@@ -44,23 +44,23 @@ PLAIN = model(Answering())(IMAGES)
         (lambda logits: SimpleNamespace(logits=logits), "gives SimpleNamespace; its logits"),
     ],
 )
-def test_logits_are_taken_out_of_what_holds_them(make, said, capsys):
-    found = model(Answering(make=make))
-    torch.testing.assert_close(found(IMAGES), PLAIN, rtol=0, atol=0)
-    check_answers(found, 1000, IMAGES, name="m")
-    assert f"models.m: the network {said}" in capsys.readouterr().out
+def test_logits_are_taken_out_of_what_holds_them(make, line, capsys):
+    classifier = model(Answering(make=make))
+    torch.testing.assert_close(classifier(IMAGES), PLAIN, rtol=0, atol=0)
+    check_answers(classifier, 1000, IMAGES, name="m")
+    assert f"models.m: the network {line}" in capsys.readouterr().out
 
 
 def test_a_first_class_for_background_is_left_out_and_said(capsys):
     def background(logits):
         return torch.cat((torch.full_like(logits[:, :1], 99.0), logits), dim=1)
 
-    found = model(Answering(make=background))
-    torch.testing.assert_close(found(IMAGES), PLAIN, rtol=0, atol=0)
-    check_answers(found, 1000, IMAGES, name="m")
+    classifier = model(Answering(make=background))
+    torch.testing.assert_close(classifier(IMAGES), PLAIN, rtol=0, atol=0)
+    check_answers(classifier, 1000, IMAGES, name="m")
     assert "answers 1001 classes; the first 1 is left out, as background" in capsys.readouterr().out
-    found.offset = 0
-    assert found(IMAGES).shape == (4, 1001)
+    classifier.offset = 0
+    assert classifier(IMAGES).shape == (4, 1001)
 
 
 def test_offset_is_a_key_of_every_kind(tmp_path):
@@ -87,16 +87,16 @@ def headless():
         (
             Answering(2),
             492,
-            r"gives 2 numbers .* need 492 classes\. Expected 492 to 1000",
+            r"returns 2 numbers .* need 492 classes\. Expected 492 to 1000",
         ),
-        (Answering(384), 1000, r"gives 384 numbers .* lacks its last layer"),
-        (headless(), 5, r"gives \d+ numbers .* lacks its last layer"),
-        (Answering(2048), 1000, r"gives 2048 numbers .* Expected 1000, in"),
+        (Answering(384), 1000, r"returns 384 numbers .* lacks its last layer"),
+        (headless(), 5, r"returns \d+ numbers .* lacks its last layer"),
+        (Answering(2048), 1000, r"returns 2048 numbers .* Expected 1000, in"),
         (Answering(make=lambda logits: logits / 0), 1000, r"for 4 of 4 images .* not finite"),
         (Answering(make=lambda x: x[:, :, None]), 1000, r"shape \(4, 1000, 1\) and type float32"),
         (Answering(make=lambda x: x.argmax(1)), 1000, r"shape \(4,\) and type int64"),
         (Answering(make=lambda x: x.mean(0, True)), 1000, r"shape \(1, 1000\)"),
-        (Answering(make=lambda x: "a cat"), 1000, r"gives an object of type str without logits"),
+        (Answering(make=lambda x: "a cat"), 1000, r"returns an object of type str without logits"),
         (nn.Linear(5, 2), 2, r"fails on 4 images of 16 x 16 pixels \(RuntimeError: .*size"),
     ],
 )
@@ -107,8 +107,8 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(network, classes, messag
 
 def test_a_broken_tensor_is_named():
     network = Answering()
-    network.last.bias.data[3] = float("nan")
-    with pytest.raises(UserError, match=r"so is its tensor last\.bias"):
+    network.classifier.bias.data[3] = float("nan")
+    with pytest.raises(UserError, match=r"so is its tensor classifier\.bias"):
         check_answers(model(network), 1000, IMAGES, name="m")
 
 

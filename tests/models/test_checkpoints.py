@@ -22,7 +22,7 @@ def network(classes: int = 7) -> nn.Module:
     return torchvision.models.resnet18(weights=None, num_classes=classes).eval()
 
 
-def before(prefix, tensors):
+def with_prefix(prefix, tensors):
     return {prefix + name: value for name, value in tensors.items()}
 
 
@@ -30,7 +30,7 @@ torch.manual_seed(0)
 NETWORK, OTHER = network(), network()
 THIS, THAT = NETWORK.state_dict(), OTHER.state_dict()
 CONSTANTS = {"new_mean": torch.zeros(3, 1, 1), "new_std": torch.ones(3, 1, 1)}
-COPIES = before("module.model.", THIS) | before("module.attacker.model.", THIS)
+COPIES = with_prefix("module.model.", THIS) | with_prefix("module.attacker.model.", THIS)
 COUNT = {"n_averaged": torch.tensor(9)}
 DATA_PARALLEL_FEATURES = {
     name.replace("layer1", "layer1.module"): value for name, value in THIS.items()
@@ -38,7 +38,7 @@ DATA_PARALLEL_FEATURES = {
 SAVED = {
     "plain": THIS,
     "DataParallel, with numbers beside it": {
-        "state_dict": before("module.", THIS),
+        "state_dict": with_prefix("module.", THIS),
         "arch": "resnet18",
         "epoch": 3,
         "best_acc1": torch.tensor(50.0),
@@ -48,24 +48,27 @@ SAVED = {
         "optimizer": {"state": {0: {"exp_avg": torch.zeros(64, 3, 7, 7)}}, "param_groups": [{}]},
         "net": THIS,
     },
-    "torch.compile": before("_orig_mod.", THIS),
-    "DataParallel of torch.compile": before("module._orig_mod.", THIS),
+    "torch.compile": with_prefix("_orig_mod.", THIS),
+    "DataParallel of torch.compile": with_prefix("module._orig_mod.", THIS),
     "DataParallel of a part": DATA_PARALLEL_FEATURES,
     "robustness (Madry Lab)": {
         "model": {
-            **before("module.normalizer.", CONSTANTS),
-            **before("module.attacker.normalize.", CONSTANTS),
+            **with_prefix("module.normalizer.", CONSTANTS),
+            **with_prefix("module.attacker.normalize.", CONSTANTS),
             **COPIES,
         }
     },
     "Sequential(normalisation, network)": {
-        "state_dict": {"0.mean": torch.zeros(3), "0.std": torch.ones(3), **before("1.", THIS)}
+        "state_dict": {"0.mean": torch.zeros(3), "0.std": torch.ones(3), **with_prefix("1.", THIS)}
     },
-    "Sequential(normalisation, DataParallel)": {"state_dict": before("1.module.", THIS)},
-    "Lightning": {"state_dict": before("model.", THIS), "pytorch-lightning_version": "2"},
-    "Lightning, called net": {"state_dict": before("net.", THIS)},
+    "Sequential(normalisation, DataParallel)": {"state_dict": with_prefix("1.module.", THIS)},
+    "Lightning": {"state_dict": with_prefix("model.", THIS), "pytorch-lightning_version": "2"},
+    "Lightning, called net": {"state_dict": with_prefix("net.", THIS)},
     "AveragedModel": AveragedModel(NETWORK).state_dict(),
-    "torchvision's references": {"model": THAT, "model_ema": {**before("module.", THIS), **COUNT}},
+    "torchvision's references": {
+        "model": THAT,
+        "model_ema": {**with_prefix("module.", THIS), **COUNT},
+    },
     "timm's trainer": {"state_dict": THAT, "state_dict_ema": THIS},
     "model_state_dict": {"model_state_dict": THIS},
     "model_state": {"model_state": THIS},
@@ -74,7 +77,7 @@ SAVED = {
 }
 
 
-def entry(path, **others):
+def entry(path, **options):
     return {
         "kind": "torchvision",
         "architecture": "resnet18",
@@ -82,7 +85,7 @@ def entry(path, **others):
         "weights": str(path),
         "normalisation": "none",
         "size": 64,
-        **others,
+        **options,
     }
 
 
@@ -114,7 +117,9 @@ def test_averaged_weights_are_taken_and_others_can_be_chosen(saved, key, tmp_pat
 
 def test_weights_that_are_there_twice_must_be_chosen(tmp_path):
     torch.save({"generator": THIS, "critic": THAT}, tmp_path / "w.pth")
-    with pytest.raises(UserError, match=r"more than once: generator, critic\. Name the one"):
+    with pytest.raises(
+        UserError, match=r"several sets of such weights: generator, critic\. Name the one"
+    ):
         models.build("mine", entry(tmp_path / "w.pth"))
     model = models.build("mine", entry(tmp_path / "w.pth", key="critic"))
     torch.testing.assert_close(model(IMAGES), OTHER(IMAGES), rtol=0, atol=1e-4)
@@ -169,8 +174,8 @@ def test_efficientnet_lite0_takes_its_weights_under_each_name_in_any_order(namin
     assert (list(tensors) == list(own)) == (naming == "own")
     contiguous = {name: value.contiguous() for name, value in reversed(tensors.items())}
     save_file(contiguous, tmp_path / "w.safetensors")
-    settings = {"weights": str(tmp_path / "w.safetensors")}
-    again = models.build("efficientnet_lite0", settings, fold=False)
+    entry = {"weights": str(tmp_path / "w.safetensors")}
+    again = models.build("efficientnet_lite0", entry, fold=False)
     images = IMAGES.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(again(images), model(images), rtol=0, atol=0)
 
@@ -183,7 +188,7 @@ def test_a_network_may_call_a_layer_as_a_wrapper_is_called(tmp_path):
 
     torch.manual_seed(0)
     first, second = Odd(), Odd()
-    torch.save({"state_dict": before("module.", first.state_dict())}, tmp_path / "w.pth")
+    torch.save({"state_dict": with_prefix("module.", first.state_dict())}, tmp_path / "w.pth")
     Checkpoint("m", tmp_path / "w.pth").fill(second)
     assert torch.equal(first.module.weight, second.module.weight)
 

@@ -69,21 +69,21 @@ def test_efficientnet_lite0_is_folded_unless_it_is_said(capsys):
 
 
 def test_a_trained_model_is_stored_unfolded_and_folded_when_it_is_restored(tmp_path):
-    settings = {"base": {"kind": "efficientnet_lite0"}, "train": {"method": "standard"}}
-    begun = models.build("mine", settings)
-    assert count(begun) == 49
+    entry = {"base": {"kind": "efficientnet_lite0"}, "train": {"method": "standard"}}
+    trained = models.build("mine", entry)
+    assert count(trained) == 49
     with torch.no_grad():
-        for parameter in begun.network.parameters():
+        for parameter in trained.network.parameters():
             parameter.mul_(1.01)
-    begun.known = torch.tensor([3, 8])
+    trained.class_subset = torch.tensor([3, 8])
     with h5py.File(tmp_path / "state.h5", "w") as file:
-        for name, array in models.learned(begun).items():
+        for name, array in models.trained_state(trained).items():
             file[name] = array
-        restored = models.build("mine", settings, state=file)
-        unfolded = models.build("mine", settings, state=file, fold=False)
+        restored = models.build("mine", entry, state=file)
+        unfolded = models.build("mine", entry, state=file, fold=False)
     assert (count(restored), count(unfolded)) == (0, 49)
-    torch.testing.assert_close(unfolded(IMAGES), begun(IMAGES), rtol=0, atol=0)
-    torch.testing.assert_close(restored(IMAGES), begun(IMAGES), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(unfolded(IMAGES), trained(IMAGES), rtol=0, atol=0)
+    torch.testing.assert_close(restored(IMAGES), trained(IMAGES), rtol=1e-5, atol=1e-4)
 
 
 class Twice(nn.Module):
@@ -94,8 +94,8 @@ class Twice(nn.Module):
         self.convolve, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
 
     def forward(self, images):
-        found = self.convolve(images)
-        return self.norm(found) + found
+        features = self.convolve(images)
+        return self.norm(features) + features
 
 
 class Shared(Twice):
@@ -103,10 +103,10 @@ class Shared(Twice):
 
     def __init__(self):
         super().__init__()
-        self.other = nn.Conv2d(3, 4, 3)
+        self.second_convolve = nn.Conv2d(3, 4, 3)
 
     def forward(self, images):
-        return self.norm(self.convolve(images)) + self.norm(self.other(images))
+        return self.norm(self.convolve(images)) + self.norm(self.second_convolve(images))
 
 
 class Branching(Twice):
@@ -119,12 +119,12 @@ class Branching(Twice):
 class Remembering(Twice):
     """What a tracer would leave behind, were it to trace this very network."""
 
-    kept = None
+    side = None
 
     def forward(self, images):
-        if self.kept is None:
-            self.kept = images.shape[-1]
-        return self.norm(self.convolve(images)) * self.kept
+        if self.side is None:
+            self.side = images.shape[-1]
+        return self.norm(self.convolve(images)) * self.side
 
 
 class Reading(Twice):
@@ -164,7 +164,7 @@ def test_what_cannot_be_folded_exactly_is_left(make):
 def test_a_network_keeps_nothing_of_being_traced():
     network = seasoned(Remembering())
     assert fold(network) == 1
-    assert network.kept is None
+    assert network.side is None
     assert network(IMAGES).shape == (2, 4, 94, 94)
 
 

@@ -31,7 +31,7 @@ def unseen(shared, tmp_path_factory):
     """The 500 photographs of ImageNet's validation set: images and labels."""
     folder = tmp_path_factory.mktemp("images")
     draw = {"splits": ["train", "val"], "prefer": ["ILSVRC2012_val_*"], "per_class": 50}
-    settings = {
+    image_options = {
         "size": 224,
         "layout": "tree",
         "broken": "error",
@@ -39,7 +39,13 @@ def unseen(shared, tmp_path_factory):
         "fit": {"splits": ["val"], "per_class": 1},
     }
     root = str(shared / "data" / "imagenette")
-    extract(test=folder / "test.h5", fit=folder / "fit.h5", root=root, settings=settings, seed=0)
+    extract(
+        test=folder / "test.h5",
+        fit=folder / "fit.h5",
+        root=root,
+        image_options=image_options,
+        seed=0,
+    )
     with read(folder / "test.h5", "images/1") as file:
         assert all("ILSVRC2012_val" in name.decode() for name in file["ids"][:])
         return file["images"][:], file["labels"][:]
@@ -93,13 +99,13 @@ def test_efficientnet_lite0_from_its_package_recognises_photographs(unseen):
 
 def test_squeezenet_with_another_normalisation(unseen, shared):
     images, labels = unseen
-    settings = {
+    entry = {
         "kind": "torchvision",
         "architecture": "squeezenet1_1",
         "weights": str(shared / "weights/squeezenet1_1_caffe.safetensors"),
         "normalisation": "caffe",
     }
-    model = models.build("small", settings)
+    model = models.build("small", entry)
     assert (predict(model, images) == labels).mean() == pytest.approx(0.586, abs=0.004)
 
 
@@ -161,8 +167,8 @@ def test_a_zoo_model_takes_its_own_size_and_weights(tmp_path):
     from torchvision.models import squeezenet1_1
 
     save_file(squeezenet1_1(weights=None).state_dict(), tmp_path / "w.safetensors")
-    settings = {"kind": "torchvision", "weights": str(tmp_path / "w.safetensors")}
-    model = models.build("squeezenet1_1", settings)
+    entry = {"kind": "torchvision", "weights": str(tmp_path / "w.safetensors")}
+    model = models.build("squeezenet1_1", entry)
     assert model(to_tensor(np.zeros((2, 100, 100, 3), np.uint8))).shape == (2, 1000)
     assert model.size == 224
     assert not model.training
@@ -278,7 +284,10 @@ def test_a_network_from_another_package(package, tmp_path):
     [
         ("zoo_of_nobody:load", r"models\.m\.function: 'zoo_of_nobody:load' cannot be imported"),
         ("zoo_of_mine.utils:lod", r"cannot be imported .* PYTHONPATH"),
-        ("zoo_of_mine.utils:nothing", r"gave an object of type int, expected a torch\.nn\.Module"),
+        (
+            "zoo_of_mine.utils:nothing",
+            r"returned an object of type int, expected a torch\.nn\.Module",
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_explained(package, function, message):
@@ -357,7 +366,9 @@ def test_googlenet_has_the_published_number_of_parameters():
 
 
 def test_an_argument_that_the_network_does_not_take_is_refused(tiny_weights):
-    settings = {"kind": "timm", "architecture": "test_resnet", "weights": str(tiny_weights)}
-    said = r"^models\.mine\.arguments: with {'num_clases': 10} .*'num_clases'\). Correct or remove"
-    with pytest.raises(UserError, match=said):
-        models.build("mine", settings | {"arguments": {"num_clases": 10}})
+    entry = {"kind": "timm", "architecture": "test_resnet", "weights": str(tiny_weights)}
+    message = (
+        r"^models\.mine\.arguments: with {'num_clases': 10} .*'num_clases'\). Correct or remove"
+    )
+    with pytest.raises(UserError, match=message):
+        models.build("mine", entry | {"arguments": {"num_clases": 10}})

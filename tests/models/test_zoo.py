@@ -13,7 +13,7 @@ from torchvision.models import WeightsEnum
 
 from advrob import models
 from advrob.errors import UserError
-from advrob.models.torchvision import AUXILIARY, decided
+from advrob.models.torchvision import AUXILIARY, fetch_arguments
 
 GET_STATE_DICT = "torchvision.models._api.WeightsEnum.get_state_dict"
 IMAGES = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
@@ -43,17 +43,17 @@ def test_googles_networks_are_the_librarys_from_a_file_too(architecture, auxilia
         library = models.build("m", entry)
     saved = {k: v for k, v in state.items() if auxiliary or not k.startswith(AUXILIARY)}
     save_file(saved, tmp_path / "w.safetensors")
-    given = models.build("m", entry | {"weights": str(tmp_path / "w.safetensors")})
+    from_file = models.build("m", entry | {"weights": str(tmp_path / "w.safetensors")})
     with torch.inference_mode():
         expected = library(IMAGES)
         assert expected.std() > 0.1
-        torch.testing.assert_close(given(IMAGES), expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(from_file(IMAGES), expected, rtol=1e-4, atol=1e-4)
     entry["weights"] = str(tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"models\.m\.normalisation: is inception, but .* itself"):
         models.build("m", entry | {"normalisation": "inception"})
-    own = {"normalisation": "imagenet", "arguments": {"transform_input": False}}
+    options = {"normalisation": "imagenet", "arguments": {"transform_input": False}}
     with torch.inference_mode():
-        assert (models.build("m", entry | own)(IMAGES) - expected).abs().max() > 0.01
+        assert (models.build("m", entry | options)(IMAGES) - expected).abs().max() > 0.01
 
 
 def built(architecture: str, weights: WeightsEnum | None, **arguments: Any) -> nn.Module:
@@ -83,8 +83,8 @@ def shape(network: nn.Module) -> tuple[dict[str, tuple[int, ...]], bool | None]:
     ],
 )
 def test_every_network_is_built_as_torchvision_builds_it_for_its_own_weights(architecture, weights):
-    found = built(architecture, None, **decided(architecture, weights))
-    assert shape(found) == shape(built(architecture, weights))
+    network = built(architecture, None, **fetch_arguments(architecture, weights))
+    assert shape(network) == shape(built(architecture, weights))
 
 
 def test_a_file_that_torchvision_fetched_is_known_by_its_name(tmp_path):

@@ -146,17 +146,17 @@ def tree(tmp_path: Path) -> Path:
 
 def draw(root: Path, layout: str = "tree", **test: object) -> list[str]:
     """Draw all of a tree; the names of the test images."""
-    settings = {
+    image_options = {
         "size": 16,
         "layout": layout,
         "broken": "error",
         "test": {"splits": ["val"]} | test,
         "fit": {"splits": ["train"]},
     }
-    made = root.parent / "test.h5"
-    fit = root.parent / "fit.h5"
-    extract(test=made, fit=fit, root=str(root), settings=settings, seed=1)
-    with store.read(made, "images/1") as file:
+    test_file = root.parent / "test.h5"
+    fit_file = root.parent / "fit.h5"
+    extract(test=test_file, fit=fit_file, root=str(root), image_options=image_options, seed=1)
+    with store.read(test_file, "images/1") as file:
         return store.strings(file["ids"])
 
 
@@ -281,7 +281,10 @@ def test_ground_truth_that_cannot_be_right(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("file,label\ngrün.jpg,1\n".encode("latin-1"), r"labels\.csv: is no text in UTF-8 .* Save"),
+        (
+            "file,label\ngrün.jpg,1\n".encode("latin-1"),
+            r"labels\.csv: is not text in UTF-8 .* Save",
+        ),
         (b"label,file\n1\n", r"labels\.csv, line 2: has no name of a file but ''"),
         (b"file label\na.jpg 1\n", r"has the columns file label\. Expected file and label"),
     ],
@@ -418,7 +421,7 @@ def test_a_file_that_somebody_else_is_writing(tmp_path: Path) -> None:
         assert other.stdout is not None
         other.stdout.readline()
         with (
-            pytest.raises(UserError, match=r"a\.h5: .*lock.*being written by somebody else\. "),
+            pytest.raises(UserError, match=r"a\.h5: .*lock.*another process is writing it\. "),
             store.read(path, "state/1"),
         ):
             pass

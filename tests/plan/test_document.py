@@ -75,9 +75,9 @@ def test_every_plug_in_has_a_section_with_its_keys(written, part, sorts):
                 if row.startswith("| `")
             }
             assert rows.keys() >= kind.keys.keys()
-            for key, wanted in kind.keys.items():
-                assert wanted["description"] in rows[key].replace("\\|", "|")
-                default = "required" if key in kind.required else json.dumps(wanted["default"])
+            for key, declared in kind.keys.items():
+                assert declared["description"] in rows[key].replace("\\|", "|")
+                default = "required" if key in kind.required else json.dumps(declared["default"])
                 assert default in rows[key]
 
 
@@ -85,13 +85,13 @@ def test_every_plug_in_has_a_section_with_its_keys(written, part, sorts):
     "row",
     [
         "| `ratio` | a number above 0 and of at most 1 | required | The small image's side as a",
-        "| `quality` | a whole number from 1 to 100 | `75` | Libjpeg's, from 1 to 100. |",
-        "| `minimum` | a number from -255 to 255 in units of 1/255 | required | The least that",
-        '| `loss` | one of cross_entropy, margin, logits_ratio | `"cross_entropy"` | What is',
+        "| `quality` | a whole number from 1 to 100 | `75` | Quality as in libjpeg, from",
+        "| `minimum` | a number from -255 to 255 in units of 1/255 | required | Lower end of",
+        '| `loss` | one of cross_entropy, margin, logits_ratio | `"cross_entropy"` | The loss',
         "| `channels` | a list of at least 1 item, each a whole number of at least 1 | `[32, 16]`",
         "| `tasks.coarse` | a number above 0 |  | The category above the class in WordNet's",
         "`variance` and `components` exclude each other.\n",
-        "`minimum` and `maximum` must not fall.\n",
+        "`minimum` and `maximum` must be in ascending order.\n",
         "| `images.test` | a mapping | required | The test images. `per_class` and `total` exclude",
         "| `shards` | a whole number from 1 to 1000 | `1` | How many jobs share",
     ],
@@ -110,9 +110,9 @@ def test_the_documentation_knows_every_key_of_the_default(written):
                 yield from paths(value, [*path, key])
 
     for path in paths(default(), []):
-        for chosen in (["models"], ["defences"], ["perturbations", "untargeted"]):
-            if path[: len(chosen)] == chosen and len(path) > len(chosen):
-                path[len(chosen)] = "<name>"
+        for prefix in (["models"], ["defences"], ["perturbations", "untargeted"]):
+            if path[: len(prefix)] == prefix and len(path) > len(prefix):
+                path[len(prefix)] = "<name>"
         name = ".".join(path)
         own = re.sub(r"^(defences\.<name>|.*\.train|perturbations\.\w+(\.<name>)?)\.", "", name)
         assert any(text in written for text in (f"| `{name}` |", f"## {name}\n", f"| `{own}` |"))

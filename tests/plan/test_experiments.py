@@ -31,14 +31,20 @@ def score(path: str) -> str:
         # Table 1's cells have the undefended network; table 2's get it beside each of the others.
         ("comparisons", 12 + 7, [f"gradient-{M}-pca/{M}/none", f"gradient-{M}-pca/{M}/noise"]),
         ("fit_images", 8, [f"original/{M}/pca_50", f"universal-{M}-none/{M}/pca"]),
-        # 12 + 6 + 4 + 8, downsample and pca twice in both columns.
-        ("replication", 26, [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"]),
+        # 12 + 6 + 4 + 8, downsample and pca twice in both columns; three networks on images made
+        # against themselves, and four trained models.
+        (
+            "replication",
+            26 + 3 + 4,
+            [f"universal-{M}-none/{M}/pca_200", f"gradient-{M}-none/{M}/pca"],
+        ),
         # Original images, 7 attacks on the model, 7 on the model behind noise.
         (
             "robustness",
             (1 + 7) + (1 + 7 + 7),
             [f"square-{M}-noise/{M}/noise", f"pgd-{M}-none/{M}/noise"],
         ),
+        ("tries", 1 + 7 + 7, [f"original/{M}/noise", f"square-{M}-noise/{M}/noise"]),
         ("settings", 0, []),
         ("preventive", 4 * 5, [f"gan-{M}-none/multitask/none", "gradient-gan-none/gan/none"]),
     ],
@@ -93,6 +99,30 @@ def test_robustness_covers_all_that_an_attacker_may_know(plan):
     assert [data.family for data in experiments.attacked(plan, Network(M))] == attacks
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["experiments: {draws: 1}", "experiments: {robustness: {defences: [none, downsample]}}"],
+)
+def test_without_several_draws_there_are_no_tries(change):
+    assert experiments.tries(Plan(changed(change))) == []
+
+
+def test_an_export_has_predictions_of_the_network_that_was_attacked(plan):
+    found = {
+        name: experiments.export(plan, name).path
+        for name in ("original", "tuning", "published-vgg", f"pgd-{M}-noise", "gan-gan-none")
+    }
+    assert found == {
+        "original": score(f"original/{M}/none"),
+        "tuning": score(f"tuning/{M}/none"),
+        "published-vgg": score(f"published-vgg/{M}/none"),
+        f"pgd-{M}-noise": score(f"pgd-{M}-noise/{M}/noise"),
+        "gan-gan-none": score("gan-gan-none/gan/none"),
+    }
+    with pytest.raises(ValueError, match="'pgd' is not a data set"):
+        experiments.export(plan, "pgd")
+
+
 def test_preventive_models_have_roles(plan):
     assert experiments.compared_models(plan) == ["standard", "adversarial", "gan", "multitask"]
     assert experiments.preventive_base(plan) == M
@@ -115,8 +145,8 @@ def test_without_preventive_models_there_are_no_cells():
 
 def test_without_numbers_of_images_the_claims_need_fewer_cells():
     plan = Plan(changed("experiments: {fit_images: null}"))
-    # 12 + 6 + 4, downsample twice in both columns.
-    assert len(experiments.replication(plan)) == 20
+    # 12 + 6 + 4, downsample twice in both columns, and the others as before.
+    assert len(experiments.replication(plan)) == 20 + 3 + 4
 
 
 def test_candidates_are_scored_outside_the_test_set():

@@ -1,4 +1,4 @@
-"""The rooms of the library stand in the order of the data flow, and imports only point down."""
+"""The packages of the library stand in the order of the data flow, and imports only point down."""
 
 import ast
 import sys
@@ -31,8 +31,9 @@ FLOORS = [
     {"robustness"},
     {"figures"},
     {"report"},
+    {"compare"},
 ]
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
 RULES = [ROOT / "workflow/Snakefile", *sorted(ROOT.glob("workflow/rules/*.smk"))]
 
@@ -46,30 +47,30 @@ def name(path: Path) -> str:
     return path.relative_to(LIBRARY).as_posix()
 
 
-def room(module: str) -> str:
-    """The room of a module of the library, ``advrob.ROOM...``."""
+def package(module: str) -> str:
+    """The package of a module of the library, ``advrob.PACKAGE...``."""
     return module.split(".")[1]
 
 
 @cache
 def imports(path: Path) -> frozenset[str]:
     """All modules that a file imports, absolute; of ``from a import b`` both ``a`` and ``a.b``."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = [node.module] if node.module else []
             if node.level:
-                package = path.relative_to(SCRIPTS).parent.parts
-                base = [*package[: len(package) - node.level + 1], *base]
-            found |= {".".join([*base, alias.name]) for alias in node.names} | {".".join(base)}
-    return frozenset(found)
+                folders = path.relative_to(SCRIPTS).parent.parts
+                base = [*folders[: len(folders) - node.level + 1], *base]
+            modules |= {".".join([*base, alias.name]) for alias in node.names} | {".".join(base)}
+    return frozenset(modules)
 
 
-def rooms(path: Path) -> set[str]:
-    """The rooms of the library that a file imports from."""
-    return {room(module) for module in imports(path) if module.startswith("advrob.")} & {*FLOOR}
+def packages(path: Path) -> set[str]:
+    """The packages of the library that a file imports from."""
+    return {package(module) for module in imports(path) if module.startswith("advrob.")} & {*FLOOR}
 
 
 def below(path: Path, seen: set[Path] | None = None) -> Iterator[str]:
@@ -89,15 +90,15 @@ def below(path: Path, seen: set[Path] | None = None) -> Iterator[str]:
                     yield from below(file, seen)
 
 
-def expected_failures(paths: list[Path], known: dict[str, str]) -> list[object]:
+def expected_failures(paths: list[Path], reasons: dict[str, str]) -> list[object]:
     """Paths as parameters, those of known violations as strict expected failures."""
-    assert known.keys() <= {name(path) for path in paths}
+    assert reasons.keys() <= {name(path) for path in paths}
     return [
         pytest.param(
             path,
             id=name(path),
-            marks=pytest.mark.xfail(strict=True, reason=known[name(path)])
-            if name(path) in known
+            marks=pytest.mark.xfail(strict=True, reason=reasons[name(path)])
+            if name(path) in reasons
             else (),
         )
         for path in paths
@@ -108,35 +109,35 @@ def of(*names: str) -> list[Path]:
     return [path for path in MODULES if name(path).split("/")[0] in names]
 
 
-def test_every_room_has_its_floor():
-    """And the test sees imports: the ways that a room may import are found."""
+def test_every_package_has_its_floor():
+    """And the test sees imports: the ways that a package may import are found."""
     assert {name(path).split("/")[0].removesuffix(".py") for path in MODULES} == FLOOR.keys()
     assert "advrob.plan.kinds.Kind" in imports(LIBRARY / "plan/plan.py")
-    assert rooms(LIBRARY / "networks.py") >= {"defences", "models"}
+    assert packages(LIBRARY / "networks.py") >= {"defences", "models"}
     assert "torch" in {*below(SCRIPTS / "score.py")}
 
 
 @pytest.mark.parametrize("path", expected_failures(MODULES, UPWARD))
 def test_imports_point_down(path):
     own = name(path).split("/")[0].removesuffix(".py")
-    assert {other for other in rooms(path) if FLOOR[other] > FLOOR[own]} == set()
+    assert {other for other in packages(path) if FLOOR[other] > FLOOR[own]} == set()
 
 
 @pytest.mark.parametrize("path", of("plan"), ids=name)
 def test_the_plan_imports_nothing_but_itself(path):
-    assert rooms(path) <= {"plan"}
+    assert packages(path) <= {"plan"}
     other = {module.partition(".")[0] for module in imports(path)} - {"advrob"}
     assert other <= {*sys.stdlib_module_names, "yaml", "jsonschema"}
 
 
 @pytest.mark.parametrize("path", of("attacks"), ids=name)
 def test_attacks_import_no_defence_and_no_finding(path):
-    assert rooms(path) & {"defences", "findings"} == set()
+    assert packages(path) & {"defences", "findings"} == set()
 
 
 @pytest.mark.parametrize("path", of("defences"), ids=name)
 def test_defences_import_no_attack(path):
-    assert "attacks" not in rooms(path)
+    assert "attacks" not in packages(path)
 
 
 @pytest.mark.parametrize("path", expected_failures(of("findings"), HEAVY))
@@ -146,12 +147,12 @@ def test_findings_import_neither_torch_nor_matplotlib(path):
 
 def from_library(path: Path) -> set[str]:
     """What rules import from the library; they are Snakemake's language, not Python."""
-    found = set()
+    modules = set()
     for line in path.read_text(encoding="utf-8").splitlines():
         words = line.split()
         if words[:1] in (["from"], ["import"]) and "advrob" in words[1].split("."):
-            found.add(words[1].partition("advrob")[2].removeprefix("."))
-    return found
+            modules.add(words[1].partition("advrob")[2].removeprefix("."))
+    return modules
 
 
 @pytest.mark.parametrize("path", RULES, ids=lambda path: path.name)

@@ -33,31 +33,31 @@ def files(tmp_path):
     )
 
 
-def wildcards(**given):
-    return SimpleNamespace(**{"model": "efficientnet_lite0", "defence": "none"} | given)
+def wildcards(**changes):
+    return SimpleNamespace(**{"model": "efficientnet_lite0", "defence": "none"} | changes)
 
 
 def test_the_size_of_files(files):
     assert jobs.megabytes(files.learned) == 60
     assert jobs.megabytes(files.learned[0]) == 40
     assert jobs.megabytes([]) == 0
-    made = Jobs(Plan(default()))
-    assert made.images_in(files.images) == pytest.approx(2_000)
-    assert made.images_in(files.images, shards=4) == pytest.approx(500)
+    plan_jobs = Jobs(Plan(default()))
+    assert plan_jobs.images_in(files.images) == pytest.approx(2_000)
+    assert plan_jobs.images_in(files.images, shards=4) == pytest.approx(500)
 
 
 def test_stages_ask_for_what_their_work_takes(files):
     plan = Plan(default())
-    made = Jobs(plan)
+    jobs = Jobs(plan)
     sizes = {"images": 2_000, "state": 60}
-    assert made.defence(wildcards(defence="pca_50"), files) == needs.fitting(
+    assert jobs.defence(wildcards(defence="pca_50"), files) == needs.fitting(
         kinds("defence")["pca"],
         {"variance": 0.99, "images": 50},
         images=2_000,
         numbers=NUMBERS,
         gpu=True,
     )
-    assert made.universal(wildcards(), files) == needs.universal(
+    assert jobs.universal(wildcards(), files) == needs.universal(
         kinds("universal")["stochastic_gradient"],
         {"passes": 2, "images": None},
         **sizes,
@@ -65,22 +65,23 @@ def test_stages_ask_for_what_their_work_takes(files):
         numbers=NUMBERS,
         **NETWORK,
     )
-    assert made.train(wildcards(model="gan"), files) == needs.training(
+    assert jobs.train(wildcards(model="gan"), files) == needs.training(
         kinds("lesson")["gan"],
         {"images": 104, "epochs": 1, "batch_size": 32},
         images=2_000,
         gpu=True,
     )
-    assert made.gan(wildcards(), files) == needs.training(
+    assert jobs.gan(wildcards(), files) == needs.training(
         kinds("lesson")["gan"], {"images": 208, "epochs": 4, "batch_size": 20}, **sizes, gpu=True
     )
-    assert made.gradient(wildcards(), files) == needs.gradient(**sizes, iterations=20, **NETWORK)
-    assert made.score(wildcards(), files) == needs.scoring(**sizes, networks=5, **NETWORK)
-    assert made.sweep(wildcards(), files) == needs.scoring(
+    assert jobs.gradient(wildcards(), files) == needs.gradient(**sizes, iterations=20, **NETWORK)
+    assert jobs.score(wildcards(), files) == needs.scoring(**sizes, networks=5, **NETWORK)
+    assert jobs.sweep(wildcards(), files) == needs.scoring(
         images=2_000, state=0, networks=9, **NETWORK
     )
-    assert made.drawing(wildcards(), files) == needs.drawing(60)
-    assert made.images(wildcards(), files) == needs.photographs(plan["images"], 1)
+    assert jobs.drawing(wildcards(), files) == needs.drawing(60)
+    assert jobs.export(wildcards(), files) == needs.exporting(2_000 * NUMBERS / 1e6, images=2_000)
+    assert jobs.images(wildcards(), files) == needs.photographs(plan["images"], 1)
 
 
 @pytest.mark.parametrize(
@@ -109,19 +110,19 @@ def test_an_attack_on_many_targets_asks_for_all_of_them(files):
 
 
 def test_experiments_ask_for_what_they_measure(files):
-    made = Jobs(Plan(default()))
+    jobs = Jobs(Plan(default()))
     # Seven attacks, each with two controls, on twenty images.
-    assert made.controls(wildcards(), files) == needs.scoring(
+    assert jobs.controls(wildcards(), files) == needs.scoring(
         images=20, networks=14, state=60, **NETWORK
     )
     # Seven radii of twenty iterations, and 1 + 2 + 5 + 10 + 20 more.
-    assert made.budget(wildcards(), files) == needs.gradient(
+    assert jobs.budget(wildcards(), files) == needs.gradient(
         images=80, iterations=7 * 20 + 38, state=60, **NETWORK
     )
-    assert made.certify(wildcards(), files) == needs.scoring(
+    assert jobs.certify(wildcards(), files) == needs.scoring(
         images=5 * 100, networks=1, state=60, **NETWORK
     )
-    assert made.vector_space(wildcards(), files) == needs.gradient(
+    assert jobs.vector_space(wildcards(), files) == needs.gradient(
         images=100, iterations=500, state=120, **NETWORK
     )
 
@@ -129,7 +130,7 @@ def test_experiments_ask_for_what_they_measure(files):
 def test_shards_share_the_images(files):
     one, four = (Jobs(Plan(changed({"shards": n, "device": "cpu"}))) for n in (1, 4))
     for stage in ("gradient", "score", "sweep"):
-        whole, part = (getattr(made, stage)(wildcards(), files) for made in (one, four))
+        whole, part = (getattr(jobs, stage)(wildcards(), files) for jobs in (one, four))
         assert part.minutes < whole.minutes
         assert part.memory == whole.memory
 
@@ -167,9 +168,18 @@ def test_every_job_of_every_preset_can_be_asked(files, monkeypatch):
             }
         )
     )
-    made = Jobs(plan)
+    jobs = Jobs(plan)
     for name in plan["defences"]:
         if plan.is_fitted(name):
-            need = made.defence(wildcards(defence=name), files)
+            need = jobs.defence(wildcards(defence=name), files)
             assert need.memory >= 3000
             assert needs.SHORTEST <= need.minutes <= needs.LONGEST
+
+
+def test_threads_are_a_number_before_the_input_exists():
+    def need(wildcards, input):
+        return needs.Need(1000, 20, threads=len(Path(input).read_text()))
+
+    threads = Jobs.threads(need)
+    assert threads(None, "there/is/none.h5") == needs.THREADS
+    assert threads(None, __file__) > needs.THREADS

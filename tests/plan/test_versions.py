@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,8 +157,8 @@ def test_an_edit_to_pgd_changes_pgd_alone(scripts):
         ("advrob/attacks/square.py", "Args:\n", "Arguments:\n"),
         # Messages.
         ("advrob/defences/noise.py", "expected minimum <= maximum.", "turn them."),
-        ("advrob/evaluation/universal.py", "job.announce(task", "job.announce(task.title()"),
-        ("score.py", 'announce(f"score', 'announce(f"scoring'),
+        ("advrob/evaluation/universal.py", "job.log_start(task", "job.log_start(task.title()"),
+        ("score.py", 'log_start(f"score', 'log_start(f"scoring'),
         ("score.py", 'return f"{dataset} through', 'return f"{dataset} in'),
         ("advrob/attacks/square.py", '"queries, at most"', '"queries"'),
         ("advrob/attacks/universal/search.py", '"batches predicted"', '"predicted"'),
@@ -213,8 +215,8 @@ def test_a_plug_in_with_another_as_its_base_has_its_code_too(tmp_path):
     (tmp_path / "advrob/sibling.py").write_text("x = 1\n")
     (tmp_path / "advrob/defences/a.py").write_text("from advrob.defences.b import B\n")
     (tmp_path / "advrob/defences/b.py").write_text("from advrob.defences.a import A\n")
-    found = imported_modules("job", "defences.a", scripts=tmp_path)
-    names = [path.relative_to(tmp_path).as_posix() for path in found]
+    files = imported_modules("job", "defences.a", scripts=tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in files]
     assert names == [
         "advrob/base.py",
         "advrob/defences/a.py",
@@ -232,10 +234,10 @@ def test_the_plan_names_the_modules_of_a_network():
     network = Network("standard", "both")
     assert plan.modules(network) == modules
     assert plan.code("table") == code_version("table")
-    code, _, settings = plan.code("score", network).partition("-")
+    code, _, description = plan.code("score", network).partition("-")
     assert code == code_version("score", *modules)
     assert plan.code("attack", network, modules=["attacks.pgd"]) == (
-        f"{code_version('attack', *modules, 'attacks.pgd')}-{settings}"
+        f"{code_version('attack', *modules, 'attacks.pgd')}-{description}"
     )
 
 
@@ -263,4 +265,30 @@ def test_another_setting_of_a_network_is_another_version(changes, network, diffe
 def test_moved_scripts_have_the_same_versions(scripts):
     """So a checkout in another folder reruns nothing."""
     assert {name: code_version(*job) for name, job in JOBS.items()} == all_versions(scripts)
-    assert versions.RUNNING[0] == "advrob/plan/"
+    assert versions.WITHOUT_EFFECT[0] == "advrob/plan/"
+
+
+def test_summaries_of_files_are_read_again_where_they_are_still_right(tmp_path):
+    home = tmp_path / "home"
+    program = "from advrob.plan import versions; print(versions.code_version('score'))"
+
+    def version():
+        environment = os.environ | {"HOME": str(home)}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        return done.stdout
+
+    first = version()
+    (kept,) = home.rglob("versions.json")
+    saved = kept.read_text()
+    assert (version(), kept.read_text()) == (first, saved)
+    # Made by another version of the module, or damaged: read anew, and written again.
+    for content in (saved.replace('"maker": "', '"maker": "x'), "{", "[]", '{"maker": 1}'):
+        kept.write_text(content)
+        assert version() == first
+        assert kept.read_text() == saved
+    # A home that cannot be written to changes nothing.
+    kept.unlink()
+    kept.parent.rmdir()
+    kept.parent.write_text("a file in its place")
+    assert version() == first

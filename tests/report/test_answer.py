@@ -65,22 +65,22 @@ def test_robust_needs_evidence_and_not_robust_does_not(low, high, grade, verdict
     ],
 )
 def test_the_best_defence_and_its_gain(tmp_path, worst, gains, said):
-    found = answer_of(tmp_path, robustness_rows(worst))
-    assert found.models[0].gains(LINF) is gains
-    words = sentences(found)
+    answer = answer_of(tmp_path, robustness_rows(worst))
+    assert answer.models[0].gains(LINF) is gains
+    words = sentences(answer)
     assert said in f"{words['robust'][0]} {words['numbers'][0]}"
 
 
 def test_attacks_that_do_not_know_the_defence_do_not_count(tmp_path):
-    found = answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12}))
-    (text,) = sentences(found)["numbers"]
+    answer = answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12}))
+    (text,) = sentences(answer)["numbers"]
     assert "Attacks that do not know the defence leave 60.0 %" in text
 
 
 def test_failed_checks_are_part_of_the_answer(tmp_path):
     checks = check_rows("passed", "noted", "failed") + check_rows("not shown", defence="noise")
-    found = answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12}, grade="D"), checks)
-    said = sentences(found)
+    answer = answer_of(tmp_path, robustness_rows({"none": 10, "noise": 12}, grade="D"), checks)
+    said = sentences(answer)
     assert said["sure"][:2] == [
         "Of 4 checks of the attacks and networks, 1 passed, 1 have a note, 1 could not be shown "
         "and 1 failed.",
@@ -92,8 +92,8 @@ def test_failed_checks_are_part_of_the_answer(tmp_path):
 
 def test_calibration_is_part_of_the_answer(tmp_path):
     rows = robustness_rows({"none": 10})
-    found = answer_of(tmp_path, rows, calibration=("passed", "passed", "flagged", "failed"))
-    said = sentences(found)
+    answer = answer_of(tmp_path, rows, calibration=("passed", "passed", "flagged", "failed"))
+    said = sentences(answer)
     assert (
         "On networks whose robustness is known exactly, the attacks came close to the truth in 2 "
         "of 4 worst cases, and 1 more was flagged as unreliable; 1 is wrong without a warning."
@@ -105,8 +105,8 @@ def test_calibration_is_part_of_the_answer(tmp_path):
 
 @pytest.mark.parametrize(("width", "n", "more"), [(0.2, 20, True), (0.2, 900, False)])
 def test_few_images_call_for_more(tmp_path, width, n, more):
-    found = answer_of(tmp_path, robustness_rows({"none": 10}, width=width, n=n))
-    advice = [text for text in sentences(found)["next"] if text.startswith("Attack more images")]
+    answer = answer_of(tmp_path, robustness_rows({"none": 10}, width=width, n=n))
+    advice = [text for text in sentences(answer)["next"] if text.startswith("Attack more images")]
     assert bool(advice) == more
 
 
@@ -116,10 +116,10 @@ def test_the_best_guarantee_counts(tmp_path):
         *certified_rows({0: 0.8, 8: 0.6, 16: 0, 24: 0}, sigma="32"),
         *certified_rows({0: 1, 8: 1}, dataset="other"),
     ]
-    found = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
-    best = found.models[0].guarantee
+    answer = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
+    best = answer.models[0].guarantee
     assert (best.sigma, best.radius, best.share.accuracy, best.farthest) == (32, 8, 0.6, 8)
-    said = sentences(found)
+    said = sentences(answer)
     assert any("has a guarantee: 60.0 %" in text for text in said["sure"])
     assert not any("experiments.smoothing" in text for text in said["next"])
 
@@ -129,28 +129,28 @@ def test_the_answer_says_which_network_has_a_guarantee_and_how_far(tmp_path):
         *certified_rows({0: 0.9, 8: 0.5, 16: 0.2, 24: 0.1}, defence="none"),
         *certified_rows({0: 0.8, 8: 0.7, 16: 0.3, 24: 0}, defence="dncnn"),
     ]
-    found = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
-    (said,) = [text for text in sentences(found)["sure"] if "guarantee" in text]
-    assert said == (
+    answer = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
+    (sentence,) = [text for text in sentences(answer)["sure"] if "guarantee" in text]
+    assert sentence == (
         "m behind dncnn, under Gaussian noise of standard deviation 16/255, has a guarantee: "
         "70.0 % (10.0 to 90.0) of the images are certified to be classified correctly within l_2 "
         "8/255, and some within 16/255."
     )
-    data = answers.as_data(found, sentences(found))["models"]["m"]["guarantee"]
+    data = answers.as_data(answer, sentences(answer))["models"]["m"]["guarantee"]
     assert (data["defence"], data["radius"], data["farthest_radius"]) == ("dncnn", 8, 16)
 
 
 def test_no_certified_image_is_no_guarantee(tmp_path):
     certified = certified_rows({0: 0.9, 8: 0})
-    found = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
-    assert found.models[0].guarantee.farthest is None
-    assert any("no image is certified within l_2 8/255" in t for t in sentences(found)["sure"])
+    answer = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
+    assert answer.models[0].guarantee.farthest is None
+    assert any("no image is certified within l_2 8/255" in t for t in sentences(answer)["sure"])
 
 
 def test_the_answer_is_data(tmp_path):
     rows = robustness_rows({"none": 10, "noise": 40}) + robustness_rows({"none": 3}, model="o")
-    found = answer_of(tmp_path, rows, certified=certified_rows({8: 0.5}))
-    data = json.loads(json.dumps(answers.as_data(found, sentences(found))))
+    answer = answer_of(tmp_path, rows, certified=certified_rows({8: 0.5}))
+    data = json.loads(json.dumps(answers.as_data(answer, sentences(answer))))
     assert list(data["models"]) == ["m", "o"]
     first, _, last = data["models"]["m"]["threat_models"]
     assert first == {

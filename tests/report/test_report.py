@@ -123,7 +123,7 @@ def run(tmp_path, monkeypatch):
         template=str(TEMPLATE),
         **{name: write_csv(tmp_path / f"{name}.csv", content) for name, content in csvs.items()},
         certified=[write_csv(tmp_path / "certified.csv", certified_rows({8: 0.5}))],
-        shown=list(shown),
+        files=list(shown),
         entries=[
             {"name": name, "group": group, "text": caption, "params": {"name": EVIL}}
             for name, group in shown.values()
@@ -132,7 +132,7 @@ def run(tmp_path, monkeypatch):
             "main_table": "tables-table_1",
             "models": ["m", EVIL],
             "note": f"the note of {EVIL}",
-            "settings": {"seed": 1, "images": {"note": EVIL}},
+            "configuration": {"seed": 1, "images": {"note": EVIL}},
             "versions": {"python": "3"},
         },
         logs={"score": pattern, "certify_model": certifying},
@@ -158,9 +158,9 @@ def test_the_answer_comes_first(run):
     assert page.headings[1:4] == ["Is it robust?", "How sure is that?", "What next?"]
     answer = json.loads(Path("answer.json").read_text())
     words = "".join(page.words).replace("\u00a0", " ")
-    places = [words.index(text) for texts in answer["sentences"].values() for text in texts]
-    assert places == sorted(places)
-    assert places[-1] < words.index("Accuracy under attack\n")
+    positions = [words.index(text) for texts in answer["sentences"].values() for text in texts]
+    assert positions == sorted(positions)
+    assert positions[-1] < words.index("Accuracy under attack\n")
 
 
 def test_every_table_and_figure_is_on_the_page(run):
@@ -199,8 +199,8 @@ def test_whatever_is_shown_is_escaped(run):
 
 def test_the_note_is_said_once(run):
     words = "".join(Page(run).words)
-    settings = words.index("seed: 1")
-    assert words[:settings].count("the note") == 1
+    position = words.index("seed: 1")
+    assert words[:position].count("the note") == 1
 
 
 def test_checks_calibration_and_times_are_said(run):

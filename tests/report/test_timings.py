@@ -25,10 +25,10 @@ def test_records_are_summed_and_counted(tmp_path, monkeypatch):
     write_log(tmp_path, "a/b", before="on another machine, threads: 1")
     write_log(tmp_path, "c", seconds=2.5, memory=300_000_000, device="cuda (X)", after="done")
     write_log(tmp_path, "d", device=None, precision=None)
-    found = timings.read(LOGS)
-    assert found.timings == [timings.Timing("score", 3, 5.5, 300.0)]
-    assert found.machines == {RECORD.machine: 3}
-    assert found.devices == {"cpu (2 threads), float32": 1, "cuda (X), float32": 1}
+    jobs = timings.read(LOGS)
+    assert jobs.timings == [timings.Timing("score", 3, 5.5, 300.0)]
+    assert jobs.machines == {RECORD.machine: 3}
+    assert jobs.devices == {"cpu (2 threads), float32": 1, "cuda (X), float32": 1}
 
 
 def test_jobs_that_made_nothing_count_nothing(tmp_path, monkeypatch):
@@ -49,8 +49,8 @@ def test_the_longest_rule_comes_first(tmp_path, monkeypatch):
     assert [timing.rule for timing in timings.read(logs).timings] == ["b", "a"]
 
 
-def test_certificates_have_a_time_an_image(tmp_path, monkeypatch):
-    """Of each network; not where the last attempt did but a part of the work."""
+def test_certificates_have_a_time_per_image(tmp_path, monkeypatch):
+    """Of each network, unless the last attempt resumed and so did only part of the work."""
     monkeypatch.chdir(tmp_path)
     for name, changes in {
         "original/m": {"seconds": 10.0, "images": 5},

@@ -95,10 +95,10 @@ JobCompType=jobcomp/filetxt
 JobCompLoc=$folder/completed.txt
 MinJobAge=3600
 NodeName=${nodes[0]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$node_port CPUs=2 RealMemory=32000
-NodeName=${nodes[1]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$((node_port + 1)) CPUs=2 RealMemory=64000 Gres=gpu:2
+NodeName=${nodes[1]} NodeHostname=$host NodeAddr=127.0.0.1 Port=$((node_port + 1)) CPUs=2 RealMemory=64000 Gres=gpu:pretended:2 Feature=fast
 PartitionName=main Nodes=ALL Default=YES MaxTime=1-00:00:00
 EOF
-    echo "NodeName=${nodes[1]} Name=gpu File=$folder/gpu[0-1]" >"$folder/gres.conf"
+    echo "NodeName=${nodes[1]} Name=gpu Type=pretended File=$folder/gpu[0-1]" >"$folder/gres.conf"
     echo "CgroupAutomount=no" >"$folder/cgroup.conf"
     for link in "${links[@]}"; do ln -s "$folder/$link" "/etc/slurm/$link"; done
 }

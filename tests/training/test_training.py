@@ -71,8 +71,10 @@ def batch(count: int = 4) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).permute(0, 3, 1, 2) / 255, torch.from_numpy(labels)
 
 
-def taught(folder: Path, images: Any = None, labels: Any = None, **changes: Any) -> dict[str, Any]:
-    own, classes = pictures(40)
+def train_model(
+    folder: Path, images: Any = None, labels: Any = None, **changes: Any
+) -> dict[str, Any]:
+    pictured, classes = pictures(40)
     options: dict[str, Any] = {
         "method": "standard",
         "epochs": 3,
@@ -83,7 +85,7 @@ def taught(folder: Path, images: Any = None, labels: Any = None, **changes: Any)
         "generator": generator(0, "train"),
         "checkpoint": folder / "checkpoint",
     }
-    images = own if images is None else images
+    images = pictured if images is None else images
     labels = classes if labels is None else labels
     return train(model(), images, labels, **options | changes)
 
@@ -92,10 +94,10 @@ def options(method: str) -> dict[str, Any]:
     return {"tasks": TASKS} if method == "multitask" else {}
 
 
-def lesson_of(method: str, who: Pupil, **given: Any) -> Any:
-    found = load("lesson", method)(who, **given)
-    assert isinstance(found, Lesson)
-    return found
+def lesson_of(method: str, trainee: Pupil, **parameters: Any) -> Any:
+    lesson = load("lesson", method)(trainee, **parameters)
+    assert isinstance(lesson, Lesson)
+    return lesson
 
 
 # Lessons ----------------------------------------------------------------------------------------
@@ -103,15 +105,15 @@ def lesson_of(method: str, who: Pupil, **given: Any) -> Any:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_lesson_gives_a_loss_that_the_network_can_lower(method: str) -> None:
-    who = pupil()
-    who.model.network.requires_grad_(True)
-    lesson = lesson_of(method, who, **options(method))
-    loss, measured = lesson.loss(who.model, *batch())
+    trainee = pupil()
+    trainee.model.network.requires_grad_(True)
+    lesson = lesson_of(method, trainee, **options(method))
+    loss, measured = lesson.loss(trainee.model, *batch())
     assert loss.ndim == 0
     assert len(measured) == len(lesson.measures)
     assert all(math.isfinite(value) for value in measured)
     loss.backward()
-    for weights in [*who.model.network.parameters(), *lesson.taught()]:
+    for weights in [*trainee.model.network.parameters(), *lesson.extra_parameters()]:
         assert weights.grad is not None
         assert weights.grad.abs().sum() > 0
 
@@ -119,14 +121,16 @@ def test_every_lesson_gives_a_loss_that_the_network_can_lower(method: str) -> No
 @pytest.mark.parametrize("method", METHODS)
 def test_keys_of_the_configuration_are_those_of_the_lesson(method: str) -> None:
     """With the defaults that it has, and a sentence for each."""
-    found = inspect.signature(load("lesson", method)).parameters.values()
-    own = {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY}
-    known = kinds.kind("lesson", method, "models.m.train.method")
-    assert known.keys.keys() == own.keys()
-    assert {key for key in own if own[key] is inspect.Parameter.empty} == {*known.required}
-    for key, schema in known.keys.items():
+    parameters = inspect.signature(load("lesson", method)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    declared = kinds.kind("lesson", method, "models.m.train.method")
+    assert declared.keys.keys() == defaults.keys()
+    assert {key for key in defaults if defaults[key] is inspect.Parameter.empty} == {
+        *declared.required
+    }
+    for key, schema in declared.keys.items():
         assert schema["description"].endswith(".")
-        assert key in known.required or schema["default"] == own[key]
+        assert key in declared.required or schema["default"] == defaults[key]
 
 
 def test_every_file_with_a_lesson_is_one() -> None:
@@ -134,14 +138,16 @@ def test_every_file_with_a_lesson_is_one() -> None:
 
 
 def test_a_universal_perturbation_climbs_by_signs_within_its_radius() -> None:
-    who = pupil()
-    lesson = lesson_of("universal", who, radius=3, step=2)
+    trainee = pupil()
+    lesson = lesson_of("universal", trainee, radius=3, step=2)
     images, labels = batch()
     for number in range(3):
         before = lesson.perturbation.detach().clone()
-        moved = (images + before / 255).requires_grad_()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(who.model(moved), labels), moved)
-        loss, _ = lesson.loss(who.model, images, labels)
+        perturbed = (images + before / 255).requires_grad_()
+        (gradient,) = torch.autograd.grad(
+            F.cross_entropy(trainee.model(perturbed), labels), perturbed
+        )
+        loss, _ = lesson.loss(trainee.model, images, labels)
         loss.backward()
         lesson.update()
         expected = (before + 2 * gradient.sum(dim=0, keepdim=True).sign()).clamp(-3, 3)
@@ -149,11 +155,11 @@ def test_a_universal_perturbation_climbs_by_signs_within_its_radius() -> None:
     assert lesson.perturbation.abs().max() == 3
 
 
-def test_free_training_keeps_a_perturbation_for_each_place() -> None:
-    who = pupil()
-    lesson = lesson_of("free", who, radius=4, replays=3)
+def test_free_training_keeps_a_perturbation_for_each_position() -> None:
+    trainee = pupil()
+    lesson = lesson_of("free", trainee, radius=4, replays=3)
     assert lesson.replays == 3
-    loss, _ = lesson.loss(who.model, *batch())
+    loss, _ = lesson.loss(trainee.model, *batch())
     loss.backward()
     lesson.update()
     assert lesson.perturbation.shape == (4, 3, SIZE, SIZE)
@@ -163,36 +169,36 @@ def test_free_training_keeps_a_perturbation_for_each_place() -> None:
 
 @pytest.mark.parametrize(("iterations", "step"), [(1, 5.0), (4, 2.0)])
 def test_pgd_shows_images_within_the_radius_that_are_worse(iterations: int, step: float) -> None:
-    who = pupil()
-    lesson = lesson_of("pgd", who, radius=4, iterations=iterations)
+    trainee = pupil()
+    lesson = lesson_of("pgd", trainee, radius=4, iterations=iterations)
     assert lesson.step == step
     images, labels = batch()
     shown: list[Tensor] = []
 
-    def network(some: Tensor) -> Tensor:
-        shown.append(some.detach())
-        return who.model(some)
+    def network(inputs: Tensor) -> Tensor:
+        shown.append(inputs.detach())
+        return trainee.model(inputs)
 
     loss, _ = lesson.loss(network, images, labels)  # type: ignore[arg-type]
     assert len(shown) == iterations + 1
     moves = ((shown[-1] - images) * 255).round()
     assert 0 < moves.abs().max() <= 4
-    assert loss > F.cross_entropy(who.model(images), labels)
+    assert loss > F.cross_entropy(trainee.model(images), labels)
 
 
 @pytest.mark.parametrize("method", ["pgd", "free"])
 def test_perturbations_grow_over_the_first_half(method: str) -> None:
-    who = pupil()
-    who.model.network.requires_grad_(True)
-    lesson = lesson_of(method, who, radius=8)
+    trainee = pupil()
+    trainee.model.network.requires_grad_(True)
+    lesson = lesson_of(method, trainee, radius=8)
     images, labels = batch()
     for progress, radius in ((0.0, 0), (0.25, 4), (0.5, 8), (0.9, 8)):
         lesson.progress = progress
         shown: list[Tensor] = []
 
-        def network(some: Tensor, shown: list[Tensor] = shown) -> Tensor:
-            shown.append(some.detach())
-            return who.model(some)
+        def network(inputs: Tensor, shown: list[Tensor] = shown) -> Tensor:
+            shown.append(inputs.detach())
+            return trainee.model(inputs)
 
         for _ in range(2):
             loss, _ = lesson.loss(network, images, labels)  # type: ignore[arg-type]
@@ -203,15 +209,15 @@ def test_perturbations_grow_over_the_first_half(method: str) -> None:
 
 
 def test_multitask_losses_are_those_of_the_tasks() -> None:
-    who = pupil()
+    trainee = pupil()
     images, labels = batch()
-    lesson = lesson_of("multitask", who, tasks={"coarse": 2.0, "reconstruction": 3.0})
-    features = who.model.network.convolve(images).relu().mean(dim=(2, 3))
+    lesson = lesson_of("multitask", trainee, tasks={"coarse": 2.0, "reconstruction": 3.0})
+    features = trainee.model.network.convolve(images).relu().mean(dim=(2, 3))
     coarse = F.cross_entropy(lesson.heads["coarse"](features), lesson.category[labels])
     small = F.interpolate(images, (SIDE, SIDE), mode="area").flatten(1)
     rebuilt = F.mse_loss(lesson.heads["reconstruction"](features).sigmoid(), small)
-    main = F.cross_entropy(who.model(images), labels)
-    loss, measured = lesson.loss(who.model, images, labels)
+    main = F.cross_entropy(trainee.model(images), labels)
+    loss, measured = lesson.loss(trainee.model, images, labels)
     assert measured[1:] == pytest.approx([float(coarse.detach()), float(rebuilt.detach())])
     assert float(loss.detach()) == pytest.approx(float((main + 2 * coarse + 3 * rebuilt).detach()))
 
@@ -236,28 +242,28 @@ def test_the_game_is_that_of_the_papers_equation_2() -> None:
 
 
 def test_players_move_and_the_classifier_does_not() -> None:
-    who = pupil()
-    who.model.network.requires_grad_(True)
+    trainee = pupil()
+    trainee.model.network.requires_grad_(True)
     game = Game(SIZE, generator(0, "game"), CPU)
     before = {name: value.clone() for name, value in game.state_dict().items() if "weight" in name}
-    game.play(who.model, *batch())
+    game.play(trainee.model, *batch())
     after = game.state_dict()
     assert all(not torch.equal(value, after[name]) for name, value in before.items())
-    assert all(weights.grad is None for weights in who.model.parameters())
+    assert all(weights.grad is None for weights in trainee.model.parameters())
 
 
 def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, _ = pictures(24)
-    rows = store.Rows(images, np.arange(24))
+    rows = store.ImageRows(images, np.arange(24))
     common: dict[str, Any] = {
         "device": CPU, "epochs": 6, "batch_size": 8, "radius": 60.0, "latent": 8, "realism": 0.0,
     }  # fmt: skip
     teacher = model()
-    found = teacher(batch(24)[0]).argmax(dim=1).numpy()
+    predicted = teacher(batch(24)[0]).argmax(dim=1).numpy()
     whole = train_generator(
-        teacher, rows, found, generator=generator(0, "g"), checkpoint=tmp_path / "a", **common
+        teacher, rows, predicted, generator=generator(0, "g"), checkpoint=tmp_path / "a", **common
     )
     curve = whole["training_curve"]
     assert curve.shape == (6, 3)
@@ -266,96 +272,96 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     class CutError(Exception):
         pass
 
-    keep = fitting.keep
+    save_checkpoint = fitting.save_checkpoint
 
     def cut(*arguments: Any) -> None:
-        keep(*arguments)
+        save_checkpoint(*arguments)
         raise CutError
 
-    monkeypatch.setattr(fitting, "keep", cut)
+    monkeypatch.setattr(fitting, "save_checkpoint", cut)
     for _ in range(6):
         with pytest.raises(CutError):
             train_generator(
-                teacher, rows, found, generator=generator(0, "g"), checkpoint=tmp_path / "b",
+                teacher, rows, predicted, generator=generator(0, "g"), checkpoint=tmp_path / "b",
                 **common,
             )  # fmt: skip
-    monkeypatch.setattr(fitting, "keep", keep)
+    monkeypatch.setattr(fitting, "save_checkpoint", save_checkpoint)
     resumed = train_generator(
-        teacher, rows, found, generator=generator(0, "g"), checkpoint=tmp_path / "b", **common
+        teacher, rows, predicted, generator=generator(0, "g"), checkpoint=tmp_path / "b", **common
     )
     assert all(np.array_equal(resumed[name], whole[name]) for name in whole)
 
     with store.write(tmp_path / "g.h5", "state/1", seed=0, params={}, source="test") as file:
         store.put(file, whole)
     with store.read(tmp_path / "g.h5", "state/1") as file:
-        made = load_generator(file, common, SIZE)
+        trained = load_generator(file, common, SIZE)
     vectors = torch.randn(24, 8, generator=generator(1, "z"))
-    attacked = apply(made, images, vectors)
+    attacked = apply(trained, images, vectors)
     moves = attacked.astype(int) - images
     assert 0 < abs(moves).max() <= 60
     # Each image's is its own and does not depend on its neighbours.
-    assert np.array_equal(apply(made, images[5:6], vectors[5:6])[0], attacked[5])
+    assert np.array_equal(apply(trained, images[5:6], vectors[5:6])[0], attacked[5])
     assert not np.array_equal(moves[0], moves[3])
 
 
 def test_the_gan_teaches_on_both_kinds_of_images() -> None:
-    who = pupil()
-    lesson = Adversary(who, radius=200.0)
+    trainee = pupil()
+    lesson = Adversary(trainee, radius=200.0)
     images, labels = batch()
-    seen: list[Tensor] = []
+    shown: list[Tensor] = []
 
-    def network(some: Tensor) -> Tensor:
-        seen.append(some.detach())
-        return who.model(some)
+    def network(inputs: Tensor) -> Tensor:
+        shown.append(inputs.detach())
+        return trainee.model(inputs)
 
     lesson.loss(network, images, labels)  # type: ignore[arg-type]
-    assert torch.equal(seen[-1][:4], images)
-    assert seen[-1].shape[0] == 8
-    assert not torch.equal(seen[-1][4:], images)
+    assert torch.equal(shown[-1][:4], images)
+    assert shown[-1].shape[0] == 8
+    assert not torch.equal(shown[-1][4:], images)
 
 
 # The trainer ------------------------------------------------------------------------------------
 
 
 def test_training_learns_and_answers_only_its_classes(tmp_path: Path) -> None:
-    found = taught(tmp_path, epochs=8)
-    assert found["training_measures"].tolist() == [
+    state = train_model(tmp_path, epochs=8)
+    assert state["training_measures"].tolist() == [
         "loss",
         "accuracy while learning",
         "accuracy, held out",
     ]
-    assert found["training_curve"].shape == (8, 3)
-    assert found["training_curve"][-1, 0] < found["training_curve"][0, 0]
-    assert found["training_curve"][-1, -1] == 1.0
-    assert found["known"].tolist() == sorted(COLOURS)
+    assert state["training_curve"].shape == (8, 3)
+    assert state["training_curve"][-1, 0] < state["training_curve"][0, 0]
+    assert state["training_curve"][-1, -1] == 1.0
+    assert state["known"].tolist() == sorted(COLOURS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_that_is_cut_goes_on_to_the_same_bytes(
+def test_training_that_is_interrupted_resumes_to_the_same_bytes(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "cut").mkdir()
-    whole = taught(tmp_path / "whole", method=method, **options(method))
+    whole = train_model(tmp_path / "whole", method=method, **options(method))
 
     class CutError(Exception):
         pass
 
-    keep, saves = fitting.keep, []
+    save_checkpoint, saves = fitting.save_checkpoint, []
 
     def cut(*arguments: Any) -> None:
-        keep(*arguments)
+        save_checkpoint(*arguments)
         saves.append(1)
         raise CutError
 
     # In the middle of an epoch and at its end.
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(fitting, "keep", cut)
+    monkeypatch.setattr(fitting, "save_checkpoint", cut)
     for _ in range(2):
         with pytest.raises(CutError):
-            taught(tmp_path / "cut", method=method, **options(method))
-    monkeypatch.setattr(fitting, "keep", keep)
-    resumed = taught(tmp_path / "cut", method=method, **options(method))
+            train_model(tmp_path / "cut", method=method, **options(method))
+    monkeypatch.setattr(fitting, "save_checkpoint", save_checkpoint)
+    resumed = train_model(tmp_path / "cut", method=method, **options(method))
     assert len(saves) == 2
     assert resumed.keys() == whole.keys()
     for name in whole:
@@ -364,19 +370,19 @@ def test_training_that_is_cut_goes_on_to_the_same_bytes(
 
 def test_images_without_a_label_are_taught_by_the_network_itself(tmp_path: Path) -> None:
     images, _ = pictures(40)
-    before = model()(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).argmax(dim=1)
+    predicted = model()(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).argmax(dim=1)
     unlabelled = np.full(40, -1, np.int64)
-    found = taught(tmp_path, images, unlabelled, learning_rate=1e-9)
-    assert "known" not in found
+    state = train_model(tmp_path, images, unlabelled, learning_rate=1e-9)
+    assert "known" not in state
     # What the network says of varied images is nearly what it says of the images.
-    assert found["training_curve"][0, 1] > 0.9
-    assert len(before.unique()) > 1
+    assert state["training_curve"][0, 1] > 0.9
+    assert len(predicted.unique()) > 1
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:
     images, _ = pictures(9)
     with pytest.raises(UserError, match=r"images\.fit: all 9 images are of one class"):
-        taught(tmp_path, images, np.full(9, 3, np.int64))
+        train_model(tmp_path, images, np.full(9, 3, np.int64))
 
 
 @pytest.mark.parametrize("method", ["standard", "universal", "gan"])
@@ -385,13 +391,13 @@ def test_training_that_diverges_says_so_and_keeps_its_last_good_state(
 ) -> None:
     """It would answer the first class to everything, and all jobs would succeed."""
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", 0)
-    said = (
+    message = (
         rf"^train.method {method}: training diverged: .* is nan after \d epochs and \d of 4 steps"
     )
-    with pytest.raises(UserError, match=rf"{said}\. Set a lower learning_rate than 1e\+30\."):
-        taught(tmp_path, method=method, learning_rate=1e30)
-    kept = fitting.kept(tmp_path / "checkpoint")
-    assert all(value.isfinite().all() for value in kept.get("network", {}).values())
+    with pytest.raises(UserError, match=rf"{message}\. Set a lower learning_rate than 1e\+30\."):
+        train_model(tmp_path, method=method, learning_rate=1e30)
+    saved = fitting.load_checkpoint(tmp_path / "checkpoint")
+    assert all(value.isfinite().all() for value in saved.get("network", {}).values())
 
 
 def test_training_that_diverges_in_its_last_step_is_no_training(tmp_path: Path) -> None:
@@ -399,7 +405,7 @@ def test_training_that_diverges_in_its_last_step_is_no_training(tmp_path: Path) 
     with pytest.raises(
         UserError, match="accuracy, held out is nan after 0 epochs and 1 of 1 steps"
     ):
-        taught(tmp_path, images, labels, epochs=1, learning_rate=1e30)
+        train_model(tmp_path, images, labels, epochs=1, learning_rate=1e30)
 
 
 def test_a_network_that_gives_no_numbers_is_not_trained(
@@ -409,10 +415,10 @@ def test_a_network_that_gives_no_numbers_is_not_trained(
     next(broken.network.parameters()).data.fill_(math.nan)
     monkeypatch.setitem(globals(), "model", lambda: broken)
     with pytest.raises(UserError, match=r"loss is nan after 0 .* check the weights that"):
-        taught(tmp_path)
+        train_model(tmp_path)
     _, labels = pictures(40)
     with pytest.raises(UserError, match="not finite"):
-        taught(tmp_path, labels=np.where(labels == 3, -1, labels))
+        train_model(tmp_path, labels=np.where(labels == 3, -1, labels))
 
 
 def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
@@ -420,7 +426,7 @@ def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^perturbations.gan: training diverged: .*than 1e\+30\."):
         train_generator(
             model(),
-            store.Rows(images, np.arange(24)),
+            store.ImageRows(images, np.arange(24)),
             labels,
             device=CPU,
             generator=generator(0, "g"),
@@ -432,8 +438,8 @@ def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
 
 
 def test_free_training_makes_fewer_epochs(tmp_path: Path) -> None:
-    found = taught(tmp_path, method="free", epochs=8, replays=4)
-    assert len(found["training_curve"]) == 2
+    state = train_model(tmp_path, method="free", epochs=8, replays=4)
+    assert len(state["training_curve"]) == 2
 
 
 def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Path) -> None:
@@ -450,18 +456,18 @@ def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Pa
     described = tiny_network(tiny_weights)
     base = described["model_settings"]
     lesson = {"method": "universal", "epochs": 1, "batch_size": 4, "learning_rate": 0.01}
-    settings = {"base": base, "train": lesson}
-    said = script.main(
+    entry = {"base": base, "train": lesson}
+    summary = script.main(
         images=str(source),
         state=str(state),
         model="mine",
-        model_settings=settings,
+        model_settings=entry,
         job=a_job(seed=1, batch_size=8),
         checkpoint=tmp_path / "c",
     )
-    assert said.startswith("mine: ")
+    assert summary.startswith("mine: ")
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
-    trained = {"model": "mine", "model_settings": settings, "learned": {"model mine": str(state)}}
+    trained = {"model": "mine", "model_settings": entry, "learned": {"model mine": str(state)}}
     built = networks.build(described | trained, device=CPU)
     logits = built(pixels)
     assert logits.shape == (16, 1000)
@@ -470,10 +476,10 @@ def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Pa
     assert (logits[:, unknown] == models.UNKNOWN).all()
     with store.read(state, "state/1") as file:
         expected = models.build("mine", base, fold=False)
-        own = {name: torch.from_numpy(np.asarray(file[f"network.{name}"][()]))
+        trained_weights = {name: torch.from_numpy(np.asarray(file[f"network.{name}"][()]))
                for name in expected.network.state_dict()}  # fmt: skip
-    before = load_file(tiny_weights)
-    assert any(not torch.equal(own[name], before[name]) for name in before)
-    expected.network.load_state_dict(own)
-    wanted = expected(pixels)[:, list(COLOURS)]
-    torch.testing.assert_close(logits[:, list(COLOURS)], wanted, rtol=1e-5, atol=1e-4)
+    original = load_file(tiny_weights)
+    assert any(not torch.equal(trained_weights[name], original[name]) for name in original)
+    expected.network.load_state_dict(trained_weights)
+    expected_logits = expected(pixels)[:, list(COLOURS)]
+    torch.testing.assert_close(logits[:, list(COLOURS)], expected_logits, rtol=1e-5, atol=1e-4)

@@ -42,9 +42,9 @@ def test_perturbations_keep_to_the_radius_and_differ() -> None:
     vectors = torch.randn(6, 8, generator=generator(0, "vectors"))
     # Tanh is near its bounds.
     network.get_parameter("upsample.12.weight").data.mul_(1000)
-    found = network(vectors).abs()
-    assert found.max() <= 7 / 255
-    assert found.max() > 6.9 / 255
+    magnitudes = network(vectors).abs()
+    assert magnitudes.max() <= 7 / 255
+    assert magnitudes.max() > 6.9 / 255
     assert not torch.equal(network(vectors)[0], network(vectors)[1])
 
 
@@ -76,8 +76,8 @@ def test_a_discriminator_learns_to_tell_two_kinds_apart() -> None:
 @pytest.fixture
 def shared() -> MultiTaskNetwork:
     trunk = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    own = nn.Sequential(trunk, nn.Linear(6, 10))
-    network = MultiTaskNetwork(own, build_heads(["coarse", "rotation", "reconstruction"], 6))
+    classifier = nn.Sequential(trunk, nn.Linear(6, 10))
+    network = MultiTaskNetwork(classifier, build_heads(["coarse", "rotation", "reconstruction"], 6))
     small(network)
     return network
 
@@ -92,15 +92,15 @@ def test_heads_share_one_trunk(shared: MultiTaskNetwork) -> None:
         "reconstruction": (5, 3 * 28 * 28),
     }
     assert torch.equal(shared(images), answers["class"])
-    trunk, last = shared.network[0], shared.network[1]
+    trunk, head = shared.network[0], shared.network[1]
     features = trunk(images)
-    assert torch.equal(answers["class"], last(features))
+    assert torch.equal(answers["class"], head(features))
     assert torch.equal(answers["rotation"], shared.heads["rotation"](features))
 
     answers["rotation"].sum().backward()
     assert all(weights.grad is not None for weights in trunk.parameters())
     assert shared.heads["rotation"].weight.grad is not None
-    assert last.weight.grad is None
+    assert head.weight.grad is None
 
 
 def test_the_trunk_is_run_once_for_all_tasks(shared: MultiTaskNetwork) -> None:
@@ -129,7 +129,7 @@ def test_categories_are_above_the_classes_in_wordnet() -> None:
     names, category = categories()
     assert category.shape == (1000,)
     assert len(names) == len(set(category.tolist())) == 83
-    found = {classes.names()[index]: names[category[index]] for index in range(1000)}
+    category_of = {classes.names()[index]: names[category[index]] for index in range(1000)}
     expected = {
         "tench": "animal",
         "English springer": "animal",
@@ -140,7 +140,7 @@ def test_categories_are_above_the_classes_in_wordnet() -> None:
         "parachute": "equipment",
         "bell pepper": "vegetable",
     }
-    assert {name: found[name] for name in expected} == expected
+    assert {name: category_of[name] for name in expected} == expected
 
 
 def test_rotated_turns_each_image_by_its_own_quarters() -> None:

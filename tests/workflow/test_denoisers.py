@@ -1,4 +1,4 @@
-"""Denoisers as defences: what their jobs wait for, and one that learns from a model."""
+"""Denoisers as defences: the input files of their jobs, and one that learns from a model."""
 
 import json
 import os
@@ -39,9 +39,10 @@ def snakemake(folder: Path, *arguments: object) -> str:
     command += ["--directory", str(folder), "--cores", "1", *map(str, arguments)]
     command += ["--configfile", str(folder / "run.yaml")]
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, env=environment)
+    output = process.stdout + process.stderr
+    assert process.returncode == 0, output
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +64,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path
     return folder
 
 
-def inputs(said: str) -> dict[str, list[str]]:
-    """What the jobs of a dry run wait for, by their first output."""
-    found, waiting = {}, []
-    for line in said.splitlines():
+def inputs(output: str) -> dict[str, list[str]]:
+    """The input files of the jobs of a dry run, by their first output."""
+    inputs_by_output: dict[str, list[str]] = {}
+    files: list[str] = []
+    for line in output.splitlines():
         name, _, value = line.strip().partition(": ")
         if name == "input":
-            waiting = value.split(", ")
+            files = value.split(", ")
         elif name == "output":
-            found[value.split(", ")[0]] = waiting
-    return found
+            inputs_by_output[value.split(", ")[0]] = files
+    return inputs_by_output
 
 
 def test_jobs_wait_for_weights_and_for_the_model_that_is_learned_from(folder: Path) -> None:

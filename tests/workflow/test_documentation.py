@@ -135,9 +135,9 @@ def test_the_picture_shows_the_stages(tmp_path):
     edges = {(names[a], names[b]) for a, b in re.findall(r"(\d+) -> (\d+)", drawn)}
     picture = (ROOT / "docs/images/stages.svg").read_text()
     nodes = re.findall(r"<title>(\d+)</title>.*?<text[^>]*>(\w+)</text>", picture, re.DOTALL)
-    shown = dict(nodes)
+    picture_names = dict(nodes)
     pairs = re.findall(r"<title>(\d+)&#45;&gt;(\d+)</title>", picture)
-    assert {(shown[a], shown[b]) for a, b in pairs} == edges
+    assert {(picture_names[a], picture_names[b]) for a, b in pairs} == edges
     assert ("score", "table_1") in edges
 
 
@@ -187,11 +187,13 @@ def test_the_documented_targets_exist(page):
         path.read_text()
         for path in [ROOT / "workflow/Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     )
-    known = set(re.findall(r"^\s*(?:use rule \w+ as|rule) (\w+)(?::| with:)", rules, re.MULTILINE))
+    rule_names = set(
+        re.findall(r"^\s*(?:use rule \w+ as|rule) (\w+)(?::| with:)", rules, re.MULTILINE)
+    )
     targets = [word for command in commands for word in command.split()[1:]]
     targets = [word for word in targets if re.fullmatch(r"[a-z]\w+", word) and word != "slurm"]
     assert len(targets) >= 3
-    assert not set(targets) - known
+    assert not set(targets) - rule_names
 
 
 def test_every_attack_and_defence_is_in_its_table():

@@ -44,14 +44,14 @@ def pip_pins(environment):
 
 def scripts(environment):
     """The scripts of all rules that use an environment."""
-    found = set()
+    names = set()
     for rules in (ROOT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"\n *rule ", rules.read_text())[1:]:
             if f"envs/{environment.name}" in rule and (
                 script := re.search(r'scripts/(\w+)\.py"', rule)
             ):
-                found.add(script.group(1))
-    return sorted(found)
+                names.add(script.group(1))
+    return sorted(names)
 
 
 def named(environment):
@@ -67,7 +67,7 @@ def named(environment):
 
 def imports(environment):
     """The packages that an environment's scripts import, and the library's modules that do."""
-    found = {}
+    importers = {}
     extra = named(environment)
     for script in scripts(environment):
         for file in imported_modules(script, *extra):
@@ -81,8 +81,8 @@ def imports(environment):
                     names = [node.module]
                 for top in {name.split(".")[0] for name in names} - {"advrob"}:
                     if top not in sys.stdlib_module_names:
-                        found.setdefault(top, set()).add(file.name)
-    return found
+                        importers.setdefault(top, set()).add(file.name)
+    return importers
 
 
 def read_as_data(environment):
@@ -99,8 +99,8 @@ def normal(name):
 @cache
 def owners(package):
     """The distributions that an importable name comes from."""
-    found = metadata.packages_distributions().get(package, [package])
-    return {normal(name) for name in found}
+    distributions = metadata.packages_distributions().get(package, [package])
+    return {normal(name) for name in distributions}
 
 
 @each_environment
@@ -131,7 +131,7 @@ def test_an_environment_holds_all_that_it_needs_and_no_more(environment):
 
 def required(names):
     """The installed distributions that pip installs for these names, by normal name."""
-    found, seen = {}, set()
+    distributions, seen = {}, set()
     waiting = [Requirement(name) for name in names]
     while waiting:
         requirement = waiting.pop()
@@ -139,12 +139,12 @@ def required(names):
         if key in seen:
             continue
         seen.add(key)
-        distribution = found[key[0]] = metadata.distribution(requirement.name)
+        distribution = distributions[key[0]] = metadata.distribution(requirement.name)
         for other in map(Requirement, distribution.requires or []):
             extras = [{"extra": extra} for extra in ("", *requirement.extras)]
             if other.marker is None or any(map(other.marker.evaluate, extras)):
                 waiting.append(other)
-    return found
+    return distributions
 
 
 @pytest.fixture(scope="module", params=ENVIRONMENTS, ids=lambda path: path.stem)
@@ -212,12 +212,12 @@ def test_the_container_installs_the_lock():
 
 def locked(lock):
     """The entries of a lock, version, marker and hashes, by name; one for each range of Python."""
-    found = {}
+    versions = {}
     for entry in re.findall(r"^(\S.*(?:\n    .*)*)", lock.read_text(), re.MULTILINE):
         name, _, rest = entry.partition("==")
         if not entry.startswith("#"):
-            found.setdefault(name, set()).add(rest)
-    return found
+            versions.setdefault(name, set()).add(rest)
+    return versions
 
 
 EXTRA = dict(pin.split("==") for pin in PROJECT["optional-dependencies"]["test"])

@@ -13,10 +13,9 @@ LIBRARY = ROOT / "workflow/scripts/advrob"
 PAGE = ROOT / "docs/messages.md"
 HEAD = """# Messages
 
-What the workflow says when it refuses something, by the file of the library that says it; names in
-braces stand for what was found. Each names the file or the key, what was found, what was expected
-and what to do.
-`python tests/workflow/test_messages.py` writes this page.
+The error messages of the workflow, by the file of the library that raises them. Names in braces
+stand for values. Each message names the file or key, what was found, what was expected and what to
+do. `python tests/workflow/test_messages.py` writes this page.
 """
 # Whose message a user reads without a stack trace.
 ERRORS = {"UserError", "ConfigurationError", "NotFiniteError"}
@@ -55,10 +54,12 @@ def page() -> str:
     text = HEAD
     for file in sorted(LIBRARY.rglob("*.py")):
         # One that is put together elsewhere is no template.
-        found = [said for said in dict.fromkeys(messages(file)) if " " in re.sub("{.*?}", "", said)]
-        if found:
+        sentences = [
+            said for said in dict.fromkeys(messages(file)) if " " in re.sub("{.*?}", "", said)
+        ]
+        if sentences:
             text += f"\n## {file.relative_to(LIBRARY).as_posix()}\n\n"
-            text += "".join(f"- `{said.replace('`', chr(39))}`\n" for said in found)
+            text += "".join(f"- `{said.replace('`', chr(39))}`\n" for said in sentences)
     return text
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 import yaml
 
 from conftest import ROOT
@@ -11,14 +12,14 @@ PROFILE = ROOT / "slurm/config.yaml"
 
 def rules():
     """The text of each rule by its name."""
-    found = {}
+    texts = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         heads = r"^ *(?:use rule (\w+) as|rule) (\w+)(?: with)?:"
         _, *parts = re.split(heads, file.read_text(), flags=re.MULTILINE)
         for base, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             # Resources and parameters are inherited.
-            found[name] = found.get(base, "") + text
-    return found
+            texts[name] = texts.get(base, "") + text
+    return texts
 
 
 def test_two_lines_are_to_be_edited():
@@ -36,12 +37,31 @@ def test_the_profile_does_not_limit_the_clusters_processors():
     assert "cores" not in profile
 
 
-def test_the_partition_of_gpus_is_for_all_rules_that_use_one():
+def resources_shown(profile, braces):
+    """The profile with the hidden resources of GPU jobs shown, and others in the marked braces."""
+    start = profile.index("# set-resources:")
+    hidden, gap, rest = profile[start:].partition("\n\n")
+    shown = re.sub("^# ?", "", hidden, flags=re.MULTILINE)
+    marked = r"\{.*\}(?=  # edit this line)"
+    assert len(re.findall(marked, shown)) == 1
+    return profile[:start] + re.sub(marked, lambda _: braces, shown) + gap + rest
+
+
+WAYS = {
+    "slurm_partition: gpu": {"slurm_partition": "gpu"},
+    'gpu: 0, gres: "gpu:1"': {"gpu": 0, "gres": "gpu:1"},
+    "gpu_model: a100": {"gpu_model": "a100"},
+    "constraint: a100": {"constraint": "a100"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_how_a_gpu_is_asked_for_is_said_for_all_rules_that_use_one(way):
     text = PROFILE.read_text()
-    hidden = text[text.index("# set-resources:") :].partition("\n\n")[0]
-    resources = yaml.safe_load(re.sub("^# ?", "", hidden, flags=re.MULTILINE))["set-resources"]
+    assert f"#   {way} " in text
+    resources = yaml.safe_load(resources_shown(text, f"{{{way}}}"))["set-resources"]
     assert set(resources) == {rule for rule, text in rules().items() if "gpu=GPUS" in text}
-    assert all(value == {"slurm_partition": "gpu"} for value in resources.values())
+    assert all(value == WAYS[way] for value in resources.values())
 
 
 def test_no_rule_computes_on_a_gpu_without_asking_for_one():

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import yaml
+from test_profile import resources_shown
 from test_workflow import SMALL
 
 from conftest import ROOT
@@ -78,11 +79,13 @@ def snakemake(folder, *arguments):
 
 def records():
     """What Slurm says of every job: the fields of scontrol by name, and rule, the rule's name."""
-    shown = subprocess.run(
+    result = subprocess.run(
         ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=True
     )
     jobs = []
-    for line in shown.stdout.splitlines():
+    for line in result.stdout.splitlines():
+        if not line.startswith("JobId="):
+            continue  # it says that there are none
         job = dict(re.findall(r"(\S+?)=(\S*)", line))
         job["rule"] = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
         jobs.append(job)
@@ -92,19 +95,20 @@ def records():
 @pytest.fixture(scope="module")
 def jobs(cluster, project):
     """Slurm's records of the whole run."""
+    before = {job["JobId"] for job in records()}
     # Two seconds in place of forty: a test's jobs are short.
     snakemake(
         project, *TARGETS, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2"
     )
-    return records()
+    return [job for job in records() if job["JobId"] not in before]
 
 
 def test_each_heavy_job_is_one_of_slurms(jobs, cluster):
-    found = [job["rule"] for job in jobs]
-    assert {rule: found.count(rule) for rule in found} == JOBS
+    rules = [job["rule"] for job in jobs]
+    assert {rule: rules.count(rule) for rule in rules} == JOBS
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     completed = (cluster / "completed.txt").read_text()
-    assert completed.count("JobState=COMPLETED") == len(jobs)
+    assert completed.count("JobState=COMPLETED") == len(records())
 
 
 def test_jobs_ask_for_gpus_where_they_use_them(jobs):
@@ -116,9 +120,8 @@ def test_jobs_ask_for_gpus_where_they_use_them(jobs):
 
 
 def test_jobs_ask_for_what_they_use(jobs, project):
-    threads = {"images": THREADS, "perturbed": 1, "figure_9": 1}
     for job in jobs:
-        assert int(job["NumCPUs"]) == threads.get(job["rule"], THREADS), job["rule"]
+        assert int(job["NumCPUs"]) == 1, job["rule"]  # all are short
         assert job["TimeLimit"] != "1-00:00:00", "the partition's limit: none was asked for"
     asked = {job["rule"]: int(re.search(r"mem=(\d+)M", job["TRES"]).group(1)) for job in jobs}
     used = {"images": "images", "defence": "defences/pca", "sweep": "scores/**/sweep-noise"}
@@ -134,9 +137,9 @@ def test_a_job_has_the_gpu_and_the_threads_that_slurm_gave_it(jobs, project):
     def first_line(log):
         return (project / "logs" / log).read_text().splitlines()[0]
 
-    assert re.fullmatch(r"on (cpu1|gpu1) \(.+\), threads: 2", first_line("images.log"))
+    assert re.fullmatch(r"on (cpu1|gpu1) \(.+\), threads: 1", first_line("images.log"))
     for log in ("defences/pca.log", f"scores/original/{MODEL}/none.log"):
-        assert re.fullmatch(r"on gpu1 \(.+\), GPU [01], threads: 2", first_line(log))
+        assert re.fullmatch(r"on gpu1 \(.+\), GPU [01], threads: 1", first_line(log))
 
 
 def test_squeue_tells_runs_and_rules_apart(jobs):
@@ -144,6 +147,44 @@ def test_squeue_tells_runs_and_rules_apart(jobs):
     assert len({job["JobName"] for job in jobs}) == 1
     comments = {job["Comment"] for job in jobs}
     assert f"rule_score_wildcards_original_{MODEL}_pca" in comments
+
+
+# A job that says where it runs, of a rule that the profile has resources for.
+PLACE = """
+rule score:
+    output: "place.txt"
+    threads: 2
+    resources: gpu=1, mem_mb=500, runtime=5
+    shell: "echo $SLURMD_NODENAME GPU $CUDA_VISIBLE_DEVICES > {output}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("braces", "asked"),
+    [
+        ('{gpu: 0, gres: "gpu:1"}', {"TresPerNode": "gres:gpu:1"}),
+        ('{gpu: 0, gres: "gpu:pretended:1"}', {"TresPerNode": "gres:gpu:pretended:1"}),
+        (
+            """{gpu_model: pretended, constraint: fast, slurm_extra: "'--nice=100'"}""",
+            {"TresPerJob": "gres:gpu:pretended:1", "Features": "fast", "Nice": "100"},
+        ),
+    ],
+)
+def test_a_job_has_the_gpu_that_its_site_wants_to_be_asked_for(braces, asked, cluster, tmp_path):
+    """The marked line of the profile, as a user edits it."""
+    before = {job["JobId"] for job in records()}
+    (tmp_path / "slurm").mkdir()
+    profile = (ROOT / "slurm/config.yaml").read_text()
+    (tmp_path / "slurm/config.yaml").write_text(resources_shown(profile, braces))
+    (tmp_path / "Snakefile").write_text(PLACE)
+    (tmp_path / "small.yaml").write_text("{}")
+    snakemake(tmp_path, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2")
+    (job,) = [job for job in records() if job["JobId"] not in before]
+    assert (job["rule"], job["JobState"], job["NumCPUs"]) == ("score", "COMPLETED", "2")
+    assert {key: job.get(key) for key in asked} == asked
+    requests = {"TresPerJob", "TresPerNode"}
+    assert requests & job.keys() == requests & asked.keys()
+    assert re.fullmatch(r"gpu1 GPU [01]\n", (tmp_path / "place.txt").read_text())
 
 
 def test_results_are_those_of_a_local_run(jobs, project, tmp_path):

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 
 from conftest import ROOT
 
+MODEL = "efficientnet_lite0"
 TABLES = [f"table_{number}" for number in (1, 2, 3)]
 FIGURES = [f"figure_{number}" for number in range(1, 13)]
 SPACE = ["table_vector_space", "figure_vector_space"]
@@ -71,7 +74,7 @@ SMALL = {
 
 
 # Two jobs at a time, for most of a small job is its start, which has one thread.
-CORES = ["--cores", 2, "--max-threads", 1]
+CORES = ["--cores", 2]
 
 
 def snakemake(folder, *arguments):
@@ -104,15 +107,15 @@ class Graph:
 
     def jobs(self, label):
         """The numbers of the only job with a label and of all that it needs."""
-        found = set()
+        numbers = set()
         waiting = [job for job, other in self.labels.items() if other == label]
         assert len(waiting) == 1, f"{label}: {len(waiting)} jobs among {self.labels.values()}"
         while waiting:
             job = waiting.pop()
-            if job not in found:
-                found.add(job)
+            if job not in numbers:
+                numbers.add(job)
                 waiting += self.needs[job]
-        return found
+        return numbers
 
     def planned(self, label):
         """How many of these jobs each rule has, without rules that only collect."""
@@ -130,12 +133,10 @@ def graph(folder, *arguments):
     assert done.returncode == 0, done.stdout + done.stderr
     labels = re.findall(r'^\s*(\d+)\[label = "(.*?)", color', done.stdout, re.MULTILINE)
     edges = re.findall(r"^\s*(\d+) -> (\d+)$", done.stdout, re.MULTILINE)
-    found = Graph(
-        {int(job): label for job, label in labels}, {int(job): set() for job, _ in labels}
-    )
+    jobs = Graph({int(job): label for job, label in labels}, {int(job): set() for job, _ in labels})
     for needed, job in edges:
-        found.needs[int(job)].add(int(needed))
-    return found
+        jobs.needs[int(job)].add(int(needed))
+    return jobs
 
 
 IMAGES = {"images": 1}
@@ -143,13 +144,17 @@ UNIVERSAL = IMAGES | {"universal": 1, "perturbed": 1}
 ANALYSIS = UNIVERSAL | {"original": 1, "gradient": 1, "defence": 3, "vector_space": 1}
 CERTIFICATES = IMAGES | {"original": 1, "defence": 1, "certify_model": 1, "certify": 1}
 ATTACKS = {"gradient": 2, "universal": 2, "attack": 10}
+# Original images and all attacks on a model and on it behind noise, scored behind noise.
+TRIES = IMAGES | ATTACKS | {"original": 1, "perturbed": 2, "score": 15}
 EXPECTED = {
     "figure_budget": IMAGES | {"budget": 2, "figure_budget": 1},
     "robustness": IMAGES
     | ATTACKS
     | {"original": 1, "perturbed": 2, "controls": 2, "budget": 2, "score": 23}
     | {"checkup": 2, "table_robustness": 1, "figure_budget": 1}
-    | {"calibration": 1, "table_calibration": 1},
+    | {"calibration": 1, "table_calibration": 1, "table_tries": 1, "figure_tries": 1},
+    "table_tries": TRIES | {"table_tries": 1},
+    "figure_tries": TRIES | {"figure_tries": 1},
     "table_calibration": IMAGES | {"calibration": 1, "table_calibration": 1},
     "table_1": UNIVERSAL | {"original": 1, "defence": 3, "score": 12, "table_1": 1},
     "table_certified": CERTIFICATES | {"table_certified": 1},
@@ -159,7 +164,7 @@ EXPECTED = {
     "table_comparisons": UNIVERSAL
     | {"original": 1, "gradient": 3, "defence": 3, "score": 19, "table_comparisons": 1},
     "replication": UNIVERSAL
-    | {"original": 1, "gradient": 3, "defence": 6, "score": 26, "replication": 1},
+    | {"original": 1, "gradient": 3, "defence": 6, "train": 4, "score": 33, "replication": 1},
     "figure_fit_images": UNIVERSAL
     | {"original": 1, "defence": 4, "score": 8, "figure_fit_images": 1},
     "figure_1": {"figure_1": 1},
@@ -198,11 +203,11 @@ def test_a_target_needs_what_it_needs_and_nothing_more(every, target):
 def test_all_is_every_table_and_figure(every):
     others = ("table_comparisons", "replication", "figure_fit_images", "robustness")
     others += ("table_preventive", "figure_gan", "figure_training", "table_certified")
-    others += ("figure_certified", "table_calibration")
-    made = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
+    others += ("figure_certified", "table_calibration", "table_tries", "figure_tries")
+    needed = set.union(*(every.jobs(name) for name in (*TABLES, *FIGURES, *SPACE, *others)))
     collecting = {job for job, label in every.labels.items() if label in COLLECTING}
     page = every.jobs("report")
-    assert every.jobs("all") - collecting == page == made - collecting | {max(page - made)}
+    assert every.jobs("all") - collecting == page == needed - collecting | {max(page - needed)}
 
 
 def test_one_target_alone_needs_what_it_needs_among_all(folder):
@@ -254,6 +259,14 @@ def test_without_numbers_of_images_nothing_is_fitted_to_them(changed):
     assert "figure_fit_images" not in jobs
 
 
+def test_without_random_defences_nobody_tries_again(folder):
+    change = {"experiments": {"robustness": {"defences": ["none", "downsample"]}}}
+    (folder / "calm.yaml").write_text(yaml.safe_dump(change))
+    jobs = graph(folder, "robustness", "--configfile", folder / "calm.yaml").planned("robustness")
+    assert jobs["score"] == 23
+    assert not {"table_tries", "figure_tries"} & jobs.keys()
+
+
 def test_a_chain_needs_what_its_members_learned(changed):
     (score,) = [label for label in changed.labels.values() if "defence: both" in label]
     assert changed.planned(score) == IMAGES | {"original": 1, "defence": 1, "score": 1}
@@ -292,7 +305,7 @@ def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
     ("config", "mistake"),
     [
         ({"defences": {"blurr": {}}}, "defences.blurr: 'blurr' is not a kind of defence"),
-        ({"images": {"test": {"crop": 3}}}, "images.test.crop: is no key of the configuration."),
+        ({"images": {"test": {"crop": 3}}}, "images.test.crop: is not a key of the configuration."),
     ],
 )
 def test_a_mistake_is_told_without_a_stack_trace(folder, config, mistake):
@@ -343,8 +356,8 @@ def test_the_page_has_all_that_is_marked_for_reports(results):
         for path in (results / folder).glob(f"*.{suffix}")
     }
     assert len(marked) > 20
-    shown = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
-    assert shown == marked - {("tables", "table_1")}, "table 1 has a section of its own"
+    on_page = set(re.findall(r'id="(tables|figures)-(\w+)"', page))
+    assert on_page == marked - {("tables", "table_1")}, "table 1 has a section of its own"
     assert "Without a defence, efficientnet_lite0 classifies" in page
     assert "Intel" in page or "cores" in page
     for rule in ("images", "attack", "score", "original", "perturbed", "figure_8"):
@@ -392,9 +405,9 @@ def test_comparisons_say_what_table_1_says(results):
     # Five defences and a pair on two data sets; on images made against none two defences and a
     # pair, on those made against these one each; three pairs crosswise.
     assert len(table) == 2 * 6 + 3 + 2 + 3
-    known = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
-    assert len(known) == 12
-    for row in known:
+    single = [row for row in table if (row["dataset"], row["defence"]) in accuracy]
+    assert len(single) == 12
+    for row in single:
         other = accuracy[row["other_dataset"], row["other_defence"]]
         gained = accuracy[row["dataset"], row["defence"]] - other
         assert float(row["difference"]) == pytest.approx(gained, abs=1e-5)
@@ -403,7 +416,7 @@ def test_comparisons_say_what_table_1_says(results):
 
 
 def test_certificates_are_bounded(results):
-    # The denoiser of a single epoch may leave nothing to certify.
+    # After a single epoch the denoiser may leave nothing to certify.
     assert (results / "certified/original/efficientnet_lite0/dncnn.h5").is_file()
     with h5py.File(results / "certified/original/efficientnet_lite0.h5") as file:
         sigmas, radius, counts = file["sigmas"][:], file["radius"][:], file["counts"][:]
@@ -430,17 +443,17 @@ def test_preventive_models_are_compared_with_their_control(results):
     assert list(dict.fromkeys(row["model"] for row in table)) == [
         "standard", "gan", "multitask"
     ]  # fmt: skip
-    found = {(row["model"], row["role"]): row for row in table}
-    assert len(found) == len(table) == 3 * 5
-    for (model, _), row in found.items():
+    by_role = {(row["model"], row["role"]): row for row in table}
+    assert len(by_role) == len(table) == 3 * 5
+    for (model, _), row in by_role.items():
         path = results / "scores" / row["dataset"] / model / "none.h5"
         with h5py.File(path) as file:
             assert float(row["accuracy"]) == pytest.approx(file["correct"][:].mean(), abs=1e-4)
         assert (row["p_holm"] == "") == (model == "standard")
     # One short epoch takes nothing away that the pretrained network knew.
-    assert float(found["standard", "original"]["accuracy"]) >= 0.7
+    assert float(by_role["standard", "original"]["accuracy"]) >= 0.7
     curves = rows(results / "figures/figure_training.csv")
-    assert {row["model"] for row in curves} == {model for model, _ in found}
+    assert {row["model"] for row in curves} == {model for model, _ in by_role}
     assert (results / "figures/figure_gan.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -476,10 +489,10 @@ def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
     attacks = {"universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"}
     worst = [row for row in table if row["attack"] == "worst case"]
     others = [row for row in table if row["attack"] != "worst case"]
-    found = {(row["defence"], row["knowledge"], row["attack"]) for row in others}
-    assert len(found) == len(others)
+    identities = {(row["defence"], row["knowledge"], row["attack"]) for row in others}
+    assert len(identities) == len(others)
     # Made against the model alone, they know all of it where there is no defence.
-    assert found == {
+    assert identities == {
         *((defence, "none", "original") for defence in ("none", "noise")),
         *((defence, "adaptive", name) for defence in ("none", "noise") for name in attacks),
         *(("noise", "matched", name) for name in attacks),
@@ -515,6 +528,59 @@ def test_robustness_is_what_the_scores_say_and_its_checks_are_listed(results):
     bounds = [check["passed"] for check in checks if check["check"] == "stays in bounds"]
     assert bounds == ["true"] * 2 * len(attacks)
     assert (results / "figures/figure_budget.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_tries_are_of_the_scores_draws(results):
+    table = rows(results / "tables/table_tries.csv")
+    attacks = ["universal", "gradient", "pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "square"]
+    assert [(row["knowledge"], row["attack"]) for row in table] == [
+        ("none", "original"),
+        *(("matched", attack) for attack in attacks),
+        *(("adaptive", attack) for attack in attacks),
+    ]
+    ids = None
+    for row in table[::-1]:
+        against = {"none": "", "matched": f"-{MODEL}-none", "adaptive": f"-{MODEL}-noise"}
+        dataset = f"{row['attack']}{against[row['knowledge']]}"
+        with h5py.File(results / "scores" / dataset / MODEL / "noise.h5") as file:
+            names, draws = file["ids"][:].tolist(), file["draws"][:]
+        ids = names if ids is None else ids
+        draws = draws[:, [names.index(name) for name in ids]]
+        assert (int(row["n"]), int(row["draws"])) == draws.shape[::-1] == (6, 2)
+        for number, expected in (
+            ("first", draws[0]), ("mean", draws), ("all", draws.all(axis=0)),
+            ("majority", draws.mean(axis=0) > 0.5),
+        ):  # fmt: skip
+            assert float(row[f"accuracy_{number}"]) == pytest.approx(expected.mean(), abs=1e-6)
+    curve = rows(results / "figures/figure_tries.csv")
+    assert [row["tries"] for row in curve] == ["1", "2"] * 2
+    assert float(curve[0]["accuracy"]) == min(float(row["accuracy_mean"]) for row in table)
+    assert (results / "figures/figure_tries.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_export_is_what_was_attacked_and_scored(folder, results):
+    name = f"pgd-{MODEL}-noise"
+    exported = results / "export" / name
+    command = [f"results/export/{name}", *CORES, "--configfile", folder / "small.yaml"]
+    done = snakemake(folder, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    saved = torch.load(exported / "images.pt", weights_only=True)
+    with h5py.File(results / "datasets" / f"{name}.h5") as file:
+        images, ids, labels = file["images"][:], file["ids"].asstr()[:], file["labels"][:]
+    with h5py.File(results / "scores" / name / MODEL / "noise.h5") as file:
+        predicted = file["predicted"][:]
+    stored = torch.from_numpy(images).permute(0, 3, 1, 2)
+    assert torch.equal(saved["adv_complete"], stored.float() / 255)
+    assert saved["labels"].tolist() == labels.tolist()
+    table = rows(exported / "ids.csv")
+    assert [(row["id"], int(row["label"]), int(row["predicted"])) for row in table] == list(
+        zip(ids, labels, predicted, strict=True)
+    )
+    for row, image in zip(table, images, strict=True):
+        np.testing.assert_array_equal(Image.open(exported / row["file"]), image)
+    again = snakemake(folder, *command)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    shutil.rmtree(exported.parent)
 
 
 def test_a_second_run_has_nothing_to_do(folder, results):

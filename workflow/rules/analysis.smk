@@ -25,7 +25,7 @@ rule vector_space:
         "benchmarks/output/analysis/vector_space/{model}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.vector_space)
     resources:
         **needed(JOBS.vector_space),
         gpu=GPUS,
@@ -34,7 +34,7 @@ rule vector_space:
             defence: PLAN.describe(Network(wildcards.model, defence), input.learned)
             for defence in ANALYSED
         },
-        settings=PLAN["experiments.vector_space"],
+        experiment=PLAN["experiments.vector_space"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

@@ -1,4 +1,4 @@
-# Before robustness is believed: networks are looked over, and attacks are measured on networks whose
+# What to do before you trust robustness: check up networks, and measure the attacks on networks whose
 # robustness is known exactly.
 
 
@@ -53,7 +53,7 @@ rule calibration:
             for name, attack in PLAN.attacks.items()
             if attack.kind
         },
-        settings=PLAN["experiments.calibration"],
+        experiment=PLAN["experiments.calibration"],
         sample={"count": PLAN["experiments.calibration.images"], "pattern": None},
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],

@@ -1,5 +1,5 @@
-# What several rules share: the network of a job, what a job asks for, and shards. What is computed
-# of the configuration is in the library's plan, which has tests of its own.
+# What several rules share: the network of a job, what a job requests, and shards. The library's plan
+# computes what follows from the configuration, and has tests of its own.
 
 JOBS = Jobs(PLAN)
 GPUS = int(JOBS.gpu)

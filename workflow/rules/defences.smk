@@ -1,5 +1,5 @@
 # Defences that learn: principal components, autoencoders and denoisers, on images outside the test
-# set; a denoiser also from what a model predicts for them, where its entry names one.
+# set; a denoiser also from a model's predictions for them, if its entry names one.
 
 
 rule defence:
@@ -19,12 +19,12 @@ rule defence:
         "benchmarks/output/defences/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.defence)
     resources:
         **needed(JOBS.defence),
         gpu=GPUS,
     params:
-        settings=lambda wildcards: PLAN.defence_settings(wildcards.defence),
+        entry=lambda wildcards: PLAN.defence_settings(wildcards.defence),
         classifiers=lambda wildcards, input: [
             PLAN.describe(model, input.learned)
             for model in PLAN.learned_from(wildcards.defence)

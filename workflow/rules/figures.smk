@@ -1,4 +1,4 @@
-# The paper's figures. Where one shows a single model, it is the first that is configured.
+# The paper's figures. A figure of a single model shows the first that is configured.
 
 SHOWN = MODELS[0]
 ATTACKED = PLAN.universal(SHOWN)
@@ -27,7 +27,7 @@ rule figure_1:
     conda:
         "../../envs/networks.yaml"
     params:
-        settings=PLAN["defences.conv_autoencoder"],
+        entry=PLAN["defences.conv_autoencoder"],
         size=PLAN["images.size"],
         code=PLAN.code("figure_1", modules=["defences.conv_autoencoder"]),
     script:

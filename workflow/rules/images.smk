@@ -19,13 +19,13 @@ rule images:
         part_of("benchmarks/output/images.tsv")
     conda:
         "../../envs/images.yaml"
-    threads: 4
+    threads: JOBS.threads(JOBS.images)
     resources:
         **needed(JOBS.images),
-        # No parameter: another spelling of the same folder makes nothing anew.
+        # No parameter: another spelling of the same folder reruns nothing.
         root=PLAN["images_root"] or "",
     params:
-        settings={
+        image_options={
             key: value
             for key, value in PLAN["images"].items()
             if key not in ("archive", "unseen", "note")

@@ -3,12 +3,12 @@
 
 def reported(*targets):
     """What collecting targets have for the report: files, and what their marks say of them."""
-    wanted = set()
+    collected = set()
     for target in targets:
         for item in target.input:
             item = item({}) if callable(item) else item
-            wanted.update([item] if isinstance(item, str) else item)
-    found = [
+            collected.update([item] if isinstance(item, str) else item)
+    marked = [
         # The file itself, which knows whether it has got a module's prefix.
         (
             data_of(file, each.output),
@@ -20,11 +20,11 @@ def reported(*targets):
             ),
         )
         for each in workflow.rules
-        if wanted.intersection(map(str, each.output))
+        if collected.intersection(map(str, each.output))
         for file in each.output
         if (mark := getattr(file, "flags", {}).get("report"))
     ]
-    return sorted(found, key=lambda pair: pair[1]["group"])
+    return sorted(marked, key=lambda pair: pair[1]["group"])
 
 
 def data_of(file, outputs):

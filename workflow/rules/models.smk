@@ -14,7 +14,7 @@ rule train:
         "benchmarks/output/models/{model}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.train)
     resources:
         **needed(JOBS.train),
         gpu=GPUS,

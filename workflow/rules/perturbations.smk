@@ -16,13 +16,13 @@ rule universal:
         "benchmarks/output/perturbations/universal-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.universal)
     resources:
         **needed(JOBS.universal),
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.universal"],
+        entry=PLAN["perturbations.universal"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],
@@ -46,7 +46,7 @@ rule published:
     conda:
         "../../envs/images.yaml"
     params:
-        settings=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
+        entry=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
         size=PLAN["images.size"],
         seed=PLAN["seed"],
         code=PLAN.code("published"),
@@ -105,13 +105,13 @@ rule gan:
         "benchmarks/output/generators/gan-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.gan)
     resources:
         **needed(JOBS.gan),
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.gan"],
+        entry=PLAN["perturbations.gan"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],
@@ -152,13 +152,13 @@ rule gradient:
         part_of("benchmarks/output/datasets/gradient-{model}-{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.gradient)
     resources:
         **needed(JOBS.gradient),
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["perturbations.gradient"],
+        entry=PLAN["perturbations.gradient"],
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

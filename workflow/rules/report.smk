@@ -1,6 +1,6 @@
 # One page to read first: the answer, every table and figure, and how they were made. Times and
-# machines differ from run to run, so this is the one result whose bytes do, too. The answer alone is
-# a file for programs.
+# machines differ from run to run, so this is the only result whose bytes differ, too. The answer alone
+# is a file for programs.
 
 
 include: "marked.smk"
@@ -13,13 +13,15 @@ SHOWN_IN_REPORT = reported(rules.tables, rules.figures, rules.robustness)
 rule report:
     input:
         template=workflow.source_path("../report/page.html"),
+        # Read with the library that it is part of; here so that an edit counts.
+        style=workflow.source_path("../scripts/advrob/report/style.css"),
         robustness=rules.table_robustness.output.csv,
         checks=rules.table_robustness.output.checks_csv,
         calibration=rules.table_calibration.output.csv,
         replication=rules.replication.output.csv,
         certified=[rules.table_certified.output.csv] if SMOOTHING else [],
         # A function: the marks have been read, and are not for these files.
-        shown=lambda wildcards: [file for file, _ in SHOWN_IN_REPORT],
+        files=lambda wildcards: [file for file, _ in SHOWN_IN_REPORT],
     output:
         page="results/report.html",
         answer="results/answer.json",
@@ -36,7 +38,7 @@ rule report:
             main_table="tables-table_1",
             models=MODELS,
             note=NOTE,
-            settings=config,
+            configuration=config,
             versions={"python": python_version(), "snakemake": version("snakemake")},
         ),
         logs={each.name: pattern(each.log[0]) for each in workflow.rules if each.log},

@@ -4,6 +4,8 @@
 ROBUST_NETWORKS = experiments.robust_networks(PLAN)
 # The test images that are attacked.
 ROBUST_SAMPLE = {"count": PLAN["experiments.robustness.images"], "pattern": UNSEEN}
+# Networks that draw random numbers, each scored in several draws.
+TRIES = experiments.tries(PLAN)
 # Family of settings -> the defences among which one is chosen.
 CANDIDATES = PLAN["experiments.settings.candidates"] or {}
 
@@ -21,13 +23,13 @@ rule attack:
         "benchmarks/output/datasets/{attack}-{model}-{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.attack)
     resources:
         **needed(JOBS.attack),
         gpu=GPUS,
     params:
         network=described,
-        settings=lambda wildcards: PLAN.attack(wildcards.attack).settings,
+        entry=lambda wildcards: PLAN.attack(wildcards.attack).entry,
         sample=ROBUST_SAMPLE,
         draws=PLAN["experiments.robustness.draws"],
         batch_size=PLAN["batch_size"],
@@ -59,7 +61,7 @@ rule controls:
         "benchmarks/output/controls/{model}/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: JOBS.threads(JOBS.controls)
     resources:
         **needed(JOBS.controls),
         gpu=GPUS,
@@ -88,13 +90,13 @@ rule budget:
         "benchmarks/output/budgets/{model}/{defence}.tsv"
     conda:
         "../../envs/networks.yaml"
-    threads: 8
+    threads: JOBS.threads(JOBS.budget)
     resources:
         **needed(JOBS.budget),
         gpu=GPUS,
     params:
         network=described,
-        settings=PLAN["experiments.robustness"],
+        experiment=PLAN["experiments.robustness"],
         sample=ROBUST_SAMPLE,
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
@@ -169,6 +171,52 @@ rule figure_budget:
         "../scripts/curves.py"
 
 
+rule table_tries:
+    input:
+        files=scores(TRIES),
+    output:
+        csv="results/tables/table_tries.csv",
+        markdown=report(
+            "results/tables/table_tries.md",
+            caption="../report/table_tries.rst",
+            category="5. Robustness",
+            labels={"what": "Random defences"},
+        ),
+        json="results/tables/table_tries.json",
+    log:
+        "logs/tables/table_tries.log",
+    benchmark:
+        "benchmarks/output/tables/table_tries.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        **table("tries.table_tries"),
+    script:
+        "../scripts/table.py"
+
+
+rule figure_tries:
+    input:
+        scores=scores(TRIES),
+    output:
+        csv="results/figures/figure_tries.csv",
+        pdf="results/figures/figure_tries.pdf",
+        png=figure_report("tries", "5. Robustness", "Accuracy against tries"),
+    log:
+        "logs/figures/figure_tries.log",
+    benchmark:
+        "benchmarks/output/figures/figure_tries.tsv"
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        function="tries",
+        code=PLAN.code("curves"),
+    script:
+        "../scripts/curves.py"
+
+
 # Settings of defences are chosen on images outside the test set.
 rule tuning:
     input:
@@ -236,5 +284,10 @@ rule robustness:
         rules.table_robustness.output.csv,
         rules.figure_budget.output.pdf,
         rules.table_calibration.output.csv,
+        branch(
+            TRIES,
+            then=[rules.table_tries.output.csv, rules.figure_tries.output.pdf],
+            otherwise=[],
+        ),
         branch(CANDIDATES, then=rules.table_settings.output.csv, otherwise=[]),
     localrule: True

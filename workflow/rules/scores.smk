@@ -14,7 +14,7 @@ rule score:
         part_of("benchmarks/output/scores/{dataset}/{model}/{defence}.tsv")
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: JOBS.threads(JOBS.score)
     resources:
         **needed(JOBS.score),
         gpu=GPUS,
@@ -42,7 +42,7 @@ rule sweep:
         part_of("benchmarks/output/scores/{dataset}/{model}/sweep-noise.tsv")
     conda:
         "../../envs/networks.yaml"
-    threads: 2
+    threads: JOBS.threads(JOBS.sweep)
     resources:
         **needed(JOBS.sweep),
         gpu=GPUS,

@@ -25,7 +25,7 @@ if SHARDS > 1:
         script:
             "../scripts/gather.py"
 
-    # Both at once, as they are drawn: to make one later would draw, and so date, the other anew.
+    # Both at once, since one job draws both: to make one later would also make the other again.
     use rule gather as gather_images with:
         input:
             shards=gather.shards("results/images/test/{scatteritem}.h5")

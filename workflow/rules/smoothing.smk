@@ -16,13 +16,13 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
             "benchmarks/output/certified/{dataset}/{model}/{defence}.tsv"
         conda:
             "../../envs/networks.yaml"
-        threads: 8
+        threads: JOBS.threads(JOBS.certify)
         resources:
             **needed(JOBS.certify),
             gpu=GPUS,
         params:
             network=described,
-            settings=SMOOTHING,
+            experiment=SMOOTHING,
             sample={"count": SMOOTHING["images"], "pattern": UNSEEN},
             batch_size=PLAN["batch_size"],
             device=PLAN["device"],

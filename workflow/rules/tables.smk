@@ -11,6 +11,7 @@ RATIOS = {
 CAST = {
     "universal": {model: PLAN.universal(model).name for model in MODELS},
     "parts": PLAN.parts,
+    "trained": {model: experiments.taught_models(PLAN, model) for model in MODELS},
 }
 
 

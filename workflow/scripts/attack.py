@@ -18,7 +18,7 @@ def main(
     dataset: str,
     attack: str,
     network: NetworkDescription,
-    settings: dict,
+    entry: dict,
     sample: dict,
     draws: int,
     job: Job,
@@ -28,10 +28,10 @@ def main(
     identity = (attack, network["model"], network["defence"])
     options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
-        chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"{attack} against {'/'.join(identity[1:])}", len(chosen), mixed=True)
-        arrays = attacked_images(built, chosen, attack, settings, **options)
-        params = networks.params(network) | {"attack": settings}
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)
+        arrays = attacked_images(built, selected, attack, entry, **options)
+        params = networks.params(network) | {"attack": entry}
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'-'.join(identity)}: at most {arrays['distances'].max():g}/255 from the originals"
 

@@ -16,7 +16,7 @@ def main(
     images: str,
     budget: str,
     network: NetworkDescription,
-    settings: dict,
+    experiment: dict,
     sample: dict,
     job: Job,
     checkpoint: Path,
@@ -25,10 +25,10 @@ def main(
     name = (network["model"], network["defence"])
     options = {"job": job, "identity": ("budget", *name)}
     with ready(network, images, job, mixed=True) as (built, source):
-        chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"radii and efforts against {'/'.join(name)}", len(chosen), mixed=True)
-        arrays = budgets(built, chosen, settings, **options, checkpoint=checkpoint)
-    params = {"model": name[0], "defence": name[1], **settings}
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"radii and efforts against {'/'.join(name)}", len(selected), mixed=True)
+        arrays = budgets(built, selected, experiment, **options, checkpoint=checkpoint)
+    params = {"model": name[0], "defence": name[1], **experiment}
     store.save(budget, "budget/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: {arrays['correct'][-1].mean():.1%} hold within the largest radius"
 

@@ -14,19 +14,20 @@ from advrob.job.script import run
 
 
 def main(
-    *, images: str, records: str, attacks: dict, settings: dict, sample: dict, job: Job
+    *, images: str, records: str, attacks: dict, experiment: dict, sample: dict, job: Job
 ) -> str:
     """Attack the honest network and its masked twins on a ``sample`` of the file ``images``."""
     with store.read(images, "images/1") as source:
-        chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"calibrate {len(attacks)} attacks", len(chosen))
-        pixels = reduced(chosen.images[:], settings["size"])
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"calibrate {len(attacks)} attacks", len(selected))
+        pixels = reduced(selected.images[:], experiment["size"])
     makers = calibrated_attacks(attacks)
-    networks = known_networks(pixels, chosen.labels, settings["twins"], job)
-    found = measure(networks, pixels, chosen.labels, makers, settings["radii"], job)
-    save_records(records, found, seed=job.seed, attacks=attacks, settings=settings)
-    violated = sum(record.violated for record in found)
-    return f"{len(networks)} networks, {len(found)} measurements; truth violated {violated} times"
+    networks = known_networks(pixels, selected.labels, experiment["twins"], job)
+    measurements = measure(networks, pixels, selected.labels, makers, experiment["radii"], job)
+    save_records(records, measurements, seed=job.seed, attacks=attacks, settings=experiment)
+    violated = sum(record.violated for record in measurements)
+    count = len(measurements)
+    return f"{len(networks)} networks, {count} measurements; truth violated {violated} times"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def main(
     certified: str,
     dataset: str,
     network: NetworkDescription,
-    settings: dict,
+    experiment: dict,
     sample: dict,
     job: Job,
     checkpoint: Path,
@@ -27,13 +27,13 @@ def main(
     identity = (dataset, network["model"], network["defence"])
     name = "/".join(identity[1:])
     with ready(network, images, job) as (built, source):
-        chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"certify {name} on {dataset}", len(chosen))
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"certify {name} on {dataset}", len(selected))
         options = {"job": job, "identity": identity, "checkpoint": checkpoint}
-        arrays = certificate_arrays(built, chosen, settings, **options)
-    params = networks.params(network) | {"dataset": dataset, "draws": settings["draws"]}
+        arrays = certificate_arrays(built, selected, experiment, **options)
+    params = networks.params(network) | {"dataset": dataset, "draws": experiment["draws"]}
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
-    return f"{name}: {(arrays['predicted'] == chosen.labels).mean():.1%} certified and right"
+    return f"{name}: {(arrays['predicted'] == selected.labels).mean():.1%} certified and right"
 
 
 if __name__ == "__main__":

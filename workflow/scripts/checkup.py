@@ -17,14 +17,14 @@ def main(*, images: str, findings: str, network: NetworkDescription, sample: dic
     draws = job.generator("checkup", *names)
     built = networks.build(network, generator=draws, device=job.device)
     with store.read(images, "images/1") as source:
-        chosen = read_sample(source, job.seed, **sample)
-        job.announce(f"check {'/'.join(names)}", len(chosen))
-        pixels = to_tensor(chosen.images[:], job.device)
-    found = checkup(built, pixels, chosen.targets.to(job.device), generator=draws)
-    save_records(findings, found, model=names[0], defence=names[1], seed=job.seed)
-    lacking = [each for each in found if each.level != "passed"]
-    said = "; ".join(f"{each.name}: {each.found}" for each in lacking)
-    return f"{'/'.join(names)}: {said or 'everything as it should be'}"
+        selected = read_sample(source, job.seed, **sample)
+        job.log_start(f"check {'/'.join(names)}", len(selected))
+        pixels = to_tensor(selected.images[:], job.device)
+    results = checkup(built, pixels, selected.targets.to(job.device), generator=draws)
+    save_records(findings, results, model=names[0], defence=names[1], seed=job.seed)
+    problems = [each for each in results if each.level != "passed"]
+    summary = "; ".join(f"{each.name}: {each.found}" for each in problems)
+    return f"{'/'.join(names)}: {summary or 'everything as it should be'}"
 
 
 if __name__ == "__main__":

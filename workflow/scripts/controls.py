@@ -25,10 +25,10 @@ def main(
     name = (network["model"], network["defence"])
     attacks = [(Path(path).stem, path, norm) for path, norm in zip(attacked, norms, strict=True)]
     with ready(network, images, job) as (built, source):
-        chosen = read_sample(source, job.seed, **sample)
+        selected = read_sample(source, job.seed, **sample)
         task = f"random changes like those of {len(attacks)} attacks on {'/'.join(name)}"
-        job.announce(task, len(chosen))
-        arrays = control_scores(built, chosen, attacks, job=job, identity=name)
+        job.log_start(task, len(selected))
+        arrays = control_scores(built, selected, attacks, job=job, identity=name)
     params = {"model": name[0], "defence": name[1], "norms": norms}
     store.save(controls, "controls/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: {arrays['correct'].mean():.1%} right under random changes"

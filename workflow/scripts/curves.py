@@ -23,11 +23,11 @@ def main(
 
     The other arguments are that function's; a rule names those that it takes.
     """
-    given = {
+    sources = {
         **{"sweeps": sweeps, "budgets": budgets, "states": states, "scores": scores},
         **{"certified": certified, "pattern": pattern},
     }
-    arguments = {name: value for name, value in given.items() if value is not None}
+    arguments = {name: value for name, value in sources.items() if value is not None}
     chart = getattr(curves, function)(**arguments)
     with store.replacing(csv) as temporary:
         tables.write_csv(temporary, chart.columns, chart.rows)

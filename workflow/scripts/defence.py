@@ -15,23 +15,23 @@ def main(
     images: str,
     state: str,
     defence: str,
-    settings: dict,
+    entry: dict,
     classifiers: list[NetworkDescription],
     job: Job,
     checkpoint: Path,
     memory: int,
 ) -> str:
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
-    kind = settings.get("kind", defence)
-    fitted = load("defence", kind)(**{key: settings[key] for key in settings if key != "kind"})
+    kind = entry.get("kind", defence)
+    fitted = load("defence", kind)(**{key: entry[key] for key in entry if key != "kind"})
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
-        job.announce(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
+        job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
         # Entries of one kind draw alike, so that they differ by their parameters alone.
         options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
         options |= {"checkpoint": checkpoint, **classifier(classifiers, job.device)}
-        about = {"params": {"defence": defence, **settings}, "source": images}
+        about = {"params": {"defence": defence, **entry}, "source": images}
         store.save(state, "state/1", fitted.fit(pixels, **options), seed=job.seed, **about)
     return f"{defence}: fitted"
 

@@ -15,9 +15,9 @@ def main(*, perturbations: list[str], pdf: str, png: str) -> str:
     pictures = []
     for path in perturbations:
         with store.read(path, "perturbation/1") as file:
-            made = {**store.params(file), **file.attrs}
-            image = panels.magnify(file["perturbation"][:], made["radius"])
-        pictures.append(Picture(image, panels.caption(Path(path).stem, made)))
+            attributes = {**store.params(file), **file.attrs}
+            image = panels.magnify(file["perturbation"][:], attributes["radius"])
+        pictures.append(Picture(image, panels.caption(Path(path).stem, attributes)))
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]
     figure = panels.grid(rows, [""] * len(rows[0]), [""] * len(rows))
     plotting.save(figure, pdf=pdf, png=png, dpi=panels.DPI)

@@ -17,7 +17,7 @@ def main(
     images: str,
     generator: str,
     network: NetworkDescription,
-    settings: dict,
+    entry: dict,
     job: Job,
     checkpoint: Path,
 ) -> str:
@@ -25,13 +25,13 @@ def main(
     name = (network["model"], network["defence"])
     draws = job.cpu_generator("gan", *name)
     options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
-    options |= {key: value for key, value in settings.items() if key != "images"}
+    options |= {key: value for key, value in entry.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
-        rows = store.first_rows(source["images"], settings["images"])
-        job.announce(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
+        rows = store.first_rows(source["images"], entry["images"])
+        job.log_start(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
         arrays = train_generator(built, rows, own, **options)
-    params = networks.params(network) | settings
+    params = networks.params(network) | entry
     store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"
 

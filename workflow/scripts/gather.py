@@ -1,7 +1,7 @@
 """Join the shards of results."""
 
 from advrob.files import store
-from advrob.job.locks import forget
+from advrob.job.locks import remove_checkpoints
 from advrob.job.script import run
 
 
@@ -16,7 +16,7 @@ def main(*, shards: list[str], wholes: list[str]) -> str:
             print(f"{whole}: {len(file['ids'])} images of {size} shards")
             if "reached" in file:
                 file.attrs["hit_rate"] = file["reached"][:].mean()
-        forget(whole)
+        remove_checkpoints(whole)
     return f"{len(wholes)} gathered"
 
 

@@ -16,19 +16,19 @@ def main(
     images: str,
     dataset: str,
     network: NetworkDescription,
-    settings: dict,
+    entry: dict,
     job: Job,
     checkpoint: Path,
     scatteritem: str = sharding.WHOLE,
 ) -> str:
     """Attack a network with each image, or those of a shard, of the file ``images``."""
     name = (network["model"], network["defence"])
-    params = networks.params(network) | settings
+    params = networks.params(network) | entry
     options = {"job": job, "identity": name, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
-        job.announce(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
-        arrays = targeted_images(built, source, part, settings, **options)
+        job.log_start(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
+        arrays = targeted_images(built, source, part, entry, **options)
     rate = arrays["reached"].mean()
     about = {"seed": job.seed, "params": params, "source": images}
     store.save(dataset, "images/1", arrays, **about, hit_rate=rate)

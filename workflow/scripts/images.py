@@ -13,7 +13,7 @@ def main(
     test: str,
     fit: str,
     root: str,
-    settings: dict[str, Any],
+    image_options: dict[str, Any],
     seed: int,
     archive: str | list[str] = "",
     sha256: str | None = None,
@@ -28,7 +28,9 @@ def main(
         root = str(archive)
         if sha256:
             verify(root, sha256)
-    return extract(test=test, fit=fit, root=root, settings=settings, seed=seed, shard=scatteritem)
+    return extract(
+        test=test, fit=fit, root=root, image_options=image_options, seed=seed, shard=scatteritem
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
         with store.write(
             dataset, "images/1", seed=seed, params=params, source=f"{images} + {perturbation}"
         ) as file:
-            store.put(file, {"images": store.Blocks(pixels.shape, "uint8", blocks)})
+            store.put(file, {"images": store.StreamedArray(pixels.shape, "uint8", blocks)})
             for name in ("labels", "ids", "classes"):
                 source.copy(name, file)
         return f"{len(pixels)} images perturbed"

@@ -5,18 +5,16 @@ from advrob.images.published import read
 from advrob.job.script import run
 
 
-def main(
-    *, file: str, perturbation: str, published: str, settings: dict, size: int, seed: int
-) -> str:
+def main(*, file: str, perturbation: str, published: str, entry: dict, size: int, seed: int) -> str:
     """Bring the .mat or .npy ``file`` into the workflow's format."""
     values = read(
         file,
         size=size,
-        norm=settings["norm"],
-        radius=settings["radius"],
+        norm=entry["norm"],
+        radius=entry["radius"],
         key=f"perturbations.published.{published}",
     )
-    params = {key: value for key, value in settings.items() if key != "file"}
+    params = {key: value for key, value in entry.items() if key != "file"}
     with store.write(
         perturbation, "perturbation/1", seed=seed, params=params, source=f"published: {published}"
     ) as output:

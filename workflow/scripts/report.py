@@ -18,22 +18,22 @@ def main(
     calibration: str,
     replication: str,
     certified: list[str],
-    shown: list[str],
+    files: list[str],
     entries: list[dict[str, Any]],
     content: dict[str, Any],
     logs: dict[str, dict[str, str]],
     page: str,
     answer: str,
 ) -> str:
-    """Write a page with the tables and figures ``shown``, described by ``entries``."""
+    """Write a page with the tables and figures ``files``, described by ``entries``."""
     tables = {"robustness": robustness, "checks": checks, "calibration": calibration}
-    found = answers.read(**tables, replication=replication, certified=certified)
-    words = sentences(found)
-    pages.write_data(answer, answers.as_data(found, words))
-    parts = [entry(file, **each) for file, each in zip(shown, entries, strict=True)]
-    of = {"answer": found, "sentences": words, "entries": parts, "jobs": timings.read(logs)}
+    computed = answers.read(**tables, replication=replication, certified=certified)
+    paragraphs = sentences(computed)
+    pages.write_data(answer, answers.as_data(computed, paragraphs), content["versions"])
+    parts = [entry(file, **each) for file, each in zip(files, entries, strict=True)]
+    of = {"answer": computed, "sentences": paragraphs, "entries": parts, "jobs": timings.read(logs)}
     pages.write(page, template, **of, **content)
-    return " ".join(words["robust"])
+    return " ".join(paragraphs["robust"])
 
 
 if __name__ == "__main__":

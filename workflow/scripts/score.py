@@ -23,7 +23,7 @@ def main(
     name = (network["model"], network["defence"])
     with ready(network, images, job) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
-        job.announce(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
+        job.log_start(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
         arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
     about = {"params": networks.params(network) | {"dataset": dataset}, "source": images}
     store.save(scores, "scores/1", arrays, seed=job.seed, **about)

@@ -26,7 +26,7 @@ def main(
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         task = f"score {network['model']} on {dataset} in {len(magnitudes)} magnitudes of noise"
-        job.announce(task, part.stop - part.start)
+        job.log_start(task, part.stop - part.start)
         predictions = predict(noisy.networks, source["images"], part=part, **options)
         arrays = noisy.arrays(source, part, *predictions)
     params = {key: network[key] for key in ("model", "model_settings")} | {"dataset": dataset}

@@ -24,8 +24,8 @@ def main(
     network = models.build(model, model_settings, job.device)
     with store.read(images, "images/1") as source:
         labels = source["labels"][:limit]
-        rows = store.Rows(source["images"], np.arange(len(labels)))
-        job.announce(f"train {model} by {options['method']}", len(rows), mixed=True)
+        rows = store.ImageRows(source["images"], np.arange(len(labels)))
+        job.log_start(f"train {model} by {options['method']}", len(rows), mixed=True)
         arrays = train(network, rows, labels, **options)
     params = {"model": model, "model_settings": model_settings}
     store.save(state, "state/1", arrays, seed=job.seed, params=params, source=images)

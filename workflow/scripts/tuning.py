@@ -22,7 +22,7 @@ def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
         order = torch.randperm(len(labelled), generator=compute.generator(seed, "tuning"))
         rows = np.sort(labelled[order[:limit].numpy()])
         arrays = {
-            "images": store.Rows(source["images"], rows)[:],
+            "images": store.ImageRows(source["images"], rows)[:],
             "labels": source["labels"][:][rows],
             "ids": np.array(store.strings(source["ids"]), dtype=object)[rows],
             "classes": np.array(store.strings(source["classes"]), dtype=object),

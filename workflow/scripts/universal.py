@@ -15,21 +15,21 @@ def main(
     held_out: str,
     perturbation: str,
     network: NetworkDescription,
-    settings: dict,
+    entry: dict,
     job: Job,
     checkpoint: Path,
 ) -> str:
     """Find what fools a network on the file ``images``; measure it on ``held_out``."""
     with store.read(images, "images/1") as own, store.read(held_out, "images/1") as others:
-        found, attributes = universal_perturbation(
-            network, own, others, settings, job=job, checkpoint=checkpoint
+        result, attributes = universal_perturbation(
+            network, own, others, entry, job=job, checkpoint=checkpoint
         )
-    arrays = {"perturbation": found.perturbation, **found.history}
+    arrays = {"perturbation": result.perturbation, **result.history}
     params = attributes.pop("params")
     about = {"seed": job.seed, "params": params, "source": images}
     store.save(perturbation, "perturbation/1", arrays, **about, **attributes)
     rates = (
-        f"{found.fooling_rate:.1%} of its own images, {found.fooling_rate_held_out:.1%} of others"
+        f"{result.fooling_rate:.1%} of its own images, {result.fooling_rate_held_out:.1%} of others"
     )
     return f"{network['model']}/{network['defence']}: fools {rates}"
 

@@ -16,18 +16,18 @@ def main(
     space: str,
     model: str,
     networks: dict[str, NetworkDescription],
-    settings: dict,
+    experiment: dict,
     job: Job,
 ) -> str:
     """Compare the test images with those attacked to fool ``model``, into the file ``space``."""
     files = {"universal": universal, "gradient": gradient}
     # The same images for every model.
     draws = compute.generator(job.seed, "vector_space", "images")
-    ids, images, attacked = vector_space.read(original, files, settings["images"], draws)
-    job.announce(f"{model}'s view of perturbations behind {len(networks)} defences", len(images))
-    arrays = vector_space.analyse(networks, ids, images, attacked, settings, job)
+    ids, images, attacked = vector_space.read(original, files, experiment["images"], draws)
+    job.log_start(f"{model}'s view of perturbations behind {len(networks)} defences", len(images))
+    arrays = vector_space.analyse(networks, ids, images, attacked, experiment, job)
     described = {name: network["defence_settings"] for name, network in networks.items()}
-    params = {"model": model, "model_settings": networks["pca"]["model_settings"], **settings}
+    params = {"model": model, "model_settings": networks["pca"]["model_settings"], **experiment}
     params |= {"defences": described, "numbers": images[0].size}
     source = ", ".join((original, universal, gradient))
     store.save(space, "vector_space/1", arrays, seed=job.seed, params=params, source=source)

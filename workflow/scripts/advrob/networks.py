@@ -70,12 +70,12 @@ def build(
 
 def build_model(network: NetworkDescription, *, device: torch.device) -> models.Model:
     """Build the model of a configured network; the arguments are those of `build`."""
-    name, settings = network["model"], network["model_settings"]
+    name, entry = network["model"], network["model_settings"]
     learned = network["learned"].get(f"model {name}")
     if learned is None:
-        return models.build(name, settings, device)
+        return models.build(name, entry, device)
     with store.read(learned, "state/1") as file:
-        return models.build(name, settings, device, state=file)
+        return models.build(name, entry, device, state=file)
 
 
 def build_defence(
@@ -83,9 +83,9 @@ def build_defence(
 ) -> Defence:
     """Build the defence of a configured network; the arguments are those of `build`."""
 
-    def built(name: str, settings: Mapping[str, Any]) -> Defence:
-        kind = settings.get("kind", name)
-        parameters = {key: value for key, value in settings.items() if key != "kind"}
+    def built(name: str, entry: Mapping[str, Any]) -> Defence:
+        kind = entry.get("kind", name)
+        parameters = {key: value for key, value in entry.items() if key != "kind"}
         if kind == "chain":
             parameters["defences"] = [
                 built(member, entry)

@@ -22,10 +22,10 @@ def load(sort: str, name: str) -> type:
     except ConfigurationError as error:
         raise UserError(str(error)) from None
     try:
-        found: type = getattr(importlib.import_module(f"advrob.{kind.module}"), kind.class_name)
+        plug_in: type = getattr(importlib.import_module(f"advrob.{kind.module}"), kind.class_name)
     except ImportError as error:
         raise UserError(
             f"advrob/{kind.module.replace('.', '/')}.py: cannot be imported ({error}). Correct the "
             "file, or install what it needs."
         ) from error
-    return found
+    return plug_in

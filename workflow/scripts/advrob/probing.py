@@ -85,26 +85,26 @@ def check_defence(network: Network, images: Tensor, key: str) -> None:
     """
     first, second = (_defended(network, images, key) for _ in range(2))
     if not isinstance(first, Tensor) or first.shape != images.shape:
-        given = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
+        output = tuple(first.shape) if isinstance(first, Tensor) else type(first).__name__
         raise UserError(
-            f"{key}: gives {given} for images of shape {tuple(images.shape)}. Expected a tensor of "
-            "the same shape; a defence returns images."
+            f"{key}: returns {output} for images of shape {tuple(images.shape)}. Expected a "
+            "tensor of the same shape; a defence returns images."
         )
     if not first.is_floating_point() or not first.isfinite().all():
         raise UserError(
-            f"{key}: gives {str(first.dtype).removeprefix('torch.')} numbers, not all of them "
+            f"{key}: returns {str(first.dtype).removeprefix('torch.')} numbers, not all of them "
             "finite or none of them fractional. Expected finite floats, 0 to 1 for black to white."
         )
     if torch.equal(first, second):
         return
     if network.defence.stochastic:
         raise UserError(
-            f"{key}: is stochastic, but draws other numbers when it is given the same generator. "
-            "Draw all random numbers from self.generator, for example by self.draw."
+            f"{key}: is stochastic, but draws other numbers from the same generator. Draw all "
+            "random numbers from self.generator, for example by self.draw."
         )
     raise UserError(
-        f"{key}: gives other images each time, but does not say so: attacks would follow one draw. "
-        "Set stochastic = True in its class and draw from self.generator."
+        f"{key}: returns other images each time, but does not declare it: attacks would follow a "
+        "single draw. Set stochastic = True in its class and draw from self.generator."
     )
 
 
@@ -126,7 +126,7 @@ def _defended(network: Network, images: Tensor, key: str) -> Tensor:
         where = f" at {file}, line {lines[-1]}" if lines else ""
         reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{key}: fails on images of shape {tuple(images.shape)} "
-            f"({type(error).__name__}: {reason}){where}. Correct the defence; its forward takes "
-            "and gives float images (N, 3, H, W)."
+            f"{key}: fails on images of shape {tuple(images.shape)} ({type(error).__name__}: "
+            f"{reason}){where}. Correct the defence; its forward takes and returns float images "
+            "(N, 3, H, W)."
         ) from error

@@ -49,7 +49,7 @@ class Robustness:
             f"under attack; evidence: {self.grade}"
         ]
         lines += [
-            f"{check.verdict}: {check.name}: {check.found}. {check.expected}"
+            f"{check.verdict}: {check.name}: {check.measured}. {check.expected}"
             for check in self.checks
             if check.verdict != Verdict.PASSED
         ]
@@ -91,16 +91,16 @@ def evaluate(
     findings = checkup(network, images, labels)
     checks = [as_finding_check(vars(finding)) for finding in findings]
     passes = draws if _draws(findings) else 1
-    shown = Expectation(network, passes) if passes > 1 else network
+    averaged = Expectation(network, passes) if passes > 1 else network
     attack = AutoAttack(norm=norm, radius=radius, iterations=iterations, queries=queries)
-    original = _right(network, images, labels, passes, batch_size)
+    original = _correct(network, images, labels, passes, batch_size)
     attacked = images.clone()
     generator = compute.generator(seed, "evaluate", device=images.device)
     for rows in original.nonzero()[:, 0].split(max(1, batch_size // passes)):
         attacked[rows] = attack(
-            shown, images[rows], labels[rows], generator=generator, surplus=SURPLUS
+            averaged, images[rows], labels[rows], generator=generator, surplus=SURPLUS
         )
-    robust = original & _right(network, attacked, labels, passes, batch_size)
+    robust = original & _correct(network, attacked, labels, passes, batch_size)
     ids = [str(number) for number in range(len(images))]
     checks += _controls(network, images, attacked, labels, robust, passes, batch_size, seed)
     worst = metrics.accuracy(robust.cpu().numpy(), ids)
@@ -120,7 +120,7 @@ def _draws(findings: Sequence[Finding]) -> bool:
 
 
 @torch.no_grad()
-def _right(
+def _correct(
     network: nn.Module, images: Tensor, labels: Tensor, passes: int, batch_size: int
 ) -> Tensor:
     """Whether more than half of the passes are right, bool ``(N,)``."""
@@ -148,7 +148,7 @@ def _controls(
     for name, control in CONTROLS.items():
         draw = np.random.default_rng(compute.number(seed, "evaluate", name))
         changed = to_tensor(controlled(before, after, control, draw), images.device)
-        kept = _right(network, changed, labels, passes, batch_size)
-        arrays = (kept.cpu().numpy(), robust.cpu().numpy())
+        still_correct = _correct(network, changed, labels, passes, batch_size)
+        arrays = (still_correct.cpu().numpy(), robust.cpu().numpy())
         checks.append(stronger(f"beats {name}", "auto_attack", *arrays, ids))
     return checks

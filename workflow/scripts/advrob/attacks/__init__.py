@@ -1,15 +1,16 @@
-"""Attacks: one file a kind, named after it, holding one subclass of `Attack`.
+"""Attacks: one file per kind, named after it, with one subclass of `Attack`.
 
 To add one, write ``attacks/<kind>.py`` with such a class and name it in the configuration. Its
 keyword-only ``__init__`` parameters are its configuration keys.
 
 A network maps float images ``(N, 3, H, W)``, RGB in [0, 1], to float32 logits ``(N, classes)``.
-Its normalisation, its defence and its number format are inside it. It is given in evaluation mode
-and left as it was found: no gradient is accumulated in its parameters.
+Its normalisation, its defence and its number format are inside it. It arrives in evaluation mode
+and is left unchanged: no gradient is accumulated in its parameters.
 """
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +20,54 @@ from advrob.attacks.losses import margin
 from advrob.plug_ins import load
 
 
+@dataclass(frozen=True)
+class Task:
+    """What an attack works on.
+
+    Attributes:
+        network: images in [0, 1] to logits.
+        images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
+        labels: true classes, int64 ``(N,)``.
+        generator: the source of every random number.
+        surplus: by how much another class's logit must exceed the label's before an image counts as
+            fooled: what another precision or another draw may take back.
+    """
+
+    network: nn.Module
+    images: Tensor
+    labels: Tensor
+    generator: torch.Generator
+    surplus: float = 0.0
+
+    def __getitem__(self, rows: Tensor) -> "Task":
+        """The same for some of the images."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    @torch.no_grad()
+    def margins(self) -> Tensor:
+        """By how much the best wrong class leads at each image, ``(N,)``."""
+        return margin(self.network(self.images), self.labels)
+
+    def holding(self) -> Tensor:
+        """The indices of the images that do not fool the network, int64."""
+        if math.isinf(self.surplus):  # no margin is ever enough
+            return torch.arange(len(self.images), device=self.images.device)
+        return (self.margins() <= self.surplus).nonzero()[:, 0]
+
+    @torch.no_grad()
+    def likely_targets(self, count: int) -> Tensor:
+        """The most likely wrong classes of the images, most likely first.
+
+        Args:
+            count: how many classes; all wrong ones if there are fewer.
+
+        Returns:
+            int64 ``(count, N)``.
+        """
+        others = self.network(self.images).scatter(1, self.labels[:, None], -torch.inf)
+        return others.topk(min(count, others.shape[1] - 1), dim=1).indices.T
+
+
 class Attack:
     """Moves images inside a ball around them until a network gets them wrong.
 
@@ -26,7 +75,7 @@ class Attack:
     constructor; an object keeps no state between calls.
     """
 
-    # Whether it uses the gradients of the network, or nothing but its answers.
+    # Whether it uses the network's gradients, or nothing but its outputs.
     needs_gradient: bool = True
     # The norms that it can bound; with more than one, ``norm`` is a hyperparameter.
     norms: Sequence[str] = ("linf", "l2")
@@ -42,15 +91,11 @@ class Attack:
         generator: torch.Generator,
         surplus: float = 0.0,
     ) -> Tensor:
-        """Attack a batch of images.
+        """Attack a batch of images: `perturb` them. The arguments are those of a `Task`."""
+        return self.perturb(Task(network, images, labels, generator, surplus))
 
-        Args:
-            network: images in [0, 1] to logits.
-            images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
-            labels: true classes, int64 ``(N,)``.
-            generator: the source of every random number.
-            surplus: by how much another class's logit must exceed the label's before an image
-                counts as fooled: what another precision or another draw may take back.
+    def perturb(self, task: Task) -> Tensor:
+        """Attack the images of a task.
 
         Returns:
             Images ``(N, 3, H, W)`` in [0, 1], inside the ball; in multiples of 1/255 unless the
@@ -61,64 +106,30 @@ class Attack:
 
 
 @torch.no_grad()
-def holding(network: nn.Module, images: Tensor, labels: Tensor, surplus: float) -> Tensor:
-    """The numbers of the images that do not fool a network, int64; see `Attack.__call__`."""
-    if math.isinf(surplus):  # nothing will ever do
-        return torch.arange(len(images), device=images.device)
-    return (margin(network(images), labels) <= surplus).nonzero()[:, 0]
-
-
-@torch.no_grad()
-def in_turn(
-    runs: Iterable[Callable[[Tensor], Tensor]],
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    surplus: float,
-) -> Tensor:
-    """Several attacks, each on the images that those before it left right.
+def in_turn(task: Task, runs: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
+    """Run several attacks in turn, each on the images that the earlier ones did not fool.
 
     Args:
-        runs: from the numbers of images, int64 ``(n,)``, to these images attacked.
-        network: see `Attack.__call__`, as for the others.
-        images: ``(N, 3, H, W)``.
-        labels: int64 ``(N,)``.
-        surplus: when an image counts as fooled.
+        task: what they work on.
+        runs: each takes the indices of images, int64 ``(n,)``, and returns these images attacked.
 
     Returns:
-        Of every image what raised the `margin` most, perhaps itself.
+        For each image the result with the highest `margin`, or the image itself.
     """
-    found, value = images.clone(), margin(network(images), labels)
+    adversarial, margins = task.images.clone(), task.margins()
     for run in runs:
-        rows = (value <= surplus).nonzero()[:, 0]
+        rows = (margins <= task.surplus).nonzero()[:, 0]
         if len(rows) == 0:
             break
         tried = run(rows)
-        reached = margin(network(tried), labels[rows])
-        better = reached > value[rows]
-        found[rows[better]] = tried[better]
-        value[rows[better]] = reached[better]
-    return found
-
-
-@torch.no_grad()
-def likely_targets(network: nn.Module, images: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The most likely wrong classes of images, most likely first.
-
-    Args:
-        network: images in [0, 1] to logits.
-        images: ``(N, 3, H, W)``.
-        labels: true classes, int64 ``(N,)``.
-        count: how many are wanted; all if there are fewer.
-
-    Returns:
-        int64 ``(count, N)``.
-    """
-    others = network(images).scatter(1, labels[:, None], -torch.inf)
-    return others.topk(min(count, others.shape[1] - 1), dim=1).indices.T
+        margins_now = replace(task[rows], images=tried).margins()
+        better = margins_now > margins[rows]
+        adversarial[rows[better]] = tried[better]
+        margins[rows[better]] = margins_now[better]
+    return adversarial
 
 
 def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
-    """An attack of a kind, with the hyperparameters that are given."""
+    """Build an attack of the given kind with the given hyperparameters."""
     attack: Attack = load("attack", kind)(**parameters)
     return attack

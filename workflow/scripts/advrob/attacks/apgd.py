@@ -6,9 +6,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import LOSSES, gradient_of
 from advrob.job.progress import progress
@@ -19,21 +19,22 @@ RHO = 0.75
 
 
 class AutoPGD(Attack):
-    """Auto-PGD: climbs a loss with momentum and halves the step of an image where it stops helping.
+    """Auto-PGD: climbs a loss with momentum and halves an image's step when it stops helping.
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), Algorithm 1, with the paper's constants. The network sees every
     iterate as it would be stored, and an image that fools it is left alone.
 
     Args:
-        loss: what is climbed. cross_entropy: the attack is known as APGD-CE. margin: how far the
-            best wrong class leads, which keeps its gradient where probabilities are 0 or 1.
-            logits_ratio: the same in units of the spread of the logits, known as APGD-DLR.
+        loss: the loss that it climbs. cross_entropy: the attack is known as APGD-CE. margin: how
+            far the best wrong class leads; its gradient does not vanish where probabilities are 0
+            or 1. logits_ratio: the margin in units of the spread of the logits; the attack is known
+            as APGD-DLR.
         norm: the norm that is bounded.
         radius: the bound, in units of 1/255.
         iterations: gradients per image.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     def __init__(
@@ -48,32 +49,21 @@ class AutoPGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.loss, self.iterations = loss, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest loss."""
         return climb(
-            network,
-            Ball(images, self.norm, self.radius, self.levels),
-            labels,
+            task,
+            Ball(task.images, self.norm, self.radius, self.levels),
             lambda rows, logits, labels: LOSSES[self.loss](logits, labels),
             iterations=self.iterations,
-            generator=generator,
-            surplus=surplus,
         )
 
 
 @dataclass
 class Climb:
-    """Where the images that still hold are on their way, one row each."""
+    """The state of the ascent for the images that are not fooled yet, one row each."""
 
-    index: Tensor  # (n,) their numbers
+    index: Tensor  # (n,) their positions in the batch
     moved: Tensor  # the iterate
     previous: Tensor  # the one before
     step: Tensor  # (n, 1, 1, 1)
@@ -87,9 +77,9 @@ class Climb:
 
     @classmethod
     def begin(cls, start: Tensor, radius: float) -> "Climb":
-        """From given images inside the ball, with the paper's first step of two radii."""
+        """Begin at images inside the ball, with the paper's first step of two radii."""
         n, device = len(start), start.device
-        nothing = torch.full((n,), -torch.inf, device=device)
+        lowest = torch.full((n,), -torch.inf, device=device)
         step = torch.full((n, 1, 1, 1), 2.0 * radius, device=device)
         return cls(
             index=torch.arange(n, device=device),
@@ -98,19 +88,19 @@ class Climb:
             step=step,
             best=start,
             best_gradient=torch.zeros_like(start),
-            best_value=nothing,
-            value=nothing,
+            best_value=lowest,
+            value=lowest,
             rises=torch.zeros(n, device=device),
             checked_step=step,
-            checked_value=nothing,
+            checked_value=lowest,
         )
 
-    def __getitem__(self, chosen: Tensor) -> "Climb":
+    def __getitem__(self, rows: Tensor) -> "Climb":
         """Some of the images."""
-        return Climb(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Climb(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def record(self, value: Tensor, gradient: Tensor) -> Tensor:
-        """Take in the iterates' losses ``(n,)`` and gradients; which are the highest so far."""
+        """Record the iterates' losses ``(n,)`` and gradients; return which are the best so far."""
         self.rises = self.rises + (value > self.value)
         self.value = value
         better = value > self.best_value
@@ -121,7 +111,11 @@ class Climb:
         return better
 
     def check(self, gradient: Tensor, window: int) -> Tensor:
-        """A checkpoint: where the step is halved, back to the best iterate and its gradient."""
+        """Halve the step where progress has stalled, and return to the best iterate there.
+
+        Returns:
+            The gradients from which to go on, ``(n, 3, H, W)``.
+        """
         # Conditions 1 and 2 of the paper's Section 3.
         wavered = self.rises < RHO * window
         stuck = (self.checked_step == self.step).flatten() & (self.checked_value == self.best_value)
@@ -134,7 +128,7 @@ class Climb:
         return torch.where(halved, self.best_gradient, gradient)
 
     def advance(self, ball: Ball, gradient: Tensor, alpha: float) -> None:
-        """A step along the gradient, with momentum of the last."""
+        """Take a step along the gradient, with momentum from the last one."""
         straight = ball.project(self.moved + self.step * ball.steepest(gradient))
         momentum = (1 - alpha) * (self.moved - self.previous)
         ahead = ball.project(self.moved + alpha * (straight - self.moved) + momentum)
@@ -142,49 +136,45 @@ class Climb:
 
 
 def climb(
-    network: nn.Module,
+    task: Task,
     whole: Ball,
-    labels: Tensor,
     loss: Callable[[Tensor, Tensor, Tensor], Tensor],
     *,
     iterations: int,
-    generator: torch.Generator,
-    surplus: float,
 ) -> Tensor:
     """Auto-PGD on any loss.
 
     Args:
-        network: images in [0, 1] to logits.
-        whole: N images and how far they may be moved.
-        labels: true classes, int64 ``(N,)``.
-        loss: values ``(n,)`` for the numbers of some of the images, int64 ``(n,)``, their logits
+        task: N images, of which those that fool the network are returned as they are.
+        whole: the same images, and how far they may be moved.
+        loss: values ``(n,)`` for the indices of some of the images, int64 ``(n,)``, their logits
             ``(n, classes)`` and their labels.
         iterations: gradients per image.
-        generator: draws where in the ball to start.
-        surplus: see `Attack.__call__`.
 
     Returns:
-        See `AutoPGD.__call__`.
+        See `AutoPGD.perturb`.
     """
-    found = whole.originals.clone()
-    state = Climb.begin(whole.random(generator), whole.radius)
-    state = state[holding(network, found, labels, surplus)]
-    window, since = max(int(0.22 * iterations), 1), 0
+    adversarial = whole.originals.clone()
+    state = Climb.begin(whole.random(task.generator), whole.radius)
+    state = state[task.holding()]
+    window, steps_since_check = max(int(0.22 * iterations), 1), 0
     for iteration in progress(range(iterations), "iterations, at most", iterations):
         if len(state.index) == 0:
             break
         ball, rows = whole[state.index], state.index
         seen = ball.stored(state.moved)
-        value, gradient, excess = gradient_of(network, seen, labels[rows], partial(loss, rows))
-        keep = state.record(value, gradient) | (excess > surplus)
-        found[rows[keep]] = seen[keep]
-        held = excess <= surplus
-        if not held.all():
-            state, gradient, ball = state[held], gradient[held], ball[held]
-        since += 1
-        if since == window:
+        value, gradient, excess = gradient_of(
+            task.network, seen, task.labels[rows], partial(loss, rows)
+        )
+        improved = state.record(value, gradient) | (excess > task.surplus)
+        adversarial[rows[improved]] = seen[improved]
+        unfooled = excess <= task.surplus
+        if not unfooled.all():
+            state, gradient, ball = state[unfooled], gradient[unfooled], ball[unfooled]
+        steps_since_check += 1
+        if steps_since_check == window:
             gradient = state.check(gradient, window)
             window = max(window - max(int(0.03 * iterations), 1), max(int(0.06 * iterations), 1))
-            since = 0
+            steps_since_check = 0
         state.advance(ball, gradient, ALPHA if iteration else 1.0)
-    return found
+    return adversarial

@@ -1,12 +1,11 @@
-"""Auto-PGD towards one wrong class after the other."""
+"""Auto-PGD towards one wrong class after another."""
 
 from functools import partial
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn, likely_targets
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.apgd import climb
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import targeted_ratio
@@ -24,8 +23,8 @@ class TargetedAutoPGD(Attack):
         radius: the bound, in units of 1/255.
         targets: how many wrong classes are tried.
         iterations: gradients per image and target.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     effort = ("iterations", "targets")
@@ -42,28 +41,16 @@ class TargetedAutoPGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.targets, self.iterations = targets, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest margin."""
 
         def towards(targets: Tensor, rows: Tensor) -> Tensor:
             return climb(
-                network,
-                Ball(images[rows], self.norm, self.radius, self.levels),
-                labels[rows],
-                lambda some, logits, own: targeted_ratio(logits, own, targets[rows[some]]),
+                task[rows],
+                Ball(task.images[rows], self.norm, self.radius, self.levels),
+                lambda indices, logits, own: targeted_ratio(logits, own, targets[rows[indices]]),
                 iterations=self.iterations,
-                generator=generator,
-                surplus=surplus,
             )
 
-        ranked = likely_targets(network, images, labels, self.targets)
-        runs = [partial(towards, targets) for targets in ranked]
-        return in_turn(runs, network, images, labels, surplus)
+        ranked = task.likely_targets(self.targets)
+        return in_turn(task, [partial(towards, targets) for targets in ranked])

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.apgd import AutoPGD
 from advrob.attacks.apgd_t import TargetedAutoPGD
 from advrob.attacks.fab import FastAdaptiveBoundary
@@ -15,7 +14,7 @@ from advrob.attacks.square import Square
 
 
 class AutoAttack(Attack):
-    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square, each on the images that still hold.
+    """AutoAttack: APGD-CE, APGD-T, FAB-T and Square, each on the images not fooled yet.
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks" (2020), Section 5; the defaults are those of its standard version. The
@@ -26,9 +25,9 @@ class AutoAttack(Attack):
         radius: the bound, in units of 1/255.
         iterations: gradients per image of APGD-CE, and per image and target of APGD-T and FAB-T.
         targets: wrong classes that APGD-T and FAB-T try.
-        queries: how often Square asks the network about an image.
-        restarts: how often each part is tried.
-        levels: 256 to see and store images in 8 bits, null as real numbers.
+        queries: number of Square's queries per image.
+        restarts: how many times each attack runs.
+        levels: 256 to work on 8-bit images, null to work on real numbers.
     """
 
     effort = ("iterations", "targets")
@@ -70,19 +69,10 @@ class AutoAttack(Attack):
         for _ in range(self.restarts):
             yield Square(norm=norm, radius=radius, queries=self.queries, levels=levels)
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`: where no image fooled the network, the one with the highest margin."""
 
         def run(part: Attack, rows: Tensor) -> Tensor:
-            return part(network, images[rows], labels[rows], generator=generator, surplus=surplus)
+            return part.perturb(task[rows])
 
-        runs = (partial(run, part) for part in self.parts())
-        return in_turn(runs, network, images, labels, surplus)
+        return in_turn(task, (partial(run, part) for part in self.parts()))

@@ -1,4 +1,4 @@
-"""How far an attack may move an image, and what is left of that in 8 bits."""
+"""How far an attack may move an image, and how that is stored in 8 bits."""
 
 from dataclasses import dataclass, replace
 
@@ -29,9 +29,9 @@ class Ball:
     radius: float
     levels: int | None = 256
 
-    def __getitem__(self, chosen: Tensor) -> "Ball":
+    def __getitem__(self, rows: Tensor) -> "Ball":
         """The balls of some of the images."""
-        return replace(self, originals=self.originals[chosen])
+        return replace(self, originals=self.originals[rows])
 
     def project(self, images: Tensor) -> Tensor:
         """The nearest images inside, clipped to [0, 1], which takes them no further away."""
@@ -60,7 +60,7 @@ class Ball:
         return self.project(self.originals + moves.to(device) * (self.radius / 255))
 
     def stored(self, images: Tensor) -> Tensor:
-        """Images as they are stored that are near to ``images`` and not outside.
+        """The images as they are stored, rounded if need be, and inside the ball.
 
         With levels these are multiples of 1/255: the last whole level inside a bound that is not
         whole is the bound; a change whose rounding makes it too long is shortened. Real numbers
@@ -73,13 +73,13 @@ class Ball:
         if self.norm == "linf":
             whole = int(self.radius)
             return moves.clamp_(-whole, whole).add_(levels).clamp_(0, 255) / 255
-        wanted = images * 255 - levels
+        unrounded = images * 255 - levels
         for _ in range(ROUNDS):
             excess = lengths(moves) / self.radius
             if (excess <= 1).all():
                 break
-            wanted = torch.where(excess > 1, wanted * (0.999 / excess), wanted)
-            moves = wanted.round()
+            unrounded = torch.where(excess > 1, unrounded * (0.999 / excess), unrounded)
+            moves = unrounded.round()
         moves = torch.where(lengths(moves) > self.radius, moves.new_zeros(()), moves)
         return (levels + moves).clamp_(0, 255) / 255
 
@@ -97,41 +97,41 @@ class Ball:
         if self.norm == "linf":
             return self.stored(images)
         levels = (self.originals * 255).round_()
-        wanted = (images - self.originals) * 255
+        direction = (images - self.originals) * 255
 
         def rounded(scale: Tensor) -> Tensor:
-            return (levels + (scale * wanted).round_()).clamp_(0, 255).sub_(levels)
+            return (levels + (scale * direction).round_()).clamp_(0, 255).sub_(levels)
 
         # Bisection: with `low` the move is short enough, with `high` it may be too long.
-        peak = wanted.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_(min=1e-30)
+        peak = direction.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_(min=1e-30)
         low, high = 0.4 / peak, WIDEST * self.radius / peak
         for _ in range(BISECTIONS):
             middle = (low * high).sqrt()
             inside = lengths(rounded(middle)) <= self.radius
             low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
         moves = rounded(low)
-        return (levels + self._topped_up(moves, wanted, levels)).clamp_(0, 255) / 255
+        return (levels + self._topped_up(moves, direction, levels)).clamp_(0, 255) / 255
 
-    def _topped_up(self, moves: Tensor, wanted: Tensor, levels: Tensor) -> Tensor:
-        """One more level, in the order of what it brings for what it costs, as far as it goes."""
-        direction = wanted.sign()
+    def _topped_up(self, moves: Tensor, direction: Tensor, levels: Tensor) -> Tensor:
+        """Add single levels, those that gain most for their length first, up to the radius."""
+        signs = direction.sign()
         costs = 2 * moves.abs() + 1  # of the squared length
-        free = (levels + moves + direction).clamp(0, 255) == levels + moves + direction
-        worth = torch.where(free, wanted.abs() / costs, 0).flatten(1)
-        worth, order = worth.sort(dim=1, descending=True)
+        possible = (levels + moves + signs).clamp(0, 255) == levels + moves + signs
+        benefit = torch.where(possible, direction.abs() / costs, 0).flatten(1)
+        benefit, order = benefit.sort(dim=1, descending=True)
         spent = costs.flatten(1).gather(1, order).cumsum(dim=1)
-        left = self.radius**2 - lengths(moves).flatten(1) ** 2
-        taken = ((spent <= left) & (worth > 0)).float()
-        return moves + direction * torch.zeros_like(worth).scatter_(1, order, taken).view_as(moves)
+        remaining = self.radius**2 - lengths(moves).flatten(1) ** 2
+        taken = ((spent <= remaining) & (benefit > 0)).float()
+        return moves + signs * torch.zeros_like(benefit).scatter_(1, order, taken).view_as(moves)
 
 
 def lengths(moves: Tensor) -> Tensor:
-    """Euclidean lengths of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, at least the smallest number."""
+    """Euclidean lengths of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, kept above 0 for divisions."""
     return sizes(moves, "l2")
 
 
 def sizes(moves: Tensor, norm: str) -> Tensor:
-    """The norms of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, at least the smallest number."""
+    """The norms of ``(N, 3, H, W)``, ``(N, 1, 1, 1)``, kept above 0 for divisions."""
     order = {"linf": torch.inf, "l2": 2}[norm]
     tiny = torch.finfo(moves.dtype).tiny
     return torch.linalg.vector_norm(moves, order, dim=(1, 2, 3), keepdim=True).clamp_(min=tiny)

@@ -23,7 +23,7 @@ def deepfool(
     Moosavi-Dezfooli, Fawzi and Frossard, "DeepFool: a simple and accurate method to fool deep
     neural networks" (2016), Algorithm 2, in l_2. Each step moves an image onto the nearest of the
     boundaries as they would be if the network were linear. Images that are fooled leave the batch,
-    so that what remains to be done is all that is computed.
+    so that only the others are computed.
 
     Args:
         network: images in [0, 1] to logits.

@@ -1,4 +1,4 @@
-"""Attacks on networks that draw random numbers see through single draws."""
+"""The mean prediction of a network that draws random numbers, for attacks to follow."""
 
 import torch
 from torch import Tensor, nn

@@ -4,9 +4,9 @@ from functools import partial
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, in_turn, likely_targets
+from advrob.attacks import Attack, Task, in_turn
 from advrob.attacks.bounds import Ball, sizes
 from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import gradient_of, margin
@@ -21,22 +21,22 @@ FAR = 1e30
 
 
 class FastAdaptiveBoundary(Attack):
-    """FAB-T: follows the boundary to the most likely wrong classes to its point nearest the image.
+    """FAB-T: looks for the nearest point on the boundary to each likely wrong class.
 
     Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack"
     (2020), Algorithm 1, towards one wrong class after the other. It climbs no loss, so that neither
     the scale of the logits nor the radius matters on the way: an image is fooled if the nearest
-    point that was found is within the radius. Iterates are real-valued; what is found is stored in
-    8 bits by `advrob.attacks.lattice`.
+    point on the way is within the radius. Iterates are real-valued; the result is rounded to 8 bits
+    by `advrob.attacks.lattice`.
 
     Args:
         norm: the norm that is minimised and bounded.
         radius: the bound, in units of 1/255.
         targets: how many wrong classes are tried.
-        iterations: gradients per image and target; there is as well one forward pass for each.
-        random_start: whether to start somewhere within half of the radius instead of at the image
-            itself, for a second try.
-        levels: 256 to store images in 8 bits, null as real numbers.
+        iterations: gradients per image and target; each takes one more forward pass.
+        random_start: whether to start at a random point within half of the radius instead of at the
+            image itself, for a second try.
+        levels: 256 to store 8-bit images, null to store real numbers.
     """
 
     effort = ("iterations", "targets")
@@ -55,65 +55,40 @@ class FastAdaptiveBoundary(Attack):
         self.targets, self.iterations = targets, iterations
         self.random_start = random_start
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`; an image that withstands may be returned as it is."""
 
         def towards(targets: Tensor, rows: Tensor) -> Tensor:
-            ball = Ball(images[rows], self.norm, self.radius, self.levels)
+            ball = Ball(task.images[rows], self.norm, self.radius, self.levels)
             start = ball.originals
             if self.random_start:
-                start = Ball(start, self.norm, self.radius / 2).random(generator)
+                start = Ball(start, self.norm, self.radius / 2).random(task.generator)
             return approach(
-                network,
-                ball,
-                labels[rows],
-                targets[rows],
-                start=start,
-                iterations=self.iterations,
-                surplus=surplus,
+                task[rows], ball, targets[rows], start=start, iterations=self.iterations
             )
 
-        ranked = likely_targets(network, images, labels, self.targets)
-        runs = [partial(towards, targets) for targets in ranked]
-        return in_turn(runs, network, images, labels, surplus)
+        ranked = task.likely_targets(self.targets)
+        return in_turn(task, [partial(towards, targets) for targets in ranked])
 
 
 @torch.no_grad()
-def approach(
-    network: nn.Module,
-    whole: Ball,
-    labels: Tensor,
-    targets: Tensor,
-    *,
-    start: Tensor,
-    iterations: int,
-    surplus: float,
-) -> Tensor:
+def approach(task: Task, whole: Ball, targets: Tensor, *, start: Tensor, iterations: int) -> Tensor:
     """FAB towards one class for each image, until an image in the ball fools the network.
 
     Args:
-        network: images in [0, 1] to logits.
-        whole: N images, the norm, and how near the result has to be.
-        labels: true classes, int64 ``(N,)``.
+        task: N images that do not fool the network.
+        whole: the same images, the norm, and how near the result has to be.
         targets: the classes to whose boundary to go, int64 ``(N,)``.
         start: the first iterates, ``(N, 3, H, W)``.
         iterations: gradients per image.
-        surplus: see `Attack.__call__`.
 
     Returns:
         Images ``(N, 3, H, W)`` as the ball stores them, inside it: the nearest that fooled the
         network, drawn in if it was outside; the original where none did.
     """
+    network, labels, surplus = task.network, task.labels, task.surplus
     originals = whole.originals
-    found, nearest = originals.clone(), originals.clone()
+    adversarial, nearest = originals.clone(), originals.clone()
     distance = torch.full((len(originals),), torch.inf, device=originals.device)
     rows, moved = torch.arange(len(originals), device=originals.device), start
     for _ in progress(range(iterations), "iterations, at most", iterations):
@@ -131,17 +106,17 @@ def approach(
         if len(inside):
             stored = whole[rows[inside]].stored(nearest[rows[inside]])
             done = margin(network(stored), own[inside]) > surplus
-            found[rows[inside[done]]] = stored[done]
-            held = torch.ones_like(rows, dtype=torch.bool)
-            held[inside[done]] = False
-            rows, moved = rows[held], moved[held]
+            adversarial[rows[inside[done]]] = stored[done]
+            unfooled = torch.ones_like(rows, dtype=torch.bool)
+            unfooled[inside[done]] = False
+            rows, moved = rows[unfooled], moved[unfooled]
     rows = rows[distance[rows] < torch.inf]
     if len(rows):
-        drawn_in = whole[rows].project(nearest[rows])
+        projected = whole[rows].project(nearest[rows])
         if whole.levels is not None:
-            drawn_in = onto_lattice(network, whole[rows], drawn_in, labels[rows], surplus=surplus)
-        found[rows] = drawn_in
-    return found
+            projected = onto_lattice(network, whole[rows], projected, labels[rows], surplus=surplus)
+        adversarial[rows] = projected
+    return adversarial
 
 
 def _lead(targets: Tensor, surplus: float, logits: Tensor, labels: Tensor) -> Tensor:
@@ -164,11 +139,11 @@ def _step(moved: Tensor, origin: Tensor, normal: Tensor, lead: Tensor, norm: str
 def to_plane(images: Tensor, normal: Tensor, value: Tensor, norm: str) -> Tensor:
     """The shortest moves of images onto hyperplanes, within [0, 1].
 
-    A move ``d`` solves ``value + normal . d = 0``. With ``a`` the absolute normal and ``u`` the
-    room that a pixel has in the direction that helps, the shortest is ``min(t b, u)``, where ``b``
-    is 1 in l_inf and ``a`` in l_2: pixels move together until they meet 0 or 1. What is gained
-    then, ``sum a min(t b, u)``, is piecewise linear in ``t`` with kinks at ``u / b``; after sorting
-    them its cumulative sums give ``t`` exactly.
+    A move ``d`` solves ``value + normal . d = 0``. With ``a`` the absolute normal and ``u`` how far
+    each pixel can move in the direction that helps, the shortest is ``min(t b, u)``, where ``b`` is
+    1 in l_inf and ``a`` in l_2: pixels move together until they meet 0 or 1. The gain,
+    ``sum a min(t b, u)``, is piecewise linear in ``t`` with kinks at ``u / b``; after sorting them
+    its cumulative sums give ``t`` exactly.
 
     Args:
         images: ``(N, 3, H, W)`` in [0, 1].
@@ -182,18 +157,18 @@ def to_plane(images: Tensor, normal: Tensor, value: Tensor, norm: str) -> Tensor
     """
     direction = -value.sign()[:, None, None, None] * normal.sign()
     steepness = normal.abs()
-    room = torch.where(direction > 0, 1 - images, images)
+    reach = torch.where(direction > 0, 1 - images, images)
     speed = torch.ones_like(steepness) if norm == "linf" else steepness
-    kinks = torch.where(speed > 0, room / speed, FAR).flatten(1).clamp(max=FAR)
+    kinks = torch.where(speed > 0, reach / speed, FAR).flatten(1).clamp(max=FAR)
     kinks, order = kinks.sort(dim=1)
     weights = (steepness * speed).flatten(1).gather(1, order).double()
     met = (weights * kinks).cumsum(dim=1)  # by pixels that have met 0 or 1 at each kink
     moving = weights.sum(dim=1, keepdim=True) - weights.cumsum(dim=1)  # slope of the others
     needed = value.abs().double()[:, None]
-    # The piece on which the gain becomes enough begins at the last kink where it is too little.
-    piece = torch.searchsorted(met + kinks * moving, needed)
+    # The segment on which the gain becomes enough begins at the last kink where it is too little.
+    segment = torch.searchsorted(met + kinks * moving, needed)
     first = torch.zeros_like(met[:, :1])
-    before = torch.cat([first, met], dim=1).gather(1, piece)
-    slope = torch.cat([weights.sum(dim=1, keepdim=True), moving], dim=1).gather(1, piece)
+    before = torch.cat([first, met], dim=1).gather(1, segment)
+    slope = torch.cat([weights.sum(dim=1, keepdim=True), moving], dim=1).gather(1, segment)
     time = ((needed - before) / slope.clamp(min=1e-300)).clamp(0, FAR).to(images.dtype)
-    return direction * torch.minimum(time[:, :, None, None] * speed, room)
+    return direction * torch.minimum(time[:, :, None, None] * speed, reach)

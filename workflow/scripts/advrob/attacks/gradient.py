@@ -9,7 +9,7 @@ from advrob.job.progress import progress
 
 
 def random_targets(
-    labels: Tensor, classes: int, generator: torch.Generator, *, known: Tensor | None = None
+    labels: Tensor, classes: int, generator: torch.Generator, *, among: Tensor | None = None
 ) -> Tensor:
     """A class for each image, uniform over all but the image's own.
 
@@ -17,11 +17,10 @@ def random_targets(
         labels: the classes to avoid, int64 ``(N,)``: true labels or predictions.
         classes: how many classes there are, at least two.
         generator: a CPU generator.
-        known: the classes that the network answers, int64, ascending, if these are not all of them.
+        among: the classes to draw from, int64, ascending; all by default.
     """
-    among = (
-        torch.arange(classes, device=labels.device) if known is None else known.to(labels.device)
-    )
+    among = torch.arange(classes) if among is None else among
+    among = among.to(labels.device)
     # A shift by 1 to the number of classes - 1, modulo it, reaches every other class once and
     # itself never.
     shifts = torch.randint(1, len(among), labels.shape, generator=generator).to(labels.device)
@@ -48,7 +47,7 @@ def targeted(
     Args:
         network: images in [0, 1] to logits.
         images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255.
-        targets: the wanted classes, int64 ``(N,)``.
+        targets: the target classes, int64 ``(N,)``.
         radius: the most that a pixel may move, in units of 1/255; need not be whole.
         step: how far a pixel moves in an iteration, in units of 1/255.
         iterations: how many iterations.

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball, sizes
 from advrob.job.progress import progress
 
@@ -25,7 +25,7 @@ Decision = Callable[[Tensor], Tensor]
 
 
 class HopSkipJump(Attack):
-    """HopSkipJump: walks along the boundary by the network's decisions alone.
+    """HopSkipJump: walks along the boundary, using only the predicted class.
 
     Chen, Jordan and Wainwright, "HopSkipJumpAttack: a query-efficient decision-based attack"
     (2020), Algorithm 2, from another image of the batch or a random one. It reads the class that
@@ -35,7 +35,7 @@ class HopSkipJump(Attack):
     Args:
         norm: the norm that is minimised and bounded.
         radius: the bound, in units of 1/255.
-        queries: how often the network is asked about an image, at most.
+        queries: maximum number of queries per image.
     """
 
     needs_gradient = False
@@ -51,20 +51,13 @@ class HopSkipJump(Attack):
         self.norm, self.radius, self.queries = norm, radius, queries
 
     @torch.no_grad()
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`; where nothing within the radius was found, the image itself."""
-        found, whole = images.clone(), Ball(images, self.norm, self.radius)
+        images, generator = task.images, task.generator
+        adversarial, whole = images.clone(), Ball(images, self.norm, self.radius)
 
         def decision(rows: Tensor) -> Decision:
-            return lambda asked: network(asked).argmax(dim=1) != labels[rows]
+            return lambda asked: task.network(asked).argmax(dim=1) != task.labels[rows]
 
         rows = torch.arange(len(images), device=images.device)
         rows = rows[~decision(rows)(images)]
@@ -81,14 +74,14 @@ class HopSkipJump(Attack):
             direction = estimate(wrong, moved, reach, probes, self.norm, generator)
             moved = jump(wrong, moved, direction, size / (number + 1) ** 0.5)
             moved = search(wrong, origin, moved, self.norm)
-            # Beyond the boundary, as far as allowed: what rounding takes back is made up for.
+            # As far beyond the boundary as is allowed, to make up for what rounding takes back.
             size = sizes(moved - origin, self.norm)
             stretched = origin + (moved - origin) * (self.radius / 255 / size)
             seen = whole[rows].filled(stretched.clamp(0, 1))
             done = (size * 255 <= self.radius).flatten() & wrong(seen)
-            found[rows[done]] = seen[done]
+            adversarial[rows[done]] = seen[done]
             rows, moved = rows[~done], moved[~done]
-        return found
+        return adversarial
 
 
 def bisections(values: int) -> int:
@@ -101,20 +94,20 @@ def bisections(values: int) -> int:
 
 
 def estimates(queries: int, values: int) -> list[int]:
-    """The probes of every estimate, more from one to the next, such that all fit.
+    """The number of probes of each estimate, which grows, such that all queries fit.
 
     Args:
         queries: how often the network may be asked about an image in all.
         values: how many values an image has.
     """
-    found: list[int] = []
-    left = queries - bisections(values)
+    plan: list[int] = []
+    remaining = queries - bisections(values)
     while True:
-        probes = int(min(FIRST, max(queries // 4, 1)) * (len(found) + 1) ** 0.5)
-        left -= probes + HALVINGS + bisections(values) + 1
-        if left < 0:
-            return found
-        found.append(probes)
+        probes = int(min(FIRST, max(queries // 4, 1)) * (len(plan) + 1) ** 0.5)
+        remaining -= probes + HALVINGS + bisections(values) + 1
+        if remaining < 0:
+            return plan
+        plan.append(probes)
 
 
 def begin(
@@ -123,16 +116,16 @@ def begin(
     rows: Tensor,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, int]:
-    """Images that the network gets wrong to begin with: others of the batch, or random ones.
+    """Images to begin with that the network gets wrong: others of the batch, or random ones.
 
     Returns:
-        The numbers of the images for which there is one, int64 ``(n,)``, these, and how often the
-        network was asked.
+        The indices of the images that have such a start, int64 ``(n,)``, the starts, and how often
+        the network was asked about each image.
     """
     start = torch.zeros_like(images[rows])
-    known = torch.zeros(len(rows), dtype=torch.bool, device=images.device)
+    has_start = torch.zeros(len(rows), dtype=torch.bool, device=images.device)
     spent = 0
-    while spent < STARTS and not known.all():
+    while spent < STARTS and not has_start.all():
         if spent % 2 == 0:
             shift = torch.randint(
                 len(images), (1,), generator=generator, device=generator.device
@@ -141,9 +134,9 @@ def begin(
         else:
             noise = torch.rand(start.shape, generator=generator, device=generator.device)
             tried = noise.to(start)
-        hit = ~known & decision(rows)(tried)
-        start[hit], known, spent = tried[hit], known | hit, spent + 1
-    return rows[known], start[known], spent
+        hit = ~has_start & decision(rows)(tried)
+        start[hit], has_start, spent = tried[hit], has_start | hit, spent + 1
+    return rows[has_start], start[has_start], spent
 
 
 def search(wrong: Decision, origin: Tensor, moved: Tensor, norm: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""From real-valued attacked images to 8-bit ones, without losing what was found if possible."""
+"""Rounds real-valued attacked images to 8 bits, so that they still fool if that is possible."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def onto_lattice(
 
     Rounding to the nearest level can undo an attack: an l_2 move of 15/255 spread over all pixels
     of a photograph is nowhere half a level. Images that fooled the network before and no longer do
-    are moved along the direction in which they were found by whole levels (`Ball.filled`), and that
+    are moved by whole levels along the direction of their change (`Ball.filled`), and that
     direction is turned towards the gradient of the `margin` until the network is fooled again.
 
     Args:
@@ -34,10 +34,10 @@ def onto_lattice(
         fooled the network, the one with the highest margin.
     """
     ball = replace(ball, levels=256)
-    found = ball.stored(attacked)
+    rounded = ball.stored(attacked)
     with torch.no_grad():
-        value = margin(network(found), labels)
-        lost = (value <= surplus) & (margin(network(attacked), labels) > surplus)
+        margins = margin(network(rounded), labels)
+        lost = (margins <= surplus) & (margin(network(attacked), labels) > surplus)
     rows = lost.nonzero()[:, 0]
     moved = attacked[rows]
     for _ in range(STEPS):
@@ -45,11 +45,11 @@ def onto_lattice(
             break
         inside = ball[rows]
         seen = inside.filled(moved)
-        _, gradient, reached = gradient_of(network, seen, labels[rows], margin)
-        better = reached > value[rows]
-        found[rows[better]] = seen[better]
-        value[rows] = torch.maximum(value[rows], reached)
-        held = reached <= surplus
+        _, gradient, margins_now = gradient_of(network, seen, labels[rows], margin)
+        better = margins_now > margins[rows]
+        rounded[rows[better]] = seen[better]
+        margins[rows] = torch.maximum(margins[rows], margins_now)
+        unfooled = margins_now <= surplus
         stepped = moved + STEP * ball.radius * inside.steepest(gradient)
-        rows, moved = rows[held], inside.project(stepped)[held]
-    return found
+        rows, moved = rows[unfooled], inside.project(stepped)[unfooled]
+    return rounded

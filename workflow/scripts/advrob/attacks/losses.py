@@ -1,4 +1,4 @@
-"""What untargeted attacks climb: larger is worse for the network. Logits ``(N, C)`` to ``(N,)``."""
+"""Losses for untargeted attacks: larger is worse for the network. Logits ``(N, C)`` to ``(N,)``."""
 
 from collections.abc import Callable
 

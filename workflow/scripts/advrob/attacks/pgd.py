@@ -2,17 +2,16 @@
 
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball
 from advrob.attacks.losses import gradient_of
 from advrob.job.progress import progress
 
 
 class PGD(Attack):
-    """Projected gradient descent: raises the cross-entropy by steps of one length.
+    """Projected gradient descent: raises the cross-entropy in steps of equal length.
 
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks" (2018), Section
     2.1, from a random start. The network sees every iterate as it would be stored, so that what
@@ -23,8 +22,8 @@ class PGD(Attack):
         radius: the bound, in units of 1/255.
         step: the length of a step in the same norm and unit.
         iterations: the number of steps.
-        levels: 256 to see and store every iterate in 8 bits; null for real numbers, which an attack
-            on stored images then has to round (`advrob.attacks.lattice`).
+        levels: 256 to work on 8-bit images, as they are stored; null to work on real numbers, which
+            must be rounded before they are stored (`advrob.attacks.lattice`).
     """
 
     def __init__(
@@ -39,28 +38,22 @@ class PGD(Attack):
         self.norm, self.radius, self.levels = norm, radius, levels
         self.step, self.iterations = step, iterations
 
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`."""
-        found = images.clone()
-        ball = Ball(images, self.norm, self.radius, self.levels)
-        moved = ball.random(generator)
-        active = holding(network, images, labels, surplus)
+        adversarial = task.images.clone()
+        ball = Ball(task.images, self.norm, self.radius, self.levels)
+        moved = ball.random(task.generator)
+        active = task.holding()
         ball, moved = ball[active], moved[active]
         for _ in progress(range(self.iterations), "iterations, at most", self.iterations):
             if len(active) == 0:
                 break
-            found[active] = ball.stored(moved)
-            _, gradient, excess = gradient_of(network, found[active], labels[active])
-            held = excess <= surplus
-            active, ball, moved = active[held], ball[held], moved[held]
-            moved = ball.project(moved + self.step * ball.steepest(gradient[held]))
-        found[active] = ball.stored(moved)
-        return found
+            adversarial[active] = ball.stored(moved)
+            _, gradient, excess = gradient_of(
+                task.network, adversarial[active], task.labels[active]
+            )
+            unfooled = excess <= task.surplus
+            active, ball, moved = active[unfooled], ball[unfooled], moved[unfooled]
+            moved = ball.project(moved + self.step * ball.steepest(gradient[unfooled]))
+        adversarial[active] = ball.stored(moved)
+        return adversarial

@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from advrob.attacks import Attack, holding
+from advrob.attacks import Attack, Task
 from advrob.attacks.bounds import Ball, lengths
 from advrob.attacks.losses import margin
 from advrob.job.progress import progress
@@ -27,10 +27,9 @@ class Square(Attack):
 
     Args:
         norm: the norm that is bounded.
-        radius: the bound, in units of 1/255; in l_inf rounded down where images are stored in 8
-            bits.
-        queries: how often the network is asked about an image.
-        levels: 256 to see and store images in 8 bits, null as real numbers.
+        radius: the bound, in units of 1/255; in l_inf it is rounded down for 8-bit images.
+        queries: number of queries per image.
+        levels: 256 to work on 8-bit images, null to work on real numbers.
     """
 
     needs_gradient = False
@@ -48,35 +47,29 @@ class Square(Attack):
         self.queries = queries
 
     @torch.no_grad()
-    def __call__(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        *,
-        generator: torch.Generator,
-        surplus: float = 0.0,
-    ) -> Tensor:
+    def perturb(self, task: Task) -> Tensor:
         """See `Attack`."""
-        whole = Ball(images, self.norm, self.radius, self.levels)
+        whole = Ball(task.images, self.norm, self.radius, self.levels)
         begin, change = (stripes, flat) if self.norm == "linf" else (tiles, peaked)
-        first = begin(whole, generator)
-        found, value = images.clone(), torch.full((len(images),), torch.inf, device=images.device)
-        active = holding(network, images, labels, surplus)
+        first = begin(whole, task.generator)
+        adversarial = task.images.clone()
+        margins = torch.full((len(first),), torch.inf, device=first.device)
+        active = task.holding()
         if len(active) == 0:
-            return found
-        found[active] = first[active]
-        value[active] = margin(network(first[active]), labels[active])
+            return adversarial
+        adversarial[active] = first[active]
+        margins[active] = margin(task.network(first[active]), task.labels[active])
         for query in progress(range(1, self.queries), "queries, at most", self.queries - 1):
-            active = (value <= surplus).nonzero()[:, 0]
+            active = (margins <= task.surplus).nonzero()[:, 0]
             if len(active) == 0:
                 break
-            tried = change(whole[active], found[active], query / self.queries, generator)
-            reached = margin(network(tried), labels[active])
-            better = reached > value[active]
-            found[active[better]] = tried[better]
-            value[active[better]] = reached[better]
-        return whole.stored(found)
+            share = query / self.queries
+            tried = change(whole[active], adversarial[active], share, task.generator)
+            margins_now = margin(task.network(tried), task.labels[active])
+            better = margins_now > margins[active]
+            adversarial[active[better]] = tried[better]
+            margins[active[better]] = margins_now[better]
+        return whole.stored(adversarial)
 
 
 def stripes(ball: Ball, generator: torch.Generator) -> Tensor:
@@ -86,20 +79,20 @@ def stripes(ball: Ball, generator: torch.Generator) -> Tensor:
     return (ball.originals + _reach(ball) * colours).clamp_(0, 1)
 
 
-def flat(ball: Ball, found: Tensor, done: float, generator: torch.Generator) -> Tensor:
+def flat(ball: Ball, moved: Tensor, done: float, generator: torch.Generator) -> Tensor:
     """Images with a square of one random colour, as far as an l_inf ball allows (Algorithm 2).
 
     Args:
         ball: ``n`` images.
-        found: them as they are moved by now, ``(n, 3, H, W)``.
+        moved: the images as they have been moved so far, ``(n, 3, H, W)``.
         done: the share of all queries that is used up.
-        generator: draws place and colour.
+        generator: draws position and colour.
     """
-    n, channels, height, width = found.shape
-    rows, columns = _places(ball.originals, _side(done, height, width), generator)
+    n, channels, height, width = moved.shape
+    rows, columns = _positions(ball.originals, _side(done, height, width), generator)
     inside = (rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]
-    faces = ball.originals + _reach(ball) * _signs((n, channels, 1, 1), generator, found)
-    return torch.where(inside, faces.clamp_(0, 1), found)
+    faces = ball.originals + _reach(ball) * _signs((n, channels, 1, 1), generator, moved)
+    return torch.where(inside, faces.clamp_(0, 1), moved)
 
 
 def tiles(ball: Ball, generator: torch.Generator) -> Tensor:
@@ -115,34 +108,35 @@ def tiles(ball: Ball, generator: torch.Generator) -> Tensor:
     return ball.stored(ball.originals + whole / lengths(whole) * (ball.radius / 255))
 
 
-def peaked(ball: Ball, found: Tensor, done: float, generator: torch.Generator) -> Tensor:
+def peaked(ball: Ball, moved: Tensor, done: float, generator: torch.Generator) -> Tensor:
     """Images with a pair of peaks in a square, paid for by another square (Algorithm 3).
 
     What the move had of its length in both squares, and what the radius leaves, is given to the
     first of them, where two peaks of random signs are added to the move's direction; the move in
     the second ends. The arguments are those of `flat`.
     """
-    n, channels, height, width = found.shape
+    n, channels, height, width = moved.shape
     side = min(max(_side(done, height, width), SMALLEST), height, width)
-    move = found - ball.originals
-    first, second = (_places(found, side, generator) for _ in range(2))
+    move = moved - ball.originals
+    first, second = (_positions(moved, side, generator) for _ in range(2))
     here, there = (
-        ((rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]).to(found)
+        ((rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]).to(moved)
         for rows, columns in (first, second)
     )
     either = torch.maximum(here, there)
-    peaks = _peaks(side).to(found)[
+    peaks = _peaks(side).to(moved)[
         first[0].clamp(min=0)[:, :, None], first[1].clamp(min=0)[:, None]
     ]
     turned = (
-        _peaks(side).to(found).T[first[0].clamp(min=0)[:, :, None], first[1].clamp(min=0)[:, None]]
+        _peaks(side).to(moved).T[first[0].clamp(min=0)[:, :, None], first[1].clamp(min=0)[:, None]]
     )
-    upright = _signs((n, 1, 1), generator, found) > 0
+    upright = _signs((n, 1, 1), generator, moved) > 0
     added = torch.where(upright, peaks, turned)[:, None] * here
-    added = added * _signs((n, channels, 1, 1), generator, found) + _unit(move * here)
-    left = ((ball.radius / 255) ** 2 - lengths(move) ** 2).clamp(min=0) / channels
+    added = added * _signs((n, channels, 1, 1), generator, moved) + _unit(move * here)
+    remaining = ((ball.radius / 255) ** 2 - lengths(move) ** 2).clamp(min=0) / channels
     freed = (move * either).square().sum(dim=(2, 3), keepdim=True)
-    return ball.stored(ball.originals + move * (1 - either) + _unit(added) * (left + freed).sqrt())
+    change = move * (1 - either) + _unit(added) * (remaining + freed).sqrt()
+    return ball.stored(ball.originals + change)
 
 
 def _reach(ball: Ball) -> float:
@@ -161,16 +155,16 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> 
     return drawn.to(like.device).float().mul_(2).sub_(1)
 
 
-def _places(images: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _positions(images: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The rows ``(n, H)`` and columns ``(n, W)`` of a random square each; -1 outside of it."""
-    found = []
+    axes = []
     for size in images.shape[2:]:
         corner = torch.randint(
             size - side + 1, (len(images), 1), generator=generator, device=generator.device
         )
-        place = torch.arange(size, device=images.device) - corner.to(images.device)
-        found.append(torch.where((place >= 0) & (place < side), place, -1))
-    return found[0], found[1]
+        position = torch.arange(size, device=images.device) - corner.to(images.device)
+        axes.append(torch.where((position >= 0) & (position < side), position, -1))
+    return axes[0], axes[1]
 
 
 def _peaks(side: int) -> Tensor:

@@ -22,13 +22,15 @@ class Defence(nn.Module):
     ``forward`` takes and gives float tensors ``(N, 3, H, W)``. A defence that draws random numbers
     draws them afresh in every pass from ``self.generator``.
 
-    A defence that is fitted overrides `fit` and `load`, and is fitted before it is used. One that
-    learns from a model's predictions, too, has a trait ``classifier``, the key that names the
-    model; its `fit` is given the model, images to logits, as ``classifier``.
+    A defence that learns overrides `fit` and `load`, and is fitted before it is used. One that also
+    learns from a model's predictions has a trait ``classifier``, the key that names the model; its
+    `fit` gets the model, which maps images to logits, as ``classifier``.
     """
 
     # Whether two passes over the same images may differ.
     stochastic: bool = False
+    # The parameter that is 0 where a stochastic defence draws nothing; empty if there is none.
+    stochastic_if: str = ""
     # Whether `fit` multiplies in bfloat16 where the hardware has it.
     fits_mixed: bool = False
 
@@ -57,9 +59,10 @@ class Defence(nn.Module):
         raise NotImplementedError
 
     def memory(self, shape: tuple[int, ...]) -> int:
-        """Bytes without which `fit` cannot do on a CPU, for images of this shape ``(N, H, W, 3)``.
+        """The least memory in bytes that `fit` needs on a CPU, for images ``(N, H, W, 3)``.
 
-        Only what grows beyond any batch counts; the sum is a lower bound, for refusing in time.
+        It counts only what does not depend on the batch size: a lower bound, to refuse a job before
+        it starts.
         """
         return 0
 
@@ -68,23 +71,26 @@ class Defence(nn.Module):
         raise NotImplementedError
 
     def expect(self, sigma: float) -> None:
-        """Be told what Gaussian noise all further images have, in units of 1/255.
+        """Adapt to Gaussian noise in all further images, if the defence can.
 
-        Certificates know it. Most defences do the same whatever it is.
+        Certification calls this; most defences ignore it.
+
+        Args:
+            sigma: standard deviation of the noise, in units of 1/255.
         """
 
-    def draw(self, shape: Sequence[int], like: Tensor) -> Tensor:
-        """Fresh uniform numbers in [0, 1), of the type and on the device of ``like``."""
+    def draw(self, shape: Sequence[int], reference: Tensor) -> Tensor:
+        """Fresh uniform numbers in [0, 1), of the type and on the device of ``reference``."""
         # Drawn where the generator lives, so that a CPU generator gives a GPU the same numbers.
-        where = like.device if self.generator is None else self.generator.device
-        return torch.rand(shape, generator=self.generator, device=where).to(like)
+        device = reference.device if self.generator is None else self.generator.device
+        return torch.rand(shape, generator=self.generator, device=device).to(reference)
 
 
 def straight_through(value: Tensor, through: Tensor) -> Tensor:
     """``value``, with the gradient of ``through`` (Bengio et al. 2013).
 
-    For steps without a useful gradient, rounding for one: the backward pass takes them to change
-    nothing.
+    For steps without a useful gradient, such as rounding: the backward pass treats them as the
+    identity.
     """
     return _StraightThrough.apply(value, through)
 

@@ -21,11 +21,11 @@ from advrob.plan.components import principal_memory
 
 # Share of the past in the running means of the gradients and of their squared lengths.
 MOMENTUM = 0.9
-# Rows of weights that are updated together: few enough to stay in a processor's cache meanwhile.
+# Rows of weights that are updated together: few enough to stay in a processor's cache.
 ROWS = 32
 # Rows of random weights that are made orthogonal to the others together.
 RANDOM_ROWS = 256
-# A gradient shorter than this is none.
+# Gradients shorter than this count as this long.
 TINY = 1e-30
 
 
@@ -39,13 +39,13 @@ class Autoencoder(Defence):
     is not clipped to [0, 1].
 
     Args:
-        hidden: number of hidden units; the paper's 5,964.
+        hidden: number of hidden units; 5,964 in the paper.
         epochs: passes over the images.
-        batch_size: images to a step.
-        learning_rate: the first step's length in every row of W, as a share of the row's own
-            initial length; it falls to 0 linearly.
-        noise: standard deviation, in units of 1/255, of the normal noise in what is encoded but not
-            in what is to be decoded (a denoising autoencoder, Vincent et al. 2008).
+        batch_size: images per step.
+        learning_rate: length of the first step in each row of W, as a share of the row's initial
+            length; it falls linearly to 0.
+        noise: standard deviation, in units of 1/255, of normal noise that is added to the input but
+            not to the target (a denoising autoencoder, Vincent et al. 2008).
     """
 
     fits_mixed = True
@@ -90,18 +90,18 @@ class Autoencoder(Defence):
                 f"autoencoder: hidden is {self.hidden}, but an image has {d} numbers, so nothing "
                 f"would be compressed. Set hidden below {d}."
             )
-        seen, held_out = fitting.split(images, generator, "autoencoder")
-        centre = linalg.mean(seen, device)
+        training, held_out = fitting.split(images, generator, "autoencoder")
+        centre = linalg.mean(training, device)
         saved = fitting.resume(checkpoint, generator, device)
         if saved:
             learner = TiedWeights(centre, **saved["learner"])
         else:
-            weight, rank = principal_weights(self.hidden, seen, centre, generator)
+            weight, rank = principal_weights(self.hidden, training, centre, generator)
             error_pca = mean_squared_error(weight[:rank], held_out, centre)
             learner = TiedWeights(centre, weight, error_pca)
         curve = self.training_plan.run(
             learner,
-            seen,
+            training,
             held_out,
             saved,
             device=device,
@@ -118,10 +118,10 @@ class Autoencoder(Defence):
         }
 
     def memory(self, shape: tuple[int, ...]) -> int:
-        """The eigenproblem's, or that of the weights and what is kept of each, if it is more."""
+        """That of the eigenproblem or, if it is more, of the weights and their momentum."""
         d = int(np.prod(shape[1:]))
-        seen = shape[0] - round(shape[0] * fitting.HELD_OUT)
-        return max(principal_memory(seen, d, self.hidden), 8 * self.hidden * d)
+        training = shape[0] - round(shape[0] * fitting.HELD_OUT)
+        return max(principal_memory(training, d, self.hidden), 8 * self.hidden * d)
 
     def load(self, state: h5py.Group) -> None:
         """Take ``weight`` and ``bias_visible``; the hidden bias follows from them."""
@@ -138,12 +138,12 @@ class TiedWeights:
 
     Principal components differ in variance by a factor of 10^5, so no one rate suits them all:
     every row of the weights takes steps of the same length instead, along the running mean of its
-    gradients. What is multiplied is bfloat16 where the hardware has it, what is updated float32.
+    gradients. Products are in bfloat16 where the hardware has it, updates in float32.
 
     Args:
         centre: c, ``(d,)``.
         weight: W, ``(hidden, d)`` float32, changed in place.
-        error_pca: held-out error of the principal components, kept for the end.
+        error_pca: held-out error of the principal components, to report in the end.
         momentum: running means of the gradients.
         squares: running means of the gradients' squared lengths, ``(hidden,)``.
         steps: number of steps so far.
@@ -172,22 +172,24 @@ class TiedWeights:
         the inner products of the right factor's rows.
         """
         target = clean.permute(0, 2, 3, 1).flatten(1) - self.centre
-        seen = low_precision(noisy.permute(0, 2, 3, 1).flatten(1) - self.centre)
-        codes = seen @ self.low.T
+        inputs = low_precision(noisy.permute(0, 2, 3, 1).flatten(1) - self.centre)
+        codes = inputs @ self.low.T
         residual = (codes @ self.low).float().sub_(target)
         squared_error = residual.square().sum().item()
         residual = low_precision(residual)
-        left = torch.cat([residual @ self.low.T, codes]).T
-        right = torch.cat([seen, residual])
+        left_factor = torch.cat([residual @ self.low.T, codes]).T
+        right_factor = torch.cat([inputs, residual])
         self.steps += 1
-        # Both running means start from 0; this is what they lack of their weight.
-        started = 1 - MOMENTUM**self.steps
-        self.momentum.addmm_(left, right, beta=MOMENTUM, alpha=1 - MOMENTUM)
-        wide = right.float()
+        # Both running means start from 0 and are too small at first, by this factor.
+        correction = 1 - MOMENTUM**self.steps
+        self.momentum.addmm_(left_factor, right_factor, beta=MOMENTUM, alpha=1 - MOMENTUM)
+        wide = right_factor.float()
         products = wide @ wide.T
-        lengths_squared = (left.float() @ products).mul_(left).sum(dim=1).clamp_(min=0)
+        lengths_squared = (
+            (left_factor.float() @ products).mul_(left_factor).sum(dim=1).clamp_(min=0)
+        )
         self.squares.lerp_(lengths_squared, 1 - MOMENTUM)
-        scale = rate / (self.squares * started).sqrt().clamp(min=TINY)
+        scale = rate / (self.squares * correction).sqrt().clamp(min=TINY)
         for start in range(0, len(self.weight), ROWS):
             rows = slice(start, start + ROWS)
             self.weight[rows].addcmul_(self.momentum[rows], scale[rows, None], value=-1)
@@ -199,7 +201,7 @@ class TiedWeights:
         return mean_squared_error(self.low, images, self.centre)
 
     def state(self) -> dict[str, Any]:
-        """The arguments, but for the centre, that make this object again."""
+        """The arguments, except the centre, that restore this object."""
         return {
             "weight": self.weight,
             "error_pca": self.error_pca,
@@ -218,11 +220,13 @@ def principal_weights(
         Unit rows ``(hidden, d)`` float32, and how many of them are principal components; the random
         ones are orthogonal to these, and nearly to each other.
     """
-    found = principal(images, centre, components=hidden, generator=generator, defence="autoencoder")
-    rank = min(hidden, found.rank)
+    result = principal(
+        images, centre, components=hidden, generator=generator, defence="autoencoder"
+    )
+    rank = min(hidden, result.rank)
     weight = torch.empty(hidden, len(centre), device=centre.device)
     row = 0
-    for block in found.components(rank):
+    for block in result.components(rank):
         weight[row : row + len(block)] = block
         row += len(block)
     for block in weight[rank:].split(RANDOM_ROWS):

@@ -14,7 +14,7 @@ class BitDepth(Defence):
     Rounding has no useful gradient: the backward pass leaves it out.
 
     Args:
-        bits: of each channel, from 1 to 8; images have 8.
+        bits: bits per channel, from 1 to 8; stored images have 8.
 
     Raises:
         UserError: the bits are out of range.

@@ -9,13 +9,13 @@ from advrob.defences import Defence
 
 
 class Chain(Defence):
-    """Images through each of several defences; stochastic if one of them is.
+    """Several defences, one after the other; stochastic if one of them is.
 
-    In the configuration the members are the names of other entries, so that one which learns is
-    fitted once, however many chains it is in.
+    In the configuration the members are the names of other entries, so a member that learns is
+    fitted only once, however many chains it is in.
 
     Args:
-        defences: the members, in the order that images pass.
+        defences: the members, in the order in which images pass through them.
     """
 
     def __init__(self, *, defences: Annotated[Sequence[Defence], {"minItems": 1}]) -> None:
@@ -24,7 +24,7 @@ class Chain(Defence):
         self.stochastic = any(member.stochastic for member in defences)
 
     def expect(self, sigma: float) -> None:
-        """Tell every member."""
+        """Have every member adapt; see `Defence`."""
         for member in self.members:
             assert isinstance(member, Defence)
             member.expect(sigma)

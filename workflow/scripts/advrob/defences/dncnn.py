@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import h5py
 import torch
@@ -12,12 +12,12 @@ from torch.nn import functional
 from advrob.defences import Defence
 from advrob.errors import UserError
 from advrob.files.store import Array, Images
-from advrob.images.pixels import to_tensor
 from advrob.job import compute
 from advrob.learning import fitting
-from advrob.learning.weights import load_weights, weight_arrays
+from advrob.learning.networks import NetworkLearner
+from advrob.learning.weights import load_weights
 
-# The longest gradient, in l_2, that is learned from as it is: the first ones are ten times as long.
+# Longer gradients, in l_2, are shortened to this: the first ones are ten times as long.
 LONGEST = 1.0
 # How much a changed prediction counts beside the squared error; see `Learner.step`.
 STABILITY = 0.1
@@ -44,12 +44,12 @@ class DnCNN(Defence):
         features: channels between the convolutions.
         blocks: residual blocks, of two convolutions each.
         epochs: passes over the images.
-        batch_size: images to a step.
+        batch_size: images per step.
         crop: side of the square that is cut out of each image at random, in pixels.
-        learning_rate: Adam's at first; it falls to 0 linearly.
-        stability: the name of a model in the configuration whose predictions for the images are to
-            survive noise and denoising, too (Salman et al. 2020, the stability objective); it needs
-            no labels. The model sees squares of the side crop.
+        learning_rate: initial learning rate of Adam; it falls linearly to 0.
+        stability: the name of a model in the configuration; the denoiser also learns to keep its
+            predictions for the clean images under noise (Salman et al. 2020, the stability
+            objective), which needs no labels. The model sees squares of the side crop.
     """
 
     fits_mixed = True
@@ -76,7 +76,7 @@ class DnCNN(Defence):
         if not sigmas:
             raise UserError(
                 "dncnn: sigmas is empty, expected standard deviations of the noise to remove, in "
-                "units of 1/255. List one at least."
+                "units of 1/255. List at least one."
             )
         for sigma in sigmas:
             fitting.check_positive("dncnn", "sigmas", sigma)
@@ -123,34 +123,21 @@ class DnCNN(Defence):
             pixels in [0, 1]; ``reconstruction_error``, on held-out images in the end.
 
         Raises:
-            UserError: there are too few images, or ``stability`` names a model that is not given.
+            UserError: there are too few images, or ``stability`` names a model and ``classifier``
+                is missing.
         """
         if self.stability is not None and classifier is None:
             raise UserError(
-                "dncnn: stability names a model, but fit is given none. Give the model as "
+                "dncnn: stability names a model, but fit gets none. Pass the model as "
                 "classifier, or remove the key."
             )
         seen, held_out = fitting.split(images, generator, "dncnn")
         self._begin(generator)
         self.to(device)
         learner = Learner(self, generator, classifier)
-        saved = fitting.resume(checkpoint, generator, device)
-        if saved:
-            learner.load(saved["learner"])
-        curve = self.training_plan.run(
-            learner,
-            seen,
-            held_out,
-            saved,
-            device=device,
-            generator=generator,
-            checkpoint=checkpoint,
+        return learner.fit(
+            seen, held_out, device=device, generator=generator, checkpoint=checkpoint
         )
-        return {
-            **weight_arrays(self),
-            "training_curve": curve,
-            "reconstruction_error": curve[-1, 1],
-        }
 
     def load(self, state: h5py.Group) -> None:
         """Take the weights."""
@@ -175,11 +162,11 @@ class DnCNN(Defence):
         """
         generator = torch.Generator(images.device).manual_seed(seed)
         strengths = torch.tensor(self.sigmas, device=images.device) / 255
-        chosen = torch.randint(
+        levels = torch.randint(
             len(strengths), (len(images),), generator=generator, device=images.device
         )
         noise = torch.randn(images.shape, generator=generator, device=images.device)
-        return images + strengths[chosen].view(-1, 1, 1, 1) * noise, strengths[chosen]
+        return images + strengths[levels].view(-1, 1, 1, 1) * noise, strengths[levels]
 
 
 class Block(nn.Module):
@@ -214,8 +201,8 @@ def stability(classifier: nn.Module, clean: Tensor, denoised: Tensor) -> Tensor:
     return functional.cross_entropy(classifier(denoised), predicted)
 
 
-class Learner:
-    """The network and its optimiser while it learns; see `fitting.Learner`.
+class Learner(NetworkLearner):
+    """The network and its optimiser while it learns.
 
     Args:
         network: changed in place.
@@ -223,14 +210,16 @@ class Learner:
         classifier: see `DnCNN.fit`.
     """
 
+    longest = LONGEST
+    network: DnCNN
+
     def __init__(
         self, network: DnCNN, generator: torch.Generator, classifier: nn.Module | None = None
     ) -> None:
-        self.network = network
+        super().__init__(network, network.training_plan)
         self.generator = generator
         self.classifier = classifier
-        self.optimiser = torch.optim.Adam(network.parameters())
-        # The held-out images' noise is the same after each epoch, and after a cut.
+        # The held-out images' noise is the same after each epoch, and after an interruption.
         self.held_out_seed = self._seed()
 
     def _seed(self) -> int:
@@ -242,7 +231,6 @@ class Learner:
         Squared errors count in units of the noise's variance: else the strongest noise would drown
         the others.
         """
-        self.optimiser.param_groups[0]["lr"] = rate
         disturbed, strengths = self.network.disturb(noisy, self._seed())
         with compute.autocast(clean.device):
             denoised = self.network(disturbed)
@@ -250,30 +238,9 @@ class Learner:
             loss = (errors / strengths.square()).mean()
             if self.classifier is not None:
                 loss = loss + STABILITY * stability(self.classifier, clean, denoised)
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST)
-        self.optimiser.step()
+        self.descend(loss, rate)
         return errors.mean().item() * clean.numel()
 
-    @torch.inference_mode()
-    def error(self, images: Images) -> float:
-        """The mean squared error per pixel and channel of 8-bit images, after noise."""
-        device = next(self.network.parameters()).device
-        size = self.network.training_plan.batch_size
-        squares = 0.0
-        for start in range(0, len(images), size):
-            batch = to_tensor(images[start : start + size], device)
-            noisy, _ = self.network.disturb(batch, self.held_out_seed + start)
-            with compute.autocast(device):
-                squares += (self.network(noisy) - batch).square().sum().item()
-        return squares / images.size
-
-    def state(self) -> dict[str, Any]:
-        """The network's weights and the optimiser's running means."""
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave."""
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+    def disturbed(self, images: Tensor, start: int) -> Tensor:
+        """Held-out images with noise on them."""
+        return self.network.disturb(images, self.held_out_seed + start)[0]

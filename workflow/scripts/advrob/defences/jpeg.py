@@ -35,14 +35,14 @@ TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 
 class JPEG(Defence):
-    """What JPEG compression leaves of an image (Dziugaite et al. 2016; Das et al. 2017).
+    """JPEG compression (Dziugaite et al. 2016; Das et al. 2017).
 
     As libjpeg and Pillow do by default: colour at half the resolution (4:2:0), enlarged again with
     a triangle filter. Entropy coding loses nothing and is left out. Rounding is real in the forward
     pass, and left out in the backward pass; everything else has its own gradient.
 
     Args:
-        quality: libjpeg's, from 1 to 100.
+        quality: quality as in libjpeg, from 1 to 100.
 
     Raises:
         UserError: the quality is out of range.
@@ -80,7 +80,7 @@ class JPEG(Defence):
         """Images ``(N, 3, H, W)`` in 0..255; inside, planes are ``(C, N, H, W)``."""
         height, width = levels.shape[2:]
         planes = _rounded(torch.tensordot(self.to_ycc, levels.transpose(0, 1), 1))
-        # To whole blocks of colour; from top to bottom libjpeg repeats what it has already halved.
+        # To whole blocks of colour in width; downwards libjpeg repeats rows after halving them.
         planes = F.pad(planes, (0, -width % 16, 0, height % 2), mode="replicate")
         brightness = self._quantise(planes[:1] - 128, self.luminance)[..., :height, :width]
         colour = F.avg_pool2d(planes[1:], 2)
@@ -112,7 +112,7 @@ def _rounded(values: Tensor) -> Tensor:
 
 def _cosines() -> Tensor:
     """The orthonormal cosine transform of 8 x 8 numbers, row by row: ``(64, 64)``."""
-    place = torch.arange(8, dtype=torch.float64)
-    rows = torch.cos((2 * place + 1) * place[:, None] * math.pi / 16) / 2
+    position = torch.arange(8, dtype=torch.float64)
+    rows = torch.cos((2 * position + 1) * position[:, None] * math.pi / 16) / 2
     rows[0] /= math.sqrt(2)
     return torch.kron(rows, rows).float()

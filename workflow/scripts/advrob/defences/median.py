@@ -10,14 +10,14 @@ from advrob.errors import UserError
 
 
 class Median(Defence):
-    """Replace every number by the median of its neighbourhood (Xu, Evans and Qi 2018, sec. II.C).
+    """Replace every value by the median of its neighbourhood (Xu, Evans and Qi 2018, sec. II.C).
 
     Each channel for itself; the border is mirrored. A window of an even number of values has two
     middle ones, of which the larger is taken, and reaches one pixel further to the left and up, as
     in `scipy.ndimage.median_filter`, which the authors use.
 
     Args:
-        size: side of the square window in pixels; the authors' are 2 and 3.
+        size: side of the square window in pixels; 2 and 3 in the paper.
 
     Raises:
         UserError: the size is not a whole number above 0.

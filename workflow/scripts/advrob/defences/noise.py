@@ -12,8 +12,8 @@ class UniformNoise(Defence):
     """Independent uniform noise on every channel of every pixel, clipped to [0, 1].
 
     Args:
-        minimum: the least that is added, in units of 1/255.
-        maximum: the most that is added, in units of 1/255.
+        minimum: lower end of the range of the noise, in units of 1/255.
+        maximum: upper end of the range of the noise, in units of 1/255.
 
     Raises:
         UserError: the minimum is above the maximum.

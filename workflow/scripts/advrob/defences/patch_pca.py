@@ -17,12 +17,12 @@ from advrob.job.progress import progress
 from advrob.linear import linalg
 from advrob.linear.principal import Extent, decompose
 
-# Pixels that are taken apart into patches at a time.
+# Pixels that are split into patches at a time.
 PIXELS = 2**22
 
 
 class PatchPCA(Defence):
-    """Projection of patches onto the principal components of held-out photographs' patches.
+    """Projection of patches onto the principal components of patches of held-out images.
 
     The projection of whole images (`PCA`) needs as many photographs as components; of patches
     there are hundreds in each (Bhagoji et al. 2018 use both). Patches do not overlap, and the image
@@ -32,8 +32,8 @@ class PatchPCA(Defence):
     Args:
         patch: side of a patch in pixels.
         variance: keep the fewest components that explain this share of the variance, in (0, 1];
-            0.99 if neither argument is given.
-        components: or keep this many.
+            0.99 if you set neither this nor components.
+        components: keep this many components instead.
     """
 
     mean: Tensor

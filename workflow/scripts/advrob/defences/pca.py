@@ -12,7 +12,7 @@ from torch import Tensor
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.files.store import Array, Blocks, Images, Rows
+from advrob.files.store import Array, ImageRows, Images, StreamedArray
 from advrob.linear import linalg
 from advrob.linear.principal import Extent, principal
 from advrob.plan.components import principal_memory
@@ -26,10 +26,10 @@ class PCA(Defence):
 
     Args:
         variance: keep the fewest components that explain this share of the variance, in (0, 1];
-            0.99, the paper's, if neither argument is given.
-        components: or keep this many.
-        images: fit to so many of the images, drawn at random; None for all. A draw of fewer is a
-            part of a draw of more.
+            0.99, as in the paper, if you set neither this nor components.
+        components: keep this many components instead.
+        images: how many of the images to fit are used, drawn at random; null for all. A smaller
+            draw is part of a larger one.
     """
 
     mean: Tensor
@@ -47,8 +47,8 @@ class PCA(Defence):
         self.extent = Extent("pca", variance, components)
         if images is not None and (images != int(images) or images < 2):
             raise UserError(
-                f"pca: images is {images}, expected a whole number from 2. Change it, or remove it "
-                "to fit to all images."
+                f"pca: images is {images}, expected a whole number of at least 2. Change it, or "
+                "remove it to fit to all images."
             )
         self.images = images
 
@@ -73,21 +73,23 @@ class PCA(Defence):
         n, d = len(images), int(np.prod(images.shape[1:]))
         self.extent.check(min(n - 1, d), f"{n} images")
         mean = linalg.mean(images, device)
-        found = principal(
+        result = principal(
             images, mean, components=self.extent.components, generator=generator, defence="pca"
         )
-        variances = found.eigenvalues.cpu().numpy()
-        ratio = variances / found.total
+        variances = result.eigenvalues.cpu().numpy()
+        ratio = variances / result.total
         cumulative = np.cumsum(ratio)
-        k = self.extent.count(cumulative, found.rank, f"{n} images")
-        blocks = found.components(k)
+        k = self.extent.count(cumulative, result.rank, f"{n} images")
+        blocks = result.components(k)
         return {
             "mean": mean.cpu().numpy(),
-            "components": Blocks((k, d), "float32", (block.cpu().numpy() for block in blocks)),
+            "components": StreamedArray(
+                (k, d), "float32", (block.cpu().numpy() for block in blocks)
+            ),
             "explained_variance": variances / (n - 1),
             "explained_variance_ratio": ratio,
             "training_curve": cumulative,
-            "reconstruction_error": np.asarray((found.total - variances[:k].sum()) / (n * d)),
+            "reconstruction_error": np.asarray((result.total - variances[:k].sum()) / (n * d)),
             "images": np.asarray(n),
         }
 
@@ -100,7 +102,7 @@ class PCA(Defence):
                 "experiments.fit_images), or name more images to fit."
             )
         drawn = torch.randperm(len(images), generator=generator)[: self.images]
-        return Rows(images, np.sort(drawn.numpy()))
+        return ImageRows(images, np.sort(drawn.numpy()))
 
     def memory(self, shape: tuple[int, ...]) -> int:
         """The eigenproblem's: the components are found and written in blocks."""

@@ -11,7 +11,7 @@ from advrob.errors import UserError
 
 
 class ResizePad(Defence):
-    """Random resizing and zero padding (Xie et al. 2018), every image by a draw of its own.
+    """Random resizing and zero padding (Xie et al. 2018), drawn separately for every image.
 
     The authors enlarge images of 299 pixels to 299 to 330 and pad them to 331. Here images keep
     their size: they shrink to a side between ``ratio`` and 1 of it, every whole number of pixels
@@ -33,25 +33,25 @@ class ResizePad(Defence):
         super().__init__()
         if not 0 < ratio <= 1:
             raise UserError(
-                f"resize_pad: ratio is {ratio}; expected a fraction above 0 and up to 1, 0.9 to "
-                "shrink images by up to a tenth."
+                f"resize_pad: ratio is {ratio}; expected a fraction above 0 and up to 1, such as "
+                "0.9 to shrink images by up to a tenth."
             )
         self.ratio = ratio
 
     def forward(self, images: Tensor) -> Tensor:
         """Shrink and place images ``(N, 3, H, W)``."""
         draws = self.draw((3, len(images), 1), images)
-        rows = self._place(images.shape[2], draws[0], draws[1])
-        columns = self._place(images.shape[3], draws[0], draws[2])
+        rows = self._coordinates(images.shape[2], draws[0], draws[1])
+        columns = self._coordinates(images.shape[3], draws[0], draws[2])
         inside = (rows.abs() < 1)[:, None, :, None] & (columns.abs() < 1)[:, None, None, :]
         grid = torch.stack(torch.broadcast_tensors(columns[:, None], rows[..., None]), dim=-1)
-        moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        return moved * inside
+        resized = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return resized * inside
 
-    def _place(self, length: int, size: Tensor, place: Tensor) -> Tensor:
-        """Where output pixels lie in the original, whose ends are -1 and 1: ``(N, length)``."""
-        least = max(1, round(length * self.ratio))
-        small = least + (size * (length - least + 1)).floor()
-        first = (place * (length - small + 1)).floor()
+    def _coordinates(self, length: int, size: Tensor, position: Tensor) -> Tensor:
+        """Coordinates ``(N, length)`` of output pixels in the original, whose ends are -1 and 1."""
+        smallest = max(1, round(length * self.ratio))
+        small = smallest + (size * (length - smallest + 1)).floor()
+        start = (position * (length - small + 1)).floor()
         centres = torch.arange(length, device=size.device) + 0.5
-        return 2 * (centres - first) / small - 1
+        return 2 * (centres - start) / small - 1

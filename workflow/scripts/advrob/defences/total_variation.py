@@ -1,4 +1,4 @@
-"""Pixels dropped at random, and the image drawn again with as little variation as possible."""
+"""Pixels dropped at random, and the image reconstructed with as little variation as possible."""
 
 from typing import Annotated
 
@@ -25,22 +25,25 @@ class TotalVariation(Defence):
 
     for each channel, the gradient being that of forward differences (Rudin, Osher and Fatemi
     1992). The problem is solved by the primal-dual method (Chambolle and Pock 2011, Algorithm 1),
-    all images together, starting from local means of what is kept, so that nothing of the dropped
-    numbers can pass.
+    all images together, starting from local means of the kept numbers, so that nothing of the
+    dropped ones can pass.
 
     The backward pass takes the defence for the identity: gradients through all iterations would
     need gigabytes for a batch of photographs, and this is how the defence was broken (Athalye,
     Carlini and Wagner 2018, backward pass differentiable approximation).
 
     Args:
-        weight: of the variation; the authors' 0.03.
-        drop: the probability of a number to be dropped; the authors' 0.5. With 0 the defence is not
+        weight: weight of the total variation; 0.03 in the paper.
+        drop: probability that a value is dropped; 0.5 in the paper. With 0 the defence is not
             stochastic.
-        iterations: of the method.
+        iterations: iterations of the solver.
 
     Raises:
         UserError: a parameter is out of range.
     """
+
+    stochastic = True
+    stochastic_if = "drop"
 
     def __init__(
         self,
@@ -53,8 +56,8 @@ class TotalVariation(Defence):
         if weight <= 0 or iterations < 1 or not 0 <= drop < 1:
             raise UserError(
                 f"total_variation: weight is {weight}, drop {drop} and iterations {iterations}; "
-                "expected a weight above 0, a probability to drop from 0 to below 1, and 1 "
-                "iteration at least. Remove a key to take its default."
+                "expected a weight above 0, a probability to drop from 0 to below 1, and at least "
+                "1 iteration. Remove a key to use its default."
             )
         self.weight = weight
         self.drop = drop
@@ -62,40 +65,40 @@ class TotalVariation(Defence):
         self.stochastic = drop > 0
 
     def forward(self, images: Tensor) -> Tensor:
-        """Draw images ``(N, 3, H, W)`` again from a fresh choice of their numbers."""
-        kept = torch.ones_like(images)
+        """Reconstruct images ``(N, 3, H, W)`` from a fresh choice of their numbers."""
+        mask = torch.ones_like(images)
         if self.stochastic:
-            kept = (self.draw(images.shape, images) >= self.drop).to(images)
+            mask = (self.draw(images.shape, images) >= self.drop).to(images)
         with torch.no_grad():
-            found = self._minimise(images, kept)
-        return straight_through(found, images)
+            denoised = self._minimise(images, mask)
+        return straight_through(denoised, images)
 
-    def _minimise(self, images: Tensor, kept: Tensor) -> Tensor:
-        known = images * kept
-        blurred, count = (F.avg_pool2d(part, 5, stride=1, padding=2) for part in (known, kept))
-        image = torch.where(kept > 0, known, blurred / count.clamp(min=1e-3))
-        ahead, dual = image, images.new_zeros(2, *images.shape)
+    def _minimise(self, images: Tensor, mask: Tensor) -> Tensor:
+        masked = images * mask
+        blurred, count = (F.avg_pool2d(part, 5, stride=1, padding=2) for part in (masked, mask))
+        image = torch.where(mask > 0, masked, blurred / count.clamp(min=1e-3))
+        extrapolated, dual = image, images.new_zeros(2, *images.shape)
         for _ in range(self.iterations):
-            dual = dual + DUAL * gradient(ahead)
+            dual = dual + DUAL * gradient(extrapolated)
             dual /= (torch.linalg.vector_norm(dual, dim=0) / self.weight).clamp(min=1)
-            moved = (image + PRIMAL * divergence(dual) + PRIMAL * known) / (1 + PRIMAL * kept)
-            ahead, image = 2 * moved - image, moved
+            updated = (image + PRIMAL * divergence(dual) + PRIMAL * masked) / (1 + PRIMAL * mask)
+            extrapolated, image = 2 * updated - image, updated
         return image
 
 
 def gradient(images: Tensor) -> Tensor:
     """Differences to the next pixel below and to the right, 0 at the end: ``(2, ...)``."""
-    below = F.pad(images.diff(dim=-2), (0, 0, 0, 1))
-    right = F.pad(images.diff(dim=-1), (0, 1))
-    return torch.stack((below, right))
+    vertical = F.pad(images.diff(dim=-2), (0, 0, 0, 1))
+    horizontal = F.pad(images.diff(dim=-1), (0, 1))
+    return torch.stack((vertical, horizontal))
 
 
 def divergence(fields: Tensor) -> Tensor:
     """The negative transpose of `gradient`."""
-    below, right = fields[0][..., :-1, :], fields[1][..., :-1]
+    vertical, horizontal = fields[0][..., :-1, :], fields[1][..., :-1]
     return (
-        F.pad(below, (0, 0, 0, 1))
-        - F.pad(below, (0, 0, 1, 0))
-        + F.pad(right, (0, 1))
-        - F.pad(right, (1, 0))
+        F.pad(vertical, (0, 0, 0, 1))
+        - F.pad(vertical, (0, 0, 1, 0))
+        + F.pad(horizontal, (0, 1))
+        - F.pad(horizontal, (1, 0))
     )

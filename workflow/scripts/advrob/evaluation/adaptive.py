@@ -15,7 +15,7 @@ from advrob.attacks.expectation import Expectation
 from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import gradient_of
 from advrob.evaluation.samples import Sample
-from advrob.files.checkpoints import keep, kept, resumed
+from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import Job
@@ -52,20 +52,24 @@ class Attacker:
     def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """Attacked images in multiples of 1/255; shapes are those of the attack.
 
-        What an attack finds among real-valued images is brought onto the levels of 8 bits without
-        losing it where that can be avoided.
+        Real-valued adversarial images are rounded to 8 bits so that they still fool the network
+        where that is possible.
         """
-        found = self.attack(self.network, images, labels, generator=generator, surplus=SURPLUS)
+        adversarial = self.attack(
+            self.network, images, labels, generator=generator, surplus=SURPLUS
+        )
         if self.bound is None:
-            return found
-        return onto_lattice(self.network, Ball(images, *self.bound), found, labels, surplus=SURPLUS)
+            return adversarial
+        return onto_lattice(
+            self.network, Ball(images, *self.bound), adversarial, labels, surplus=SURPLUS
+        )
 
 
 def attacked_images(
     network: Network,
     sample: Sample,
     name: str,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     *,
     draws: int,
     job: Job,
@@ -78,7 +82,7 @@ def attacked_images(
         network: a model behind a defence, in mixed precision.
         sample: the images.
         name: the attack's name in the configuration.
-        settings: its entry.
+        entry: its entry in the configuration.
         draws: see `Attacker`.
         job: seed, device and batch size, all draws of an image counted.
         identity: of the random numbers, beside the number of a batch's first image.
@@ -87,8 +91,8 @@ def attacked_images(
     Returns:
         The arrays of an images file, and ``distances`` (N,), in units of 1/255.
     """
-    options = {key: value for key, value in settings.items() if key != "kind"}
-    attacker = Attacker(network, settings.get("kind", name), options, draws)
+    options = {key: value for key, value in entry.items() if key != "kind"}
+    attacker = Attacker(network, entry.get("kind", name), options, draws)
     labels = sample.targets
 
     def work(rows: slice) -> np.ndarray:
@@ -102,7 +106,7 @@ def attacked_images(
         **sample.arrays,
         "images": attacked,
         "classes": np.array(sample.classes, dtype=object),
-        "distances": distances(sample.images, attacked, settings.get("norm", "linf")),
+        "distances": distances(sample.images, attacked, entry.get("norm", "linf")),
     }
 
 
@@ -115,12 +119,12 @@ def distances(originals: Images, attacked: Images, norm: str) -> np.ndarray:
         norm: ``linf`` or ``l2``.
     """
     order = {"linf": np.inf, "l2": 2}[norm]
-    found = []
+    norms = []
     for start in range(0, len(attacked), BLOCK):
         part = slice(start, start + BLOCK)
         moves = attacked[part].astype(np.float32) - originals[part]
-        found.append(np.linalg.norm(moves.reshape(len(moves), -1), order, axis=1))
-    return np.concatenate(found).astype(np.float64)
+        norms.append(np.linalg.norm(moves.reshape(len(moves), -1), order, axis=1))
+    return np.concatenate(norms).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -131,16 +135,16 @@ class Trial:
     iterations: int
 
 
-def _trials(settings: Mapping[str, Any]) -> list[Trial]:
+def _trials(experiment: Mapping[str, Any]) -> list[Trial]:
     """The trials of the configuration's ``experiments.robustness``: all radii, then all efforts."""
-    by_radius = [Trial(radius, settings["iterations"]) for radius in settings["radii"]]
-    return by_radius + [Trial(settings["radius"], effort) for effort in settings["efforts"]]
+    by_radius = [Trial(radius, experiment["iterations"]) for radius in experiment["radii"]]
+    return by_radius + [Trial(experiment["radius"], effort) for effort in experiment["efforts"]]
 
 
 def budgets(
     network: Network,
     sample: Sample,
-    settings: Mapping[str, Any],
+    experiment: Mapping[str, Any],
     *,
     job: Job,
     identity: Sequence[str],
@@ -148,13 +152,13 @@ def budgets(
 ) -> dict[str, np.ndarray]:
     """Which images hold within growing radii and by growing effort, and how strong gradients are.
 
-    Every trial begins anew: that accuracy falls from one to the next is found, not presumed. An
+    Every trial begins anew: that accuracy falls from one to the next is measured, not assumed. An
     image holds in a trial if no loss of `LOSSES` breaks it, each tried on what the others left.
 
     Args:
         network: a model behind a defence, in mixed precision; what holds is decided in float32.
         sample: N images.
-        settings: the configuration's ``experiments.robustness``; with a radius of 0 the images
+        experiment: the configuration's ``experiments.robustness``; with a radius of 0 the images
             stay as they are, and an image holds if more than half of its ``draws`` are right.
         job: seed, device and batch size, all draws of an image counted.
         identity: of the random numbers, beside those of a trial and of a batch's first image.
@@ -164,10 +168,10 @@ def budgets(
         The arrays of a budget file; ``gradients`` are the Euclidean lengths of the gradients of the
         cross-entropy at the images themselves.
     """
-    trials, draws = _trials(settings), settings["draws"]
+    trials, draws = _trials(experiment), experiment["draws"]
     exact = Network(network.defence, network.model, mixed=False)
     pixels, labels = sample.images[:], sample.targets
-    finished = kept(checkpoint).get("found", {})
+    finished = load_checkpoint(checkpoint).get("batches", {})
     starts = range(0, len(pixels), max(1, job.batch_size // draws))
     tasks = [(number, start) for number in range(len(trials)) for start in starts]
     for number, start in progress(tasks[len(finished) :], "batches", len(tasks) - len(finished)):
@@ -181,24 +185,26 @@ def budgets(
         trial = trials[number]
         holding = _votes(exact, images, own, draws)
         for loss in LOSSES if trial.radius and trial.iterations else ():
-            left = holding.nonzero()[:, 0]
-            if len(left) == 0:
+            unbroken = holding.nonzero()[:, 0]
+            if len(unbroken) == 0:
                 break
             options = {"loss": loss, "norm": "linf", **vars(trial)}
-            attacked = Attacker(network, "apgd", options, draws)(images[left], own[left], draw)
-            holding[left] = _votes(exact, attacked, own[left], draws)
-        batch["right"] = holding.cpu()
-        keep(checkpoint, {"found": finished})
+            attacked = Attacker(network, "apgd", options, draws)(
+                images[unbroken], own[unbroken], draw
+            )
+            holding[unbroken] = _votes(exact, attacked, own[unbroken], draws)
+        batch["correct"] = holding.cpu()
+        save_checkpoint(checkpoint, {"batches": finished})
 
-    def gathered(number: int, what: str) -> Tensor:
-        return torch.cat([finished[number, start][what] for start in starts])
+    def gathered(number: int, name: str) -> Tensor:
+        return torch.cat([finished[number, start][name] for start in starts])
 
-    correct = torch.stack([gathered(number, "right") for number in range(len(trials))]).numpy()
-    by_radius, by_effort = np.split(correct, [len(settings["radii"])])
+    correct = torch.stack([gathered(number, "correct") for number in range(len(trials))]).numpy()
+    by_radius, by_effort = np.split(correct, [len(experiment["radii"])])
     return {
-        "radii": np.array(settings["radii"], np.float64),
+        "radii": np.array(experiment["radii"], np.float64),
         "correct": by_radius,
-        "efforts": np.array(settings["efforts"], np.int64),
+        "efforts": np.array(experiment["efforts"], np.int64),
         "correct_effort": by_effort,
         "gradients": gathered(0, "lengths").numpy(),
         "ids": sample.arrays["ids"],
@@ -208,5 +214,5 @@ def budgets(
 @torch.no_grad()
 def _votes(network: Network, images: Tensor, labels: Tensor, draws: int) -> Tensor:
     passes = draws if network.defence.stochastic else 1
-    right = sum((network(images).argmax(dim=1) == labels).float() for _ in range(passes))
-    return torch.as_tensor(right) > passes / 2
+    correct = sum((network(images).argmax(dim=1) == labels).float() for _ in range(passes))
+    return torch.as_tensor(correct) > passes / 2

@@ -57,15 +57,15 @@ def reduced(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def calibrated_attacks(
-    settings: Mapping[str, Mapping[str, Any]],
+    entries: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, dict[str, Callable[[float], Attack]]]:
-    """By norm and name, what makes a configured attack of another radius.
+    """By norm and name, a function that makes the configured attack of another radius.
 
     Args:
-        settings: name -> kind, norm and the attack's entry in the configuration.
+        entries: name -> kind, norm and the attack's entry in the configuration.
     """
     makers: dict[str, dict[str, Callable[[float], Attack]]] = {}
-    for name, entry in settings.items():
+    for name, entry in entries.items():
         makers.setdefault(entry["norm"], {})[name] = _maker(entry["kind"], entry["options"])
     return makers
 
@@ -89,20 +89,20 @@ def known_networks(
     Args:
         pixels: 8-bit images ``(N, H, W, 3)`` whose class means are the templates.
         labels: int64 ``(N,)``.
-        twins: whether there are to be twins.
+        twins: whether to add the masked twins.
         job: seed and device.
     """
     honest = templates(pixels, labels).to(job.device).eval()
     images = to_tensor(pixels, job.device)
     targets = torch.from_numpy(labels).to(job.device)
-    found = []
+    networks = []
     for name in (HONEST, *(TWINS if twins else ())):
         generator = job.generator("calibration", name)
         network = honest if name == HONEST else TWINS[name](honest, generator).eval()
         findings = checkup(network, images, targets)
-        against = [each.name for each in findings if each.level in ("warning", "failed")]
-        found.append(KnownNetwork(name, network, honest, ", ".join(against)))
-    return found
+        flags = [each.name for each in findings if each.level in ("warning", "failed")]
+        networks.append(KnownNetwork(name, network, honest, ", ".join(flags)))
+    return networks
 
 
 def measure(
@@ -124,24 +124,24 @@ def measure(
         job: seed, device and batch size.
     """
     classes = torch.from_numpy(np.unique(labels))
-    found = []
-    for known in networks:
-        for norm, attacking in makers.items():
+    measurements = []
+    for subject in networks:
+        for norm, makers_of_norm in makers.items():
             records = calibrate(
-                known.network,
+                subject.network,
                 pixels,
                 labels,
-                attacking,
-                # That a twin hides is seen at one radius.
-                radii.get(norm, ()) if known.name == HONEST else radii.get(norm, ())[:1],
+                makers_of_norm,
+                # One radius is enough to see that a twin hides its gradient.
+                radii.get(norm, ()) if subject.name == HONEST else radii.get(norm, ())[:1],
                 norm=norm,
-                generator=job.generator("calibration", known.name, norm),
-                honest=known.honest,
+                generator=job.generator("calibration", subject.name, norm),
+                honest=subject.honest,
                 classes=classes,
                 batch_size=job.batch_size,
             )
-            found += [
-                Measurement(**asdict(record), network=known.name, flagged=known.flagged)
+            measurements += [
+                Measurement(**asdict(record), network=subject.name, flagged=subject.flagged)
                 for record in records
             ]
-    return found
+    return measurements

@@ -42,22 +42,28 @@ class LinearNetwork(nn.Module):
     Args:
         weights: ``(K, 3, grid, grid)``, of means in [0, 1].
         bias: ``(K,)``.
-        known: the classes that the K rows stand for, int64, ascending; 0 to K - 1 by default.
-        classes: how many classes the answer has, K by default; those that are not known get
-            the logit -10,000.
+        row_classes: the classes of the K rows, int64, ascending; 0 to K - 1 by default.
+        classes: how many classes the output has, K by default; those without a row get the logit
+            -10,000.
     """
 
     weights: Tensor
     bias: Tensor
-    known: Tensor
+    row_classes: Tensor
 
     def __init__(
-        self, weights: Tensor, bias: Tensor, known: Tensor | None = None, classes: int | None = None
+        self,
+        weights: Tensor,
+        bias: Tensor,
+        row_classes: Tensor | None = None,
+        classes: int | None = None,
     ) -> None:
         super().__init__()
         self.register_buffer("weights", weights.double())
         self.register_buffer("bias", bias.double())
-        self.register_buffer("known", torch.arange(len(bias)) if known is None else known)
+        self.register_buffer(
+            "row_classes", torch.arange(len(bias)) if row_classes is None else row_classes
+        )
         self.classes = len(bias) if classes is None else classes
 
     def forward(self, images: Tensor) -> Tensor:
@@ -65,10 +71,10 @@ class LinearNetwork(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             means = block_means(images.double(), self.weights.shape[-1])
             logits = (means.flatten(1) @ self.weights.flatten(1).T + self.bias).float()
-        if self.classes == len(self.known):
+        if self.classes == len(self.row_classes):
             return logits
         everything = logits.new_full((len(logits), self.classes), UNKNOWN)
-        return everything.index_copy(1, self.known, logits)
+        return everything.index_copy(1, self.row_classes, logits)
 
 
 def block_means(images: Tensor, grid: int) -> Tensor:
@@ -81,7 +87,7 @@ def block_means(images: Tensor, grid: int) -> Tensor:
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # what is kept here serves attacks, too
+@torch.inference_mode(False)  # what is cached here serves attacks, too
 @torch.no_grad()
 def _averages(length: int, grid: int) -> Tensor:
     """The matrix ``(grid, length)`` that averages a row of pixels in blocks."""
@@ -91,7 +97,7 @@ def _averages(length: int, grid: int) -> Tensor:
 def templates(
     images: Images, labels: np.ndarray, *, grid: int = 8, classes: int | None = None
 ) -> LinearNetwork:
-    """The class whose mean image is nearest, seen in block means; nothing is trained.
+    """A network that predicts the class with the nearest mean image; nothing is trained.
 
     With the template t of a class the logit of x is ``2 x.t - |t|^2``, which is
     ``|x|^2 - |x - t|^2``; ``|x|^2`` is the same for all classes.
@@ -106,23 +112,23 @@ def templates(
     Raises:
         UserError: the images are of fewer than two classes, or labels do not fit ``classes``.
     """
-    known, total = _known(labels, classes)
+    row_classes, total = _classes_of(labels, classes)
     means = _all_means(images, grid)
     own = torch.from_numpy(np.asarray(labels))
-    found = torch.stack([means[own == number].mean(dim=0) for number in known])
-    return LinearNetwork(2 * found, -found.square().sum(dim=(1, 2, 3)), known, total)
+    centres = torch.stack([means[own == number].mean(dim=0) for number in row_classes])
+    return LinearNetwork(2 * centres, -centres.square().sum(dim=(1, 2, 3)), row_classes, total)
 
 
-def _known(labels: np.ndarray, classes: int | None) -> tuple[Tensor, int]:
-    known = np.unique(labels)
-    total = int(known[-1]) + 1 if classes is None else classes
-    if len(known) < 2 or known[0] < 0 or known[-1] >= total:
+def _classes_of(labels: np.ndarray, classes: int | None) -> tuple[Tensor, int]:
+    present = np.unique(labels)
+    total = int(present[-1]) + 1 if classes is None else classes
+    if len(present) < 2 or present[0] < 0 or present[-1] >= total:
         raise UserError(
-            f"calibration: the labels are of {len(known)} classes from {known[0]} to {known[-1]}; "
-            f"expected at least two, from 0 to {total - 1}. Take images of more classes, or "
-            "correct the number of classes."
+            f"calibration: the labels are of {len(present)} classes from {present[0]} to "
+            f"{present[-1]}; expected at least two, from 0 to {total - 1}. Take images of more "
+            "classes, or correct the number of classes."
         )
-    return torch.from_numpy(known.astype(np.int64)), total
+    return torch.from_numpy(present.astype(np.int64)), total
 
 
 def _all_means(images: Images, grid: int) -> Tensor:
@@ -134,7 +140,7 @@ def _all_means(images: Images, grid: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Affine:
-    """A network as the affine map that it is: logits are weights times image, plus bias.
+    """A network that is an affine map: logits are weights times image, plus bias.
 
     Attributes:
         classes: the K classes that can win, int64, ascending.
@@ -184,30 +190,32 @@ def affine(network: nn.Module, images: Images, classes: Tensor | None = None) ->
         UserError: the network is not affine.
     """
     device = next((values.device for values in network.state_dict().values()), torch.device("cpu"))
-    nothing = torch.zeros_like(to_tensor(images[:1], device), requires_grad=True)
+    black = torch.zeros_like(to_tensor(images[:1], device), requires_grad=True)
     with torch.enable_grad():
-        logits = network(nothing)[0]
-        known = torch.arange(len(logits), device=device) if classes is None else classes.to(device)
-        chosen = logits[known]
+        logits = network(black)[0]
+        candidates = (
+            torch.arange(len(logits), device=device) if classes is None else classes.to(device)
+        )
+        values = logits[candidates]
         gradients = [
-            torch.autograd.grad(value, nothing, retain_graph=True)[0].double() for value in chosen
+            torch.autograd.grad(value, black, retain_graph=True)[0].double() for value in values
         ]
-    found = Affine(known, torch.cat(gradients), chosen.detach().double(), 0.0)
+    unchecked = Affine(candidates, torch.cat(gradients), values.detach().double(), 0.0)
     error = size = 0.0
     with torch.no_grad():
         for start in range(0, len(images), BLOCK):
             batch = to_tensor(images[start : start + BLOCK], device)
             for seen in (batch, 1 - batch):
-                own = network(seen)[:, known].double()
-                error = max(error, (own - found.logits(seen)).abs().max().item())
+                own = network(seen)[:, candidates].double()
+                error = max(error, (own - unchecked.logits(seen)).abs().max().item())
                 size = max(size, own.abs().max().item())
     if not error <= AFFINE * size:
         raise UserError(
             f"calibration: the network's logits differ by {error:.3g} from those of an affine map, "
-            "which is what the truth is computed for. Calibrate on a linear network, alone or "
+            "and the truth is known only for affine maps. Calibrate on a linear network, alone or "
             "behind downsampling or principal components."
         )
-    return Affine(found.classes, found.weights, found.bias, error)
+    return Affine(unchecked.classes, unchecked.weights, unchecked.bias, error)
 
 
 def worst_linf(network: Affine, images: Images, labels: np.ndarray, radius: float) -> Tensor:
@@ -242,13 +250,13 @@ def worst_linf(network: Affine, images: Images, labels: np.ndarray, radius: floa
         lengths = difference.abs()
         members = (own == row).nonzero()[:, 0]
         for part in members.split(BLOCK):
-            low, high = _room(images, part, radius)
+            low, high = _pixel_bounds(images, part, radius)
             gains = ((low + high) @ difference.T + (high - low) @ lengths.T) / 2
             worst[part] = gains + (network.bias - network.bias[row])
     return worst.scatter_(1, own[:, None], -torch.inf)
 
 
-def _room(images: Images, rows: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+def _pixel_bounds(images: Images, rows: Tensor, radius: float) -> tuple[Tensor, Tensor]:
     """Bounds ``(n, d)``, float64 in [0, 1], of pixels within a radius."""
     levels = np.concatenate([images[row : row + 1] for row in rows.tolist()])
     values = torch.from_numpy(levels).to(rows.device).permute(0, 3, 1, 2).flatten(1).double()
@@ -260,9 +268,10 @@ def worst_l2(network: Affine, images: Images, labels: np.ndarray, radius: float)
 
     Away from the box [0, 1] the most that ``D m`` can gain by a move m of length r is ``r |D|``.
     That decides most images: those that hold even so, and those that are fooled by such a move
-    which stays in the box. For the others the best move is ``min(t |D|, room)`` along the sign of
-    D, with the t that gives it length r (the Karush-Kuhn-Tucker conditions), which is exact as
-    well. 8-bit images are some of the real-valued ones: on them the truth is this or above.
+    which stays in the box. For the others the best move is ``min(t |D|, u)`` along the sign of D,
+    with u how far each pixel can move within the box and the t that gives the move length r (the
+    Karush-Kuhn-Tucker conditions), which is exact as well. 8-bit images are some of the real-valued
+    ones: on them the truth is this or above.
 
     Args:
         network: of `affine`.
@@ -281,7 +290,7 @@ def worst_l2(network: Affine, images: Images, labels: np.ndarray, radius: float)
         lengths = difference.norm(dim=1)
         members = (own == row).nonzero()[:, 0]
         for part in members.split(BLOCK):
-            values, _ = _room(images, part, 0)
+            values, _ = _pixel_bounds(images, part, 0)
             clean = values @ difference.T + (network.bias - network.bias[row])
             free = clean + radius / 255 * lengths
             for number, image, gaps, bounds in zip(part, values, clean, free, strict=True):
@@ -320,21 +329,21 @@ def _inside_box(
 def _gain(row: Tensor, image: Tensor, radius: float) -> Tensor:
     """The most that ``row . move`` can be for a move of length ``radius`` inside the box."""
     slope = row.abs()
-    room = torch.where(row > 0, 1 - image, image)
+    reach = torch.where(row > 0, 1 - image, image)
     # Pixels in the order in which they reach the border as t grows.
-    times, order = torch.where(slope > 0, room / slope, torch.inf).sort()
-    slope, room = slope[order], torch.where(slope > 0, room, 0.0)[order]
+    times, order = torch.where(slope > 0, reach / slope, torch.inf).sort()
+    slope, reach = slope[order], torch.where(slope > 0, reach, 0.0)[order]
     squares = slope.square()
-    stuck = room.square().cumsum(0)
+    stuck = reach.square().cumsum(0)
     free = squares.sum() - squares.cumsum(0)
     lengths = stuck + times.nan_to_num(posinf=0.0).square() * free
     reached = int((lengths < radius**2).sum())  # so many pixels are at the border
     if reached == len(times):
-        return (slope * room).sum()
+        return (slope * reach).sum()
     before = stuck[reached - 1] if reached else stuck.new_zeros(())
     rest = squares[reached:].sum()
     t = ((radius**2 - before) / rest).sqrt() if rest > 0 else rest
-    return (slope[:reached] * room[:reached]).sum() + t * rest
+    return (slope[:reached] * reach[:reached]).sum() + t * rest
 
 
 WORST: dict[str, Callable[[Affine, Images, np.ndarray, float], Tensor]] = {
@@ -344,9 +353,14 @@ WORST: dict[str, Callable[[Affine, Images, np.ndarray, float], Tensor]] = {
 
 
 def holds(network: Affine, worst: Tensor, labels: np.ndarray) -> Tensor:
-    """Which images nothing within the radius fools, bool ``(N,)``, from what `WORST` found.
+    """Which images nothing within the radius fools, bool ``(N,)``.
 
     Where two classes are equal, argmax takes the first.
+
+    Args:
+        network: of `affine`.
+        worst: of a function in `WORST`, ``(N, K)``.
+        labels: int64 ``(N,)``.
     """
     own = network.rows(labels)
     earlier = torch.arange(len(network.classes), device=worst.device) < own[:, None]
@@ -372,8 +386,8 @@ def exact_linf(
     Returns:
         bool ``(N,)``.
     """
-    found = affine(network, images, classes)
-    return holds(found, worst_linf(found, images, labels, radius), labels)
+    affine_map = affine(network, images, classes)
+    return holds(affine_map, worst_linf(affine_map, images, labels, radius), labels)
 
 
 def exact_l2(
@@ -387,8 +401,8 @@ def exact_l2(
 
     As `exact_linf`; see `worst_l2` for what it says of 8-bit images.
     """
-    found = affine(network, images, classes)
-    return holds(found, worst_l2(found, images, labels, radius), labels)
+    affine_map = affine(network, images, classes)
+    return holds(affine_map, worst_l2(affine_map, images, labels, radius), labels)
 
 
 @dataclass(frozen=True)
@@ -405,7 +419,7 @@ class Record:
         gap: ``found - truth``, the optimality gap.
         violated: images that were fooled though the truth says they cannot be.
         outside: attacked images that left the ball, and count as not fooled.
-        error: why the attack gave nothing, if so; ``found`` is then the accuracy without it.
+        error: why the attack failed, if it did; ``found`` is then the accuracy without it.
     """
 
     attack: str
@@ -456,14 +470,14 @@ def calibrate(
         By radius: a record for each attack, then one for the worst case over them.
     """
     judge = network if honest is None else honest
-    known = affine(judge, images, classes)
+    affine_map = affine(judge, images, classes)
     records = []
     for radius in radii:
-        worst = WORST[norm](known, images, labels, radius)
-        truth = holds(known, worst, labels)
+        worst = WORST[norm](affine_map, images, labels, radius)
+        truth = holds(affine_map, worst, labels)
         # The network's own rounding decides at the edge itself, so nothing is claimed there.
-        certain = truth & (worst.amax(dim=1) < -2 * known.error)
-        everything = torch.ones_like(truth)
+        certain = truth & (worst.amax(dim=1) < -2 * affine_map.error)
+        left_by_all = torch.ones_like(truth)
         outside, errors = 0, []
         for name, make in attacks.items():
             left, out, error = _attacked(
@@ -472,13 +486,13 @@ def calibrate(
                 batch_size=batch_size,
                 device=truth.device,
             )
-            everything &= left
+            left_by_all &= left
             outside += out
             errors += [f"{name}: {error}"] if error else []
             records.append(_record(name, norm, radius, truth, left, certain, out, error))
         records.append(
             _record(
-                *(WORST_CASE, norm, radius, truth, everything, certain, outside), "; ".join(errors)
+                *(WORST_CASE, norm, radius, truth, left_by_all, certain, outside), "; ".join(errors)
             )
         )
     return records
@@ -515,7 +529,7 @@ def _attacked(
         seen = torch.where(inside[:, None, None, None], moved, batch)
         with torch.no_grad():
             still = judge(seen).argmax(dim=1) == own
-            # Whoever is fooled without an attack is fooled within every radius.
+            # An image that is wrong without an attack counts as fooled within every radius.
             left.append(still & (judge(batch).argmax(dim=1) == own))
     return torch.cat(left), outside, message
 
@@ -530,7 +544,9 @@ def _record(
     outside: int,
     error: str,
 ) -> Record:
-    held, found = truth.double().mean().item(), left.double().mean().item()
+    exact_accuracy, accuracy = truth.double().mean().item(), left.double().mean().item()
     violated = int((certain & ~left).sum())
-    gap = found - held
-    return Record(attack, norm, radius, len(truth), held, found, gap, violated, outside, error)
+    gap = accuracy - exact_accuracy
+    return Record(
+        attack, norm, radius, len(truth), exact_accuracy, accuracy, gap, violated, outside, error
+    )

@@ -18,7 +18,7 @@ from advrob.plan.names import UNDEFENDED
 def certificate_arrays(
     network: nn.Module,
     sample: Sample,
-    settings: Mapping[str, Any],
+    experiment: Mapping[str, Any],
     *,
     job: Job,
     identity: tuple[str, str, str],
@@ -29,7 +29,7 @@ def certificate_arrays(
     Args:
         network: a model behind a defence.
         sample: the images.
-        settings: the configuration's ``experiments.smoothing``.
+        experiment: the configuration's ``experiments.smoothing``.
         job: seed, device and batch size.
         identity: data set, model and defence.
         checkpoint: a file to resume from, and to keep up to date.
@@ -39,26 +39,26 @@ def certificate_arrays(
     """
     # The noise of a model alone is what it was before defences could be certified.
     names = identity[:2] if identity[-1] == UNDEFENDED else identity
-    sigmas, images = settings["sigmas"], sample.images[:]
+    sigmas, images = experiment["sigmas"], sample.images[:]
     rows = certificates(
         network,
         images,
         sigmas=sigmas,
-        draws=settings["draws"],
+        draws=experiment["draws"],
         batch_size=job.batch_size,
         device=job.device,
         generator=lambda row, number: job.generator(
             "certify", *names, sigmas[row], sample.ids[number]
         ),
         checkpoint=checkpoint,
-        smallest=min(filter(None, settings["radii"]), default=0.0),
+        smallest=min(filter(None, experiment["radii"]), default=0.0),
     )
     return {
         "sigmas": np.array(sigmas, np.float64),
         "predicted": np.array([[each.predicted for each in row] for row in rows], np.int64),
         "radius": np.array([[each.radius for each in row] for row in rows], np.float64),
         "counts": np.array([[each.count for each in row] for row in rows], np.int64),
-        **_attacked(network, images, sample, rows, settings, job, names, checkpoint),
+        **_attacked(network, images, sample, rows, experiment, job, names, checkpoint),
         **sample.arrays,
     }
 
@@ -68,18 +68,18 @@ def _attacked(
     images: np.ndarray,
     sample: Sample,
     rows: Sequence[Sequence[Certificate]],
-    settings: Mapping[str, Any],
+    experiment: Mapping[str, Any],
     job: Job,
     names: Sequence[str],
     checkpoint: Path,
 ) -> dict[str, np.ndarray]:
     """What attacks on the smoothed network leave right, and the certificates they contradict."""
-    if not settings["attack"]:
+    if not experiment["attack"]:
         return {}
-    radii = sorted({0.0, *map(float, settings["radii"])})
+    radii = sorted({0.0, *map(float, experiment["radii"])})
     attacked, broken = [], []
-    for sigma, row in zip(settings["sigmas"], rows, strict=True):
-        how = {"sigma": sigma, "batch_size": job.batch_size, "device": job.device}
+    for sigma, row in zip(experiment["sigmas"], rows, strict=True):
+        common = {"sigma": sigma, "batch_size": job.batch_size, "device": job.device}
         generator = partial(job.generator, "attack", *names, sigma)
         within_radii, within_certificates = (
             checkpoint.with_suffix(f".{sigma:g}.{part}.checkpoint")
@@ -93,20 +93,20 @@ def _attacked(
                 radii=radii,
                 generator=generator,
                 checkpoint=within_radii,
-                **how,
-                **settings["attack"],
+                **common,
+                **experiment["attack"],
             )
         )
-        wrong = broken_certificates(
+        contradicted = broken_certificates(
             network,
             images,
             row,
             generator=generator,
             checkpoint=within_certificates,
-            **how,
-            **settings["attack"],
+            **common,
+            **experiment["attack"],
         )
-        broken.append(np.isin(np.arange(len(row)), wrong))
+        broken.append(np.isin(np.arange(len(row)), contradicted))
     return {
         "attack_radii": np.array(radii, np.float64),
         "attacked": np.array(attacked),

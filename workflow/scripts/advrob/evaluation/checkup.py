@@ -37,13 +37,13 @@ REPEATED = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
+        name: of the check.
         level: ``passed``; ``note``, to be known; ``warning``, attacks may be weaker than they
             could be or the network is not what was meant; ``failed``, results mean nothing.
-        found: what was found.
+        found: what was observed.
         expected: what should be.
         advice: what to do, in a sentence; empty if it passed.
     """
@@ -63,10 +63,10 @@ def checkup(
     generator: torch.Generator | None = None,
     classes: int | None = None,
 ) -> list[Finding]:
-    """Look a network over: output, constancy, accuracy, gradient.
+    """Check a network: output, constancy, accuracy, gradient.
 
     Args:
-        network: images in [0, 1] to logits; it and its generators are left as they were found.
+        network: images in [0, 1] to logits; it and its generators are left unchanged.
         images: ``(N, 3, H, W)`` in [0, 1], in multiples of 1/255, where the network is; the first
             64 are looked at.
         labels: true classes, int64 ``(N,)``.
@@ -74,8 +74,7 @@ def checkup(
         classes: how many classes are expected; by default more than the largest label.
 
     Returns:
-        Findings in the order in which they were made; after one that leaves nothing to look at
-        there are no more.
+        Findings in the order of the checks, which end at one that leaves nothing else to check.
 
     Raises:
         UserError: images or labels are not what is described above.
@@ -114,7 +113,7 @@ def _check_arguments(images: Tensor, labels: Tensor) -> None:
         span = f"from {images.min():.3g} to {images.max():.3g}" if len(images) else "none at all"
         raise UserError(
             f"checkup: images are {span}, expected at least one in [0, 1]. Give plain RGB images; "
-            "the normalisation belongs into the network."
+            "normalise them inside the network."
         )
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise UserError(
@@ -136,7 +135,7 @@ class Unwrapped(nn.Module):
         return self.take(self.network(images))
 
 
-# What networks of other libraries return: how to say it, how to tell it, how to take the logits.
+# What networks of other libraries return: its text in advice, a test for it, and its logits.
 WRAPPED: tuple[tuple[str, Callable[[Any], bool], Callable[[Any], Tensor]], ...] = (
     (
         ".logits",
@@ -173,22 +172,22 @@ def _output(network: nn.Module, images: Tensor) -> tuple[Finding, nn.Module | No
             "normalisation into the network, and both on one device."
         )
         return Finding("output", "failed", f"an error: {line}", expected, advice), None
-    unwrapped, level, found, advice = network, "passed", "a tensor", ""
+    unwrapped, level, observed, advice = network, "passed", "a tensor", ""
     for text, is_it, take in WRAPPED:
         if is_it(answer):
             unwrapped, level = Unwrapped(network, take), "warning"
-            found = f"an object of type {type(answer).__name__}"
+            observed = f"an object of type {type(answer).__name__}"
             advice = f"Attacks need the logits alone: wrap the network to return output{text}."
             answer = take(answer)
             break
     if not isinstance(answer, Tensor):
         advice = "Wrap the network in a module that returns its logits alone."
-        found = f"an object of type {type(answer).__name__}"
-        return Finding("output", "failed", found, expected, advice), None
+        observed = f"an object of type {type(answer).__name__}"
+        return Finding("output", "failed", observed, expected, advice), None
     if answer.dtype != torch.float32 and level == "passed":
-        level, found = "warning", f"a tensor of {answer.dtype}"
+        level, observed = "warning", f"a tensor of {answer.dtype}"
         advice = "Return logits in float32: coarser numbers round small margins to 0."
-    return Finding("output", level, found, expected, advice), unwrapped  # type: ignore[arg-type]
+    return Finding("output", level, observed, expected, advice), unwrapped  # type: ignore[arg-type]
 
 
 def _mode(network: nn.Module) -> Finding:
@@ -202,8 +201,8 @@ def _mode(network: nn.Module) -> Finding:
     if not names:
         return Finding("evaluation mode", "passed", "evaluation mode", expected)
     advice = "Call network.eval() before the evaluation: it would score another network."
-    found = f"{len(names)} layers in training mode, {names[0]} first"
-    return Finding("evaluation mode", "failed", found, expected, advice)
+    observed = f"{len(names)} layers in training mode, {names[0]} first"
+    return Finding("evaluation mode", "failed", observed, expected, advice)
 
 
 def _shape(network: nn.Module, images: Tensor, labels: Tensor, classes: int | None) -> Finding:
@@ -211,8 +210,8 @@ def _shape(network: nn.Module, images: Tensor, labels: Tensor, classes: int | No
         shape = tuple(network(images[:2].clone()).shape)
     least = int(labels.max()) + 1
     expected = f"({len(images[:2])}, {f'{least} or more' if classes is None else classes})"
-    right = len(shape) == 2 and shape[0] == len(images[:2]) and shape[1] >= max(least, 2)
-    if right and classes in (None, shape[1]):
+    fits = len(shape) == 2 and shape[0] == len(images[:2]) and shape[1] >= max(least, 2)
+    if fits and classes in (None, shape[1]):
         return Finding("classes", "passed", f"{shape[1]} classes", expected)
     advice = (
         "Return one logit for each class, averaged over positions, and give labels that number "
@@ -231,9 +230,9 @@ def _finite(logits: Tensor) -> Finding:
     wrong = int((~logits.isfinite()).any(dim=1).sum())
     if not wrong:
         return Finding("finite", "passed", "finite logits", "finite logits")
-    found = f"infinite or undefined logits for {wrong} of {len(logits)} images"
+    observed = f"infinite or undefined logits for {wrong} of {len(logits)} images"
     advice = "Look for a division by 0 or a logarithm of 0, or for weights that are not finite."
-    return Finding("finite", "failed", found, "finite logits", advice)
+    return Finding("finite", "failed", observed, "finite logits", advice)
 
 
 def _logits(logits: Tensor) -> Finding:
@@ -245,15 +244,15 @@ def _logits(logits: Tensor) -> Finding:
         "Return the logits before the softmax: a second softmax flattens the losses that attacks "
         "climb."
     )
-    found = "rows in [0, 1] that sum to 1: probabilities"
-    return Finding("logits", "warning", found, "logits, not probabilities", advice)
+    observed = "rows in [0, 1] that sum to 1: probabilities"
+    return Finding("logits", "warning", observed, "logits, not probabilities", advice)
 
 
 def _input(network: nn.Module, images: Tensor) -> Finding:
-    given = images.clone()
+    copies = images.clone()
     with torch.no_grad():
-        network(given)
-    if torch.equal(given, images):
+        network(copies)
+    if torch.equal(copies, images):
         return Finding("input", "passed", "images as they were", "images left as they were")
     advice = "Do not write into the input: replace x -= mean by x = x - mean."
     return Finding("input", "failed", "changed images", "images left as they were", advice)
@@ -272,24 +271,24 @@ def _same_answer(network: nn.Module, images: Tensor) -> Finding:
     expected = "the same logits twice"
     if difference <= SAME:
         return Finding("same answer", "passed", expected, expected)
-    found = (
+    observed = (
         f"logits that differ by {difference:.0%} of what is between the highest from pass to pass"
     )
     if any(getattr(module, "stochastic", False) is True for module in network.modules()):
         advice = "It says so: attack and score its mean prediction over several draws."
-        return Finding("same answer", "note", found, expected, advice)
+        return Finding("same answer", "note", observed, expected, advice)
     advice = (
         "The network draws random numbers and does not say so: attack its expectation over several "
         "draws (set stochastic = True on the defence, or advrob.attacks.expectation.Expectation)."
     )
-    return Finding("same answer", "warning", found, expected, advice)
+    return Finding("same answer", "warning", observed, expected, advice)
 
 
 def _batch(network: nn.Module, images: Tensor) -> Finding:
     expected = "logits that do not depend on the other images of a batch"
     with same_draws(network) as forward, torch.no_grad():
         together, again = forward(images.clone()), forward(images.clone())
-        # Which random numbers an image gets may depend on its place, so that each keeps its own.
+        # Which random numbers an image gets may depend on its position, so each keeps its own.
         others = torch.cat([images[:1], 1 - images[1:]])
         mixed = forward(others)
     if _differ(together, again) > SAME:
@@ -298,14 +297,14 @@ def _batch(network: nn.Module, images: Tensor) -> Finding:
     difference = _differ(together[:1], mixed[:1])
     if difference <= SAME:
         return Finding("batch", "passed", "images on their own", expected)
-    found = (
+    observed = (
         f"logits that differ by {difference:.0%} of what is between the highest in another batch"
     )
     advice = (
         "Remove what images of a batch share (statistics of the batch, a common scale): an attack "
         "on one image would move the others."
     )
-    return Finding("batch", "failed", found, expected, advice)
+    return Finding("batch", "failed", observed, expected, advice)
 
 
 class _Watch(TorchFunctionMode):
@@ -344,8 +343,8 @@ def _inner(network: nn.Module, images: Tensor) -> Finding:
     most = max(calls.values(), default=0)
     if most >= REPEATED:
         advice = "If it repeats passes to optimise its input, attack the network inside as well."
-        found = f"the same layer run {most} times in a pass"
-        return Finding("inner optimisation", "note", found, expected, advice)
+        observed = f"the same layer run {most} times in a pass"
+        return Finding("inner optimisation", "note", observed, expected, advice)
     return Finding("inner optimisation", "passed", expected, expected)
 
 
@@ -354,28 +353,28 @@ def _accuracy(logits: Tensor, labels: Tensor) -> Finding:
     predicted = logits.argmax(dim=1)
 
     def beats_chance(shift: int) -> tuple[int, bool]:
-        right = int((predicted == labels + shift).sum())
-        return right, bool(stats.binom.sf(right - 1, n, 1 / classes) < LEVEL)
+        correct = int((predicted == labels + shift).sum())
+        return correct, bool(stats.binom.sf(correct - 1, n, 1 / classes) < LEVEL)
 
-    right, better = beats_chance(0)
+    correct, better = beats_chance(0)
     expected = f"more right than by chance among {classes} classes"
-    found = f"{right} of {n} images recognised"
+    observed = f"{correct} of {n} images recognised"
     for shift in (-1, 1):
         shifted, plausible = beats_chance(shift)
-        if plausible and shifted > right:
-            found += f", {shifted} if labels are shifted by {shift:+d}"
+        if plausible and shifted > correct:
+            observed += f", {shifted} if labels are shifted by {shift:+d}"
             advice = (
                 f"The classes are shifted by {shift:+d} against the labels, as with a class for "
                 "the background: correct the order of the logits or the labels."
             )
-            return Finding("accuracy", "failed", found, expected, advice)
+            return Finding("accuracy", "failed", observed, expected, advice)
     if better:
-        return Finding("accuracy", "passed", found, expected)
+        return Finding("accuracy", "passed", observed, expected)
     advice = (
         "Check the normalisation (range, mean, order of the channels) and the order of the "
         "classes: where nothing is recognised, nothing can be robust."
     )
-    return Finding("accuracy", "warning", found, expected, advice)
+    return Finding("accuracy", "warning", observed, expected, advice)
 
 
 def _normalised(images: Tensor) -> Tensor:
@@ -406,9 +405,11 @@ def _scale(network: nn.Module, images: Tensor, labels: Tensor, logits: Tensor) -
     if not better:
         return Finding("normalisation", "passed", "no other one that serves better", expected)
     best = max(better, key=better.__getitem__)
-    found = f"{better[best]} of {len(own)} images recognised with {best}, {int(own.sum())} without"
+    observed = (
+        f"{better[best]} of {len(own)} images recognised with {best}, {int(own.sum())} without"
+    )
     advice = f"The network seems to expect {best}: put that into it, in front of the layers."
-    return Finding("normalisation", "warning", found, expected, advice)
+    return Finding("normalisation", "warning", observed, expected, advice)
 
 
 # What each kind of gradient is called: level, what was found, what to do.
@@ -451,26 +452,26 @@ GRADIENTS: dict[str, tuple[Level, str, str]] = {
 
 
 def _gradient(probed: Probe) -> list[Finding]:
-    level, found, advice = GRADIENTS[probed.kind]
+    level, observed, advice = GRADIENTS[probed.kind]
     if math.isfinite(probed.usefulness):
         short = (
             f"it misses {probed.missed:.0%} of what short random steps change"
             if math.isfinite(probed.missed)
             else "short random steps change nothing"
         )
-        found += (
+        observed += (
             f" ({short}; a step along it changes {probed.usefulness:.3g} times as much as a random "
             "one)"
         )
     findings = [
-        Finding("gradient", level, found, "the derivative of the forward pass, not 0", advice)
+        Finding("gradient", level, observed, "the derivative of the forward pass, not 0", advice)
     ]
     if not math.isnan(probed.silent):
         expected = "a gradient of the cross-entropy"
         if probed.silent <= 0.5:
             findings.append(Finding("cross-entropy", "passed", expected, expected))
         else:
-            found = f"none for {probed.silent:.0%} of the images: their logits are far apart"
+            observed = f"none for {probed.silent:.0%} of the images: their logits are far apart"
             advice = "Attack the margin or the ratio of logits, or divide the logits."
-            findings.append(Finding("cross-entropy", "warning", found, expected, advice))
+            findings.append(Finding("cross-entropy", "warning", observed, expected, advice))
     return findings

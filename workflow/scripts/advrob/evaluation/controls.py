@@ -41,7 +41,7 @@ def control_scores(
     for name, path, norm in attacked:
         with store.read(path, "images/1") as source:
             rows = rows_of(store.strings(source["ids"]), sample.ids)
-            moved = store.Rows(source["images"], rows)[:]
+            moved = store.ImageRows(source["images"], rows)[:]
         farthest.append(distances(originals, moved, norm).max())
         for control_name, control in CONTROLS.items():
             draw = np.random.default_rng(compute.number(job.seed, "controls", name, control_name))

@@ -1,4 +1,4 @@
-"""Whether a network's backward pass says what its forward pass does: measured, not presumed."""
+"""Measures whether a network's backward pass is the derivative of its forward pass."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Probe:
-    """What the backward pass is worth.
+    """How good the backward pass is.
 
     Attributes:
         kind: ``exact``, the derivative of the forward pass; ``straight-through``, an approximation
@@ -104,15 +104,15 @@ def probe(network: nn.Module, images: Tensor, generator: torch.Generator) -> Pro
         with torch.no_grad():
             if not torch.equal(forward(images), forward(images)):
                 return Probe("unknown")
-        found = _gradients(forward, images)
-        if isinstance(found, Probe):
-            return found
-        classes, gradient, silent = found
+        gradients = _gradients(forward, images)
+        if isinstance(gradients, Probe):
+            return gradients
+        classes, gradient, silent = gradients
 
         def margins(seen: Tensor) -> Tensor:
             with torch.no_grad():
-                chosen = forward(seen).gather(1, classes).double()
-            return chosen[:, 0] - chosen[:, 1]
+                top_two = forward(seen).gather(1, classes).double()
+            return top_two[:, 0] - top_two[:, 1]
 
         def slopes(start: Tensor, direction: Tensor, step: float) -> Tensor:
             move = direction * (step / 255)
@@ -149,10 +149,10 @@ def _gradients(
     with torch.enable_grad():
         logits = forward(probed)
         classes = logits.detach().topk(2, dim=1).indices
-        chosen = logits.gather(1, classes)
+        top_two = logits.gather(1, classes)
         if not logits.requires_grad:
             return Probe("disconnected")
-        losses = (chosen[:, 0] - chosen[:, 1], F.cross_entropy(logits, classes[:, 0]))
+        losses = (top_two[:, 0] - top_two[:, 1], F.cross_entropy(logits, classes[:, 0]))
         gradients = [
             torch.autograd.grad(loss.sum(), probed, retain_graph=True, allow_unused=True)[0]
             for loss in losses
@@ -182,15 +182,15 @@ def _missed(
     beside = images + (2 * drawn.to(images) - 1) * (DITHER / 255)
     probed = beside.clamp(0, 1).requires_grad_()
     with torch.enable_grad():
-        chosen = forward(probed).gather(1, classes)
-        (gradient,) = torch.autograd.grad((chosen[:, 0] - chosen[:, 1]).sum(), probed)
+        top_two = forward(probed).gather(1, classes)
+        (gradient,) = torch.autograd.grad((top_two[:, 0] - top_two[:, 1]).sum(), probed)
     start = probed.detach()
-    found = torch.stack([slopes(start, each, SHORT) for each in directions])
+    measured = torch.stack([slopes(start, each, SHORT) for each in directions])
     predicted = torch.stack([(gradient * each).flatten(1).sum(dim=1) for each in directions])
-    whole = found.square().sum()
+    whole = measured.square().sum()
     if whole == 0:
         return float("inf"), False
-    missed = ((found - predicted).square().sum() / whole).sqrt().item()
+    missed = ((measured - predicted).square().sum() / whole).sqrt().item()
     return missed, missed <= MISSED
 
 

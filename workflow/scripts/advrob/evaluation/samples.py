@@ -19,16 +19,16 @@ class Sample:
     """Some of the test images.
 
     Attributes:
-        numbers: their numbers among the test images, ascending, ``(N,)``.
+        numbers: their indices among the test images, ascending, ``(N,)``.
         ids: their ids.
-        images: 8-bit images ``(N, H, W, 3)``, read from their file when they are asked for.
+        images: 8-bit images ``(N, H, W, 3)``, read from their file on demand.
         labels: int64 ``(N,)``.
         classes: the names of all classes.
     """
 
     numbers: np.ndarray
     ids: Sequence[str]
-    images: store.Rows
+    images: store.ImageRows
     labels: np.ndarray
     classes: Sequence[str]
 
@@ -43,7 +43,7 @@ class Sample:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a file about these images says of them, besides the images."""
+        """The arrays that a file about these images has besides the images."""
         return {"labels": self.labels, "ids": np.array(self.ids, dtype=object)}
 
 
@@ -53,31 +53,31 @@ def read_sample(file: h5py.File, seed: int, *, count: int, pattern: str | None) 
     Args:
         file: of schema ``images/1``.
         seed: the configured seed.
-        count: how many are wanted; all if there are fewer.
+        count: how many to draw; all if there are fewer.
         pattern: take only images whose file name matches it.
 
     Raises:
         UserError: no image matches.
     """
     ids = store.strings(file["ids"])
-    chosen = sample(ids, count, pattern, seed)
+    numbers = sample(ids, count, pattern, seed)
     return Sample(
-        numbers=chosen,
-        ids=[ids[number] for number in chosen],
-        images=store.Rows(file["images"], chosen),
-        labels=file["labels"][:][chosen],
+        numbers=numbers,
+        ids=[ids[number] for number in numbers],
+        images=store.ImageRows(file["images"], numbers),
+        labels=file["labels"][:][numbers],
         classes=store.strings(file["classes"]),
     )
 
 
 def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np.ndarray:
-    """The numbers of the images that are attacked, the same for every network, ascending.
+    """Indices of the images to attack, the same for every network, ascending.
 
     Of several views of a photograph the others are drawn only when every photograph has one.
 
     Args:
         ids: of all test images.
-        count: how many are wanted; all if there are fewer.
+        count: how many to draw; all if there are fewer.
         pattern: take only images whose file name matches it.
         seed: the configured seed.
 
@@ -100,7 +100,7 @@ def sample(ids: Sequence[str], count: int, pattern: str | None, seed: int) -> np
     return np.array(sorted(number for *_, number in sorted(ranked)[:count]))
 
 
-def rows_of(ids: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
-    """The numbers that images have among others, ``(N,)``."""
+def rows_of(ids: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """The rows of named images among ``ids``, ``(N,)``."""
     row_of = {name: row for row, name in enumerate(ids)}
-    return np.array([row_of[name] for name in wanted])
+    return np.array([row_of[name] for name in names])

@@ -24,7 +24,7 @@ from scipy.special import bdtr, betaincinv
 from torch import Tensor, nn
 
 from advrob.errors import UserError
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
@@ -84,14 +84,14 @@ def needed(draws: int, sigma: float, smallest: float) -> int:
     def enough(count: int) -> bool:
         return radius(count, draws, sigma) >= max(smallest, np.finfo(float).tiny)
 
-    found = bisect_left(range(draws + 1), True, key=enough)
-    if found > draws:
+    least = bisect_left(range(draws + 1), True, key=enough)
+    if least > draws:
         raise UserError(
             f"experiments.smoothing: {draws} draws of noise of sigma {sigma:g} certify a radius of "
-            f"{radius(draws, draws, sigma):.3g} at most, expected one above 0 that reaches the "
-            f"smallest of radii, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
+            f"at most {radius(draws, draws, sigma):.3g}; expected a radius above 0 that reaches "
+            f"the smallest of radii, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
         )
-    return found
+    return least
 
 
 def blocks(draws: int) -> Iterator[int]:
@@ -160,13 +160,13 @@ def votes(
         ]
         logits = network(torch.stack(noisy).permute(0, 3, 1, 2))
         classes = logits.shape[1]
-        places = owners * classes + logits.argmax(dim=1).cpu()
-        total = total + places.bincount(minlength=len(images) * classes)
+        bins = owners * classes + logits.argmax(dim=1).cpu()
+        total = total + bins.bincount(minlength=len(images) * classes)
     return total.view(len(images), classes)
 
 
 def expect_noise(network: nn.Module, sigma: float) -> None:
-    """Tell the defence of a `Network` what noise its images will have, in units of 1/255."""
+    """Have the defence of a `Network` adapt to noise of ``sigma``, in units of 1/255."""
     if isinstance(network, Network):
         network.defence.expect(sigma)
 
@@ -224,7 +224,7 @@ class Certification:
     def look(self) -> None:
         """Take the next draws of every image that is not stopped, and stop those that cannot be."""
         size = self.blocks.pop(0)
-        found = votes(
+        totals = votes(
             self.network,
             [self.images[number] for number in self.open],
             sigma=self.sigma,
@@ -233,10 +233,10 @@ class Certification:
             generators=[self.generators[number] for number in self.open],
         )
         if not self.chosen:
-            self.chosen = found.argmax(dim=1).tolist()
-            seen = [(count, size) for count in found.amax(dim=1).tolist()]
+            self.chosen = totals.argmax(dim=1).tolist()
+            seen = [(count, size) for count in totals.amax(dim=1).tolist()]
         else:
-            for number, row in zip(self.open, found.tolist(), strict=True):
+            for number, row in zip(self.open, totals.tolist(), strict=True):
                 self.counts[number] += row[self.chosen[number]]
                 self.drawn[number] += size
             seen = [(self.counts[number], self.drawn[number]) for number in self.open]
@@ -248,11 +248,11 @@ class Certification:
 
     def certificates(self) -> list[Certificate]:
         """What is known of the images once all is `done`."""
-        found = []
+        finished = []
         for chosen, count, drawn in zip(self.chosen, self.counts, self.drawn, strict=True):
             reached = radius(count, drawn, self.sigma) if drawn == self.draws else 0.0
-            found.append(Certificate(chosen if reached else ABSTAINED, reached, count, drawn))
-        return found
+            finished.append(Certificate(chosen if reached else ABSTAINED, reached, count, drawn))
+        return finished
 
     def state(self) -> dict[str, Any]:
         """All that changes."""
@@ -301,11 +301,11 @@ def certificates(
     Raises:
         UserError: so many draws certify no radius of interest.
     """
-    saved = kept(checkpoint)
-    found = [Certificate(*values) for values in saved.get("found", [])]
+    saved = load_checkpoint(checkpoint)
+    finished = [Certificate(*values) for values in saved.get("certificates", [])]
     size = -(-BATCHES * batch_size // SELECTION)
     starts = [(row, start) for row in range(len(sigmas)) for start in range(0, len(images), size)]
-    left = [each for each in starts if each[0] * len(images) + each[1] >= len(found)]
+    left = [each for each in starts if each[0] * len(images) + each[1] >= len(finished)]
     for row, start in progress(left, f"groups of {size} images certified", len(left)):
         numbers = range(len(images))[start : start + size]
         group = Certification(
@@ -321,8 +321,8 @@ def certificates(
             group.load(saved.pop("group"))
         while not group.done:
             group.look()
-            rows = [astuple(each) for each in found]
-            keep(checkpoint, {"found": rows, "group": group.state()})
-        found += group.certificates()
-        keep(checkpoint, {"found": [astuple(each) for each in found]})
-    return [found[row * len(images) :][: len(images)] for row in range(len(sigmas))]
+            rows = [astuple(each) for each in finished]
+            save_checkpoint(checkpoint, {"certificates": rows, "group": group.state()})
+        finished += group.certificates()
+        save_checkpoint(checkpoint, {"certificates": [astuple(each) for each in finished]})
+    return [finished[row * len(images) :][: len(images)] for row in range(len(sigmas))]

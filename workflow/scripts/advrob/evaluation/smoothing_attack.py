@@ -23,7 +23,7 @@ from advrob.evaluation.smoothing import (
     lower_bound,
     votes,
 )
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
@@ -92,18 +92,18 @@ def attack_smoothed(
     noise = torch.randn((draws, *images.shape[1:]), generator=generator, device=images.device)
     smoothed = Expectation(FixedNoise(network, noise * (sigma / 255)), draws)
     reach = radii.to(images).view(-1, 1, 1, 1) / 255
-    moved, found = images, images.clone()
+    moved, adversarial = images, images.clone()
     highest = torch.full((len(images),), -torch.inf, device=images.device)
     for step in range(iterations + 1):
         losses, gradient, _ = gradient_of(smoothed, moved, labels)
         better = losses > highest
-        highest, found[better] = torch.where(better, losses, highest), moved[better]
+        highest, adversarial[better] = torch.where(better, losses, highest), moved[better]
         if step == iterations:
             break
         moves = moved - images + 2 * reach / iterations * gradient / lengths(gradient)
         moves = moves * (reach / lengths(moves)).clamp(max=1)
         moved = (images + moves).clamp(0, 1)
-    return found
+    return adversarial
 
 
 def broken_certificates(
@@ -141,7 +141,7 @@ def broken_certificates(
     """
     expect_noise(network, sigma)
     certified = [n for n, each in enumerate(certificates) if each.predicted != ABSTAINED]
-    saved = kept(checkpoint)
+    saved = load_checkpoint(checkpoint)
     broken: list[int] = saved.get("broken", [])
     done = saved.get("done", 0)
     for number in progress(certified[done:], "certificates attacked", len(certified) - done):
@@ -171,7 +171,7 @@ def broken_certificates(
         if highest < NormalDist().cdf((certificate.radius - distance) / sigma):
             broken.append(number)
         done += 1
-        keep(checkpoint, {"broken": broken, "done": done})
+        save_checkpoint(checkpoint, {"broken": broken, "done": done})
     return broken
 
 
@@ -217,21 +217,22 @@ def holding(
     """
     if list(radii) != sorted(radii):
         raise UserError(
-            f"experiments.smoothing.radii: found {list(radii)}, expected ascending numbers."
+            f"experiments.smoothing.radii: found {list(radii)}, expected numbers in ascending "
+            "order."
         )
     expect_noise(network, sigma)
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]
-    saved = kept(checkpoint)
-    found = saved.get("found", torch.ones(len(radii), len(images), dtype=torch.bool))
+    saved = load_checkpoint(checkpoint)
+    correct = saved.get("correct", torch.ones(len(radii), len(images), dtype=torch.bool))
     done = saved.get("done", 0)
     for row, start in progress(cases[done:], "batches", len(cases) - done):
         rows = torch.arange(start, min(start + size, len(images)))
         if row:
-            found[row, rows] = found[row - 1, rows]
-        rows = rows[found[row, rows]]
+            correct[row, rows] = correct[row - 1, rows]
+        rows = rows[correct[row, rows]]
         if len(rows):
-            found[row, rows] = _survive(
+            correct[row, rows] = _survive(
                 network,
                 to_tensor(images[rows.numpy()], device),
                 torch.from_numpy(labels)[rows].to(device),
@@ -244,8 +245,8 @@ def holding(
                 generator=generator(row, start),
             )
         done += 1
-        keep(checkpoint, {"found": found, "done": done})
-    return found.numpy()
+        save_checkpoint(checkpoint, {"correct": correct, "done": done})
+    return correct.numpy()
 
 
 def _survive(

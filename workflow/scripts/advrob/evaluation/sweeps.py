@@ -29,7 +29,7 @@ class Sweep:
     job: Job
 
     def reseed(self, *identity: str) -> Callable[[int], None]:
-        """What gives each network a generator of a batch's own; see `scoring.predict`."""
+        """A function that gives each network the generator of a batch; see `models.prediction`."""
 
         def reseed(start: int) -> None:
             for network, magnitude in zip(self.networks, self.magnitudes, strict=True):

@@ -22,7 +22,7 @@ def targeted_images(
     network: Network,
     source: h5py.File,
     part: slice,
-    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
     *,
     job: Job,
     identity: tuple[str, str],
@@ -35,7 +35,7 @@ def targeted_images(
             float32.
         source: an open file of images.
         part: the N of them that are attacked, beginning with a batch.
-        settings: of `advrob.attacks.gradient.targeted`.
+        options: of `advrob.attacks.gradient.targeted`.
         job: seed, device and batch size.
         identity: of the random numbers: model and defence.
         checkpoint: a file to resume from, and to keep up to date.
@@ -46,8 +46,11 @@ def targeted_images(
     pixels, labels = source["images"], source["labels"][:]
     classes, ids = store.strings(source["classes"]), store.strings(source["ids"])[part]
     # The same against all networks of the same classes, so that cross-tests compare like.
-    draws, known = compute.generator(job.seed, "targets"), getattr(network.model, "known", None)
-    targets = random_targets(torch.from_numpy(labels), len(classes), draws, known=known)
+    draws, answered = (
+        compute.generator(job.seed, "targets"),
+        getattr(network.model, "class_subset", None),
+    )
+    targets = random_targets(torch.from_numpy(labels), len(classes), draws, among=answered)
 
     def reseed(*numbers: str | int) -> None:
         # Drawn anew for each batch, so that resumed jobs and shards draw what a whole one does.
@@ -56,7 +59,7 @@ def targeted_images(
     def attack(rows: slice) -> np.ndarray:
         reseed(rows.start)
         batch = to_tensor(pixels[rows], job.device)
-        return to_uint8(targeted(network, batch, targets[rows].to(job.device), **settings))
+        return to_uint8(targeted(network, batch, targets[rows].to(job.device), **options))
 
     shape = (len(ids), *pixels.shape[1:])
     size = job.batch_size

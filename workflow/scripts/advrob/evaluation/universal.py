@@ -23,7 +23,7 @@ def universal_perturbation(
     network: NetworkDescription,
     own: h5py.File,
     held_out: h5py.File,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     *,
     job: Job,
     checkpoint: Path,
@@ -34,25 +34,25 @@ def universal_perturbation(
         network: the description of the network to fool.
         own: an open file of images to make it from.
         held_out: one of others, to measure it on.
-        settings: the configuration's ``perturbations.universal``.
+        entry: the configuration's ``perturbations.universal``.
         job: seed, device and batch size.
         checkpoint: a file to resume from, and to keep up to date.
 
     Returns:
         The perturbation, and the attributes of its file.
     """
-    options = {key: value for key, value in settings.items() if key not in ("method", "images")}
-    searching = {key: options.pop(key) for key in SEARCH if key in options}
-    method: UniversalMethod = load("universal", settings["method"])(**options)
+    options = {key: value for key, value in entry.items() if key not in ("method", "images")}
+    search_options = {key: options.pop(key) for key in SEARCH if key in options}
+    method: UniversalMethod = load("universal", entry["method"])(**options)
     identity = ("universal", network["model"], network["defence"])
     noise = job.generator(*identity, "defence")
     built = networks.build(network, generator=noise, device=job.device, mixed=method.mixed)
     probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
-    pixels = store.first_rows(own["images"], settings.get("images"))
-    task = f"universal perturbation by {settings['method']} against {'/'.join(identity[1:])}"
-    job.announce(task, len(pixels), mixed=method.mixed)
-    found = search(
+    pixels = store.first_rows(own["images"], entry.get("images"))
+    task = f"universal perturbation by {entry['method']} against {'/'.join(identity[1:])}"
+    job.log_start(task, len(pixels), mixed=method.mixed)
+    universal = search(
         method,
         built,
         pixels,
@@ -62,12 +62,12 @@ def universal_perturbation(
         batch_size=min(job.batch_size, method.largest_batch or job.batch_size),
         noise=noise,
         checkpoint=checkpoint,
-        **searching,
+        **search_options,
     )
-    return found, {
-        "params": networks.params(network) | dict(settings),
-        "norm": settings["norm"],
-        "radius": settings["radius"],
-        "fooling_rate": found.fooling_rate,
-        "fooling_rate_held_out": found.fooling_rate_held_out,
+    return universal, {
+        "params": networks.params(network) | dict(entry),
+        "norm": entry["norm"],
+        "radius": entry["radius"],
+        "fooling_rate": universal.fooling_rate,
+        "fooling_rate_held_out": universal.fooling_rate_held_out,
     }

@@ -64,7 +64,7 @@ def read(
     for path in (original, *attacked.values()):
         with store.read(path, "images/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
-            images.append(store.Rows(file["images"], rows)[:])
+            images.append(store.ImageRows(file["images"], rows)[:])
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 
@@ -73,17 +73,17 @@ def analyse(
     ids: Sequence[str],
     images: np.ndarray,
     attacked: dict[str, np.ndarray],
-    settings: Mapping[str, Any],
+    experiment: Mapping[str, Any],
     job: Job,
 ) -> dict[str, Any]:
-    """All that is measured of one model's image space.
+    """Measure one model's image space.
 
     Args:
         networks: defence -> the description of the model behind it; ``pca`` is one of them.
         ids: of the n images.
         images: 8-bit originals ``(n, H, W, 3)``.
         attacked: attack -> the same images after it; random changes are added.
-        settings: the configuration's ``experiments.vector_space``.
+        experiment: the configuration's ``experiments.vector_space``.
         job: seed, device and batch size.
 
     Returns:
@@ -112,7 +112,7 @@ def analyse(
 
         left.append(retained(build(name), images, attacked, generator=generator, **common))
     arrays |= {measure: np.stack([values[measure] for values in left]) for measure in left[0]}
-    directions = normals(model, images[: settings["normals"]], **common)
+    directions = normals(model, images[: experiment["normals"]], **common)
     units = compute.generator(job.seed, "vector_space", "units")
     arrays["singular_normals"] = singular_values(directions)
     count, dimension = directions.shape
@@ -162,7 +162,7 @@ def displacements(
         return [rows, rows @ basis.T, features], logits.argmax(dim=1)
 
     n, kinds = len(original), len(attacked)
-    found = {
+    measures = {
         name: np.empty((kinds, len(SPACES), n)) for name in ("l2", "linf", "relative", "angle")
     }
     changed = np.empty((kinds, n), bool)
@@ -192,11 +192,11 @@ def displacements(
                     ("relative", length / here.norm(dim=1)),
                     ("angle", _angle(here, there)),
                 ):
-                    found[name][kind, space, part] = values.cpu().numpy()
+                    measures[name][kind, space, part] = values.cpu().numpy()
                 directions[kind][space].add(move)
     shares = (energies / totals).cpu().numpy()
     similarity = np.array([[space.mean_cosine() for space in kind] for kind in directions])
-    return found | {
+    return measures | {
         "energy_original": shares[0],
         "energy": shares[1:],
         "similarity": similarity,
@@ -227,10 +227,10 @@ class _Directions:
 
 
 def unit(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows ``(n, d)`` scaled to length 1, without those of length 0; and which are kept, (n,)."""
+    """Rows ``(n, d)`` scaled to length 1, without those of length 0; and which remain, (n,)."""
     lengths = rows.norm(dim=1, keepdim=True)
-    kept = lengths[:, 0] > 0
-    return rows[kept] / lengths[kept], kept
+    nonzero = lengths[:, 0] > 0
+    return rows[nonzero] / lengths[nonzero], nonzero
 
 
 def _angle(a: Tensor, b: Tensor) -> Tensor:
@@ -274,19 +274,19 @@ def retained(
         defence.generator = generator(start)
         return linalg.flatten(batch), linalg.flatten(defence(batch))
 
-    found = {name: np.empty((len(attacked), len(original))) for name in ("retained", "cosine")}
+    measures = {name: np.empty((len(attacked), len(original))) for name in ("retained", "cosine")}
     starts = range(0, len(original), batch_size)
     for start in progress(starts, "batches defended", len(starts)):
         plain, plain_defended = defend(original, start)
         for kind, images in enumerate(attacked.values()):
             moved, moved_defended = defend(images, start)
             before, after = moved - plain, moved_defended - plain_defended
-            lengths, left = before.norm(dim=1), after.norm(dim=1)
+            lengths, lengths_after = before.norm(dim=1), after.norm(dim=1)
             part = slice(start, start + len(plain))
-            found["retained"][kind, part] = (left / lengths).cpu().numpy()
-            cosine = (before * after).sum(dim=1) / lengths / left
-            found["cosine"][kind, part] = cosine.cpu().numpy()
-    return found
+            measures["retained"][kind, part] = (lengths_after / lengths).cpu().numpy()
+            cosine = (before * after).sum(dim=1) / lengths / lengths_after
+            measures["cosine"][kind, part] = cosine.cpu().numpy()
+    return measures
 
 
 def normals(
@@ -307,12 +307,12 @@ def normals(
     Returns:
         float32 ``(m, d)``, at most one row an image: those without a gradient have none.
     """
-    found = []
+    units = []
     starts = range(0, len(images), batch_size)
     for start in progress(starts, "batches of normals", len(starts)):
         batch = to_tensor(images[start : start + batch_size], device)
-        found.append(unit(linalg.flatten(deepfool(network, batch)))[0])
-    return torch.cat(found)
+        units.append(unit(linalg.flatten(deepfool(network, batch)))[0])
+    return torch.cat(units)
 
 
 def random_units(count: int, dimension: int, generator: torch.Generator) -> Tensor:

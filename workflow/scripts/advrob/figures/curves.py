@@ -1,6 +1,7 @@
 """Figures of curves: one function a figure.
 
-`sweep`, `budget`, `fit_images`, `certified` and `training` read files and return a `Chart`.
+`sweep`, `budget`, `tries`, `fit_images`, `certified` and `training` read files and return a
+`Chart`.
 """
 
 import math
@@ -17,6 +18,7 @@ from advrob.figures.training import COLUMNS as TRAINING_COLUMNS
 from advrob.figures.training import read_history, training_chart
 from advrob.files import store
 from advrob.findings import metrics, paper, tables
+from advrob.findings import tries as tried
 from advrob.findings.certified import PUBLISHED
 from advrob.findings.metrics import Accuracy
 from advrob.findings.tables import Result, Value
@@ -95,13 +97,13 @@ def read_sweep(path: str, pattern: str | None = None) -> Curve:
     with store.read(path, "sweep/1") as file:
         ids, correct = store.strings(file["ids"]), file["correct"][:]
         magnitudes, params = file["magnitudes"][:], store.params(file)
-    chosen, chosen_ids = tables.matching(path, ids, pattern)
+    selected, selected_ids = tables.matching(path, ids, pattern)
     order = magnitudes.argsort()
     return Curve(
         {"model": params["model"], "dataset": params["dataset"]},
         "magnitude",
         magnitudes[order].tolist(),
-        [metrics.accuracy(row[chosen], chosen_ids) for row in correct[order]],
+        [metrics.accuracy(row[selected], selected_ids) for row in correct[order]],
     )
 
 
@@ -141,6 +143,48 @@ def read_budget(path: str) -> Curve:
         radii[order].tolist(),
         [metrics.accuracy(row, ids) for row in correct[order]],
     )
+
+
+def tries(*, scores: Sequence[str]) -> Chart:
+    """Accuracy of stochastic networks against the number of tries that an attacker has.
+
+    A solid line is a network under its strongest attack, a dashed one the same network on original
+    images, which its randomness alone breaks; dots are the majority of the draws under attack.
+
+    Args:
+        scores: score files of stochastic networks on original and on attacked images.
+
+    Raises:
+        UserError: there is none.
+    """
+    every = tried.read(scores)
+    curves: list[Curve] = []
+    items: list[Line | Level] = []
+    for attacked, colour in zip(tried.strongest(every), cycle(COLOURS), strict=False):
+        shown = [
+            attacked,
+            *(each for each in every if each.network == attacked.network and not each.is_attacked),
+        ]
+        for each in shown:
+            curve = _tries(each)
+            curves.append(curve)
+            items.append(Line(curve, each.label, colour, "o-" if each is attacked else "o--"))
+        level, draws = attacked.majority.accuracy, len(attacked.draws)
+        items.append(Level(level, f"the majority of {draws}: {100 * level:.1f} %", colour, ":"))
+    figure = draw(
+        items,
+        x_label="Tries of the attacker with each image",
+        title=f"Random defences ({_photographs(curves)})",
+    )
+    figure.axes[0].locator_params(axis="x", integer=True)
+    return _chart(figure, curves, tried.answer(every))
+
+
+def _tries(each: tried.Tried) -> Curve:
+    names = {"model": each.network.model, "defence": each.network.defence}
+    names |= {"knowledge": each.knowledge, "attack": each.dataset.family}
+    results = each.tries
+    return Curve(names, "tries", list(range(1, len(results) + 1)), results)
 
 
 def fit_images(

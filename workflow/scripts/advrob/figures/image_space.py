@@ -130,8 +130,8 @@ def _draw_quartiles(
 
 def _series(rows: Iterable[Point], panel: str, series: str) -> tuple[np.ndarray, ...]:
     """Columns x, value, low and high of one series."""
-    chosen = [point[2:] for point in rows if point[:2] == (panel, series)]
-    return tuple(np.array(column) for column in zip(*chosen, strict=True))
+    points = [point[2:] for point in rows if point[:2] == (panel, series)]
+    return tuple(np.array(column) for column in zip(*points, strict=True))
 
 
 def _quartiles(values: np.ndarray) -> tuple[float, float, float]:

@@ -57,7 +57,7 @@ def overview(
     Args:
         model: the model's name in the configuration.
         classifier: all of it as one layer.
-        defences: name -> settings and narrowest shape inside.
+        defences: name -> entry and narrowest shape inside.
         architecture: the multi-task network's trunk, in timm.
         tasks: its auxiliary tasks.
         size: side of the images in pixels.
@@ -132,7 +132,7 @@ def _draw_defended(
     numbers that pass through it.
 
     Args:
-        defences: name -> settings and narrowest shape inside.
+        defences: name -> entry and narrowest shape inside.
         shape: of an image.
         model: all of it as one layer; its operations are its lines.
         top: the upper edge.
@@ -144,10 +144,10 @@ def _draw_defended(
     drawing.box((5.7, middle), 1.4, tall, lines, BLUE)
     drawing.box((7.1, middle), 0.7, 0.54, ("logits", sizes(model.shape)))
     drawing.arrow((6.43, middle), (6.72, middle))
-    for number, (name, (settings, code)) in enumerate(defences.items()):
+    for number, (name, (entry, code)) in enumerate(defences.items()):
         y = top - row * (number + 0.5)
         about = [name.replace("_", " ")]
-        if options := [_option(*item) for item in settings.items() if item[0] != "kind"]:
+        if options := [_option(*item) for item in entry.items() if item[0] != "kind"]:
             text = ", ".join(options).replace("_", " ")
             about.append(shorten(text, 50, placeholder=" …"))
         share = math.prod(code) / math.prod(shape)

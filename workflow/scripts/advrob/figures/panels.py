@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from advrob.figures.plotting import GREY, RIGHT, WRONG
+from advrob.figures.plotting import CORRECT, GREY, WRONG
 from advrob.files import identities, store
 from advrob.findings import paper
 from advrob.findings.tables import Result
@@ -163,10 +163,12 @@ def magnify(difference: np.ndarray, radius: float) -> np.ndarray:
     return np.rint(255 * shown).astype(np.uint8)
 
 
-def caption(name: str, made: Mapping[str, Any]) -> str:
+def caption(name: str, params: Mapping[str, Any]) -> str:
     """A perturbation's name, norm, radius and, where it was made here, fooling rates."""
-    size = f"{NORMS[made['norm']]} radius {made['radius']:g}/255"
-    rates = [100 * made[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in made]
+    size = f"{NORMS[params['norm']]} radius {params['radius']:g}/255"
+    rates = [
+        100 * params[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in params
+    ]
     fools = "fools {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
     return "\n".join((*name.split("-", 1), size, fools))
 
@@ -235,4 +237,4 @@ def _look(picture: Picture) -> dict[str, Any]:
     if picture.confidence is None:
         return {"fontsize": 7, "color": GREY}
     weight = "bold" if picture.correct else "normal"
-    return {"fontsize": 7, "color": RIGHT if picture.correct else WRONG, "fontweight": weight}
+    return {"fontsize": 7, "color": CORRECT if picture.correct else WRONG, "fontweight": weight}

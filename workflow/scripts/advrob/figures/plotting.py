@@ -10,7 +10,7 @@ from advrob.files import store
 
 # Okabe and Ito (2008), told apart with every kind of colour vision, best on white first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-RIGHT, WRONG = COLOURS[:2]
+CORRECT, WRONG = COLOURS[:2]
 GREY, LIGHT = "#595959", "#D9D9D9"
 
 # Inches: the width of a page's text.

@@ -1,11 +1,12 @@
-"""Files that are replaced atomically: a reader finds the old one or the new one, never a half."""
+"""Files and folders that appear whole: a reader finds the old one or the new one, never a half."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from advrob.job.disk import growing
+from advrob.job.disk import explain_write_errors
 
 
 @contextmanager
@@ -19,17 +20,53 @@ def replacing(path: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
-    with growing(path):
+    temporary = _temporary(path)
+    with explain_write_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_orphans(path)
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` and rename it to ``path`` on success.
+
+    A reader finds the old folder, or the new one, or none: an old one is removed first, for a
+    folder that is not empty cannot be replaced in one step.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    temporary = _temporary(path)
+    with explain_write_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(path)
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
 
 
 def _prefix(path: Path) -> str:
@@ -44,6 +81,9 @@ def _remove_orphans(path: Path) -> None:
             try:
                 os.kill(process, 0)  # does nothing but ask for it
             except ProcessLookupError:
-                file.unlink(missing_ok=True)
+                if file.is_dir():
+                    shutil.rmtree(file, ignore_errors=True)
+                else:
+                    file.unlink(missing_ok=True)
             except PermissionError:
                 continue

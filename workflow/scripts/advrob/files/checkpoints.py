@@ -18,7 +18,7 @@ from advrob.files import store
 from advrob.job.progress import progress
 
 
-def keep(checkpoint: Path, content: Mapping[str, Any]) -> None:
+def save_checkpoint(checkpoint: Path, content: Mapping[str, Any]) -> None:
     """Replace a checkpoint by tensors, numbers, text, and containers of them."""
     # Through a Python file: PyTorch's own does not say why it cannot write.
     with store.replacing(checkpoint) as temporary, temporary.open("w+b") as file:
@@ -29,8 +29,8 @@ def keep(checkpoint: Path, content: Mapping[str, Any]) -> None:
         file.write(digest)
 
 
-def kept(checkpoint: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `keep` put into a checkpoint; empty where there is none, or a damaged one."""
+def load_checkpoint(checkpoint: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `save_checkpoint` put into a checkpoint; empty where there is none, or a damaged one."""
     if not checkpoint.exists():
         return {}
     size = checkpoint.stat().st_size - hashlib.sha256().digest_size
@@ -79,8 +79,8 @@ def resumed(
     # The result is written beside the checkpoint.
     needed = (2 * shape[0] - done) * row
     with (
-        store.growing(checkpoint),
-        store.room(checkpoint.parent, needed, "The rest of it, with the result,"),
+        store.explain_write_errors(checkpoint),
+        store.require_space(checkpoint.parent, needed, "The rest of it, with the result,"),
         checkpoint.open("r+b") as file,
     ):
         file.truncate(done * row)

@@ -6,7 +6,7 @@ import urllib.error
 
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.job.transfer import received
+from advrob.job.transfer import download
 
 
 def fetch(url: str, file: str, sha256: str) -> int:
@@ -22,7 +22,7 @@ def fetch(url: str, file: str, sha256: str) -> int:
     digest, size, start = hashlib.sha256(), 0, b""
     with store.replacing(file) as temporary, temporary.open("wb") as target:
         try:
-            for block in received(url):
+            for block in download(url):
                 start = start or block[:100]
                 digest.update(block)
                 target.write(block)

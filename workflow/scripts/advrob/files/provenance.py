@@ -40,8 +40,8 @@ def check_params(
     """
     if difference := differs(file, expected, seed=seed, source=source):
         raise UserError(
-            f"{file.filename}: was made with {difference}. It is in another file's place, or from "
-            "before the configuration changed. Delete it and run Snakemake again."
+            f"{file.filename}: was made with {difference}. It replaced another file, or the "
+            "configuration changed since. Delete it and run Snakemake again."
         )
 
 
@@ -56,15 +56,15 @@ def differs(
 
     The arguments are those of `check_params`.
     """
-    made = params(file)
-    found = {name: made[name] for name in expected if name in made}
-    wanted = dict(expected)
+    stored_params = params(file)
+    stored = {name: stored_params[name] for name in expected if name in stored_params}
+    required = dict(expected)
     for name, value in (("seed", seed), ("source", source)):
         if value is not None:
-            found[name] = file.attrs[name].item() if name == "seed" else file.attrs[name]
-            wanted[name] = value
+            stored[name] = file.attrs[name].item() if name == "seed" else file.attrs[name]
+            required[name] = value
     # As they are stored: tuples are lists there, and keys are text.
-    differences = list(_differences(found, json.loads(json.dumps(wanted))))
+    differences = list(_differences(stored, json.loads(json.dumps(required))))
     if not differences:
         return None
     more = len(differences) - _NAMED
@@ -79,14 +79,14 @@ def differs(
 _NOTHING = object()
 
 
-def _differences(found: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _differences(stored: Any, expected: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Name, value found and value expected, wherever two trees differ; names as in YAML paths."""
-    if isinstance(found, Mapping) and isinstance(expected, Mapping):
-        for key in dict.fromkeys([*expected, *found]):
+    if isinstance(stored, Mapping) and isinstance(expected, Mapping):
+        for key in dict.fromkeys([*expected, *stored]):
             below = f"{name}.{key}" if name else str(key)
-            yield from _differences(found.get(key, _NOTHING), expected.get(key, _NOTHING), below)
-    elif found != expected or isinstance(found, bool) != isinstance(expected, bool):
-        yield name, found, expected
+            yield from _differences(stored.get(key, _NOTHING), expected.get(key, _NOTHING), below)
+    elif stored != expected or isinstance(stored, bool) != isinstance(expected, bool):
+        yield name, stored, expected
 
 
 def _listed(values: list[tuple[str, Any]]) -> str:

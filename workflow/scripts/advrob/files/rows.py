@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 
-class Rows:
+class ImageRows:
     """Rows of stored images, read when they are asked for: memory does not bound their number.
 
     Args:
@@ -14,7 +14,9 @@ class Rows:
         numbers: which of them, in which order.
     """
 
-    def __init__(self, images: "np.ndarray | h5py.Dataset | Rows", numbers: np.ndarray) -> None:
+    def __init__(
+        self, images: "np.ndarray | h5py.Dataset | ImageRows", numbers: np.ndarray
+    ) -> None:
         self.images, self.numbers = images, numbers
         self.shape: tuple[int, ...] = (len(numbers), *images.shape[1:])
         self.size = int(np.prod(self.shape))
@@ -23,25 +25,25 @@ class Rows:
         """How many rows there are."""
         return len(self.numbers)
 
-    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, selection: slice | np.ndarray) -> np.ndarray:
         """The chosen of these rows, in memory."""
-        wanted = self.numbers[chosen]
-        order = np.argsort(wanted, kind="stable")
-        result = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        numbers = self.numbers[selection]
+        order = np.argsort(numbers, kind="stable")
+        result = np.empty((len(numbers), *self.shape[1:]), np.uint8)
         # A read for each run of neighbours: given a list of rows, HDF5 takes a hundred times as
         # long.
-        for run in np.split(order, np.flatnonzero(np.diff(wanted[order]) != 1) + 1):
+        for run in np.split(order, np.flatnonzero(np.diff(numbers[order]) != 1) + 1):
             if len(run):
-                first = wanted[run[0]]
+                first = numbers[run[0]]
                 result[run] = self.images[first : first + len(run)]
         return result
 
 
 # Stored images, 8 bits, (N, H, W, 3): an array in memory, a dataset in a file, or some rows of one.
 # Slices only.
-Images: TypeAlias = np.ndarray | h5py.Dataset | Rows
+Images: TypeAlias = np.ndarray | h5py.Dataset | ImageRows
 
 
-def first_rows(images: Images, count: int | None) -> Rows:
+def first_rows(images: Images, count: int | None) -> ImageRows:
     """The first ``count`` images, all of them by default or where there are fewer."""
-    return Rows(images, np.arange(len(images))[:count])
+    return ImageRows(images, np.arange(len(images))[:count])

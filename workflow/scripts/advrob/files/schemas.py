@@ -92,11 +92,11 @@ def check(file: h5py.File, schema: str, name: str) -> None:
                 f"{name}: has no attribute '{attribute}'. Expected a file of schema {schema} made "
                 "by this workflow. Delete it and run Snakemake again."
             )
-    found = file.attrs["schema"]
-    if found != schema or schema not in SCHEMAS:
+    file_schema = file.attrs["schema"]
+    if file_schema != schema or schema not in SCHEMAS:
         raise UserError(
-            f"{name}: is of schema {found}, expected {schema}. Give a file of the right kind, or "
-            "delete this one and run Snakemake again."
+            f"{name}: is of schema {file_schema}, expected {schema}. Give a file of the right "
+            "kind, or delete this one and run Snakemake again."
         )
     lengths: dict[str, int] = {}
     for dataset, (kind, shape) in SCHEMAS[schema].items():
@@ -106,16 +106,16 @@ def check(file: h5py.File, schema: str, name: str) -> None:
                 "another version, or was changed. Delete it and run Snakemake again."
             )
         item = file[dataset]
-        found_kind = "str" if h5py.check_string_dtype(item.dtype) else str(item.dtype)
+        item_kind = "str" if h5py.check_string_dtype(item.dtype) else str(item.dtype)
         matches = len(item.shape) == len(shape) and all(
-            length == (lengths.setdefault(want, length) if isinstance(want, str) else want)
-            for length, want in zip(item.shape, shape, strict=True)
+            length == (lengths.setdefault(axis, length) if isinstance(axis, str) else axis)
+            for length, axis in zip(item.shape, shape, strict=True)
         )
-        if found_kind != kind or not matches:
+        if item_kind != kind or not matches:
             expected = ", ".join(
-                f"{want}={lengths[want]}" if want in lengths else str(want) for want in shape
+                f"{axis}={lengths[axis]}" if axis in lengths else str(axis) for axis in shape
             )
             raise UserError(
-                f"{name}: dataset '{dataset}' is {found_kind} {item.shape}, but schema {schema} "
+                f"{name}: dataset '{dataset}' is {item_kind} {item.shape}, but schema {schema} "
                 f"expects {kind} ({expected}). Delete it and run Snakemake again."
             )

@@ -78,8 +78,8 @@ def verify(path: str | Path) -> None:
         with Path(path).open("rb") as file:
             if _is_locked(file):
                 raise UserError(
-                    f"{path}: cannot be opened as HDF5 (it is locked): it is being written by "
-                    "somebody else. Wait until that has ended, and run the same command again."
+                    f"{path}: cannot be opened as HDF5 (it is locked): another process is writing "
+                    "it. Wait until that process has ended, and run the same command again."
                 )
             _verify(file, path)
     except OSError as error:
@@ -106,19 +106,19 @@ def _is_locked(file: IO[bytes]) -> bool:
 
 def _verify(file: IO[bytes], path: str | Path) -> None:
     block = file.read(SIZE)
-    found = _SEAL.fullmatch(block)
-    if found is None:
+    digest_line = _SEAL.fullmatch(block)
+    if digest_line is None:
         if not block.startswith((_SIGNATURE, b"advrob:")):
             raise _unopened(path, "it does not begin as such a file does")
         raise UserError(
-            f"{path}: has no digest of its content in front. It is damaged, of an earlier version "
-            f"of this workflow, or made by another program. {_AGAIN}"
+            f"{path}: does not begin with a digest of its content. It is damaged, of an earlier "
+            f"version of this workflow, or made by another program. {_AGAIN}"
         )
-    stretch = int(found[1]), int(found[2])
+    stretch = int(digest_line[1]), int(digest_line[2])
     if _block(stretch, _digest(file, stretch)) != block:
         raise UserError(
-            f"{path}: is damaged: its content is not what its digest says. It was cut short, "
-            f"changed by another program, or went bad on the disk. {_AGAIN}"
+            f"{path}: is damaged: its content does not match its digest. It was cut short, changed "
+            f"by another program, or corrupted on the disk. {_AGAIN}"
         )
 
 

@@ -24,8 +24,8 @@ def part(shard: str, n: int, batch_size: int = 1) -> slice:
     batches = -(-n // batch_size)
     if shards > batches:
         raise UserError(
-            f"shards: is {shards}, but {n} images in batches of {batch_size} are {batches} to "
-            f"share out. Set shards to {batches} at most."
+            f"shards: is {shards}, but {n} images in batches of {batch_size} make only {batches} "
+            f"batches. Set shards to at most {batches}."
         )
     first, end = ((batches * cut // shards) * batch_size for cut in (number - 1, number))
     return slice(first, min(end, n))

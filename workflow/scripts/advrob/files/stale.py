@@ -36,16 +36,16 @@ def unrecorded(
         Their paths, sorted.
     """
     folder = Path(metadata)
-    known = {record.name for record in folder.iterdir()} if folder.is_dir() else set()
+    recorded = {record.name for record in folder.iterdir()} if folder.is_dir() else set()
 
-    def is_known(path: str) -> bool:
+    def is_recorded(path: str) -> bool:
         name = urlsafe_b64encode(path.encode("utf-8", "surrogateescape")).decode()
         if len(name) <= _LONGEST:
-            return name in known
+            return name in recorded
         parts = [name[i : i + _LONGEST] for i in range(0, len(name), _LONGEST)]
         return Path(metadata, *(f"@{part}" for part in parts[:-1]), parts[-1]).exists()
 
-    return sorted(path for path in _files(results) if not is_known(path))
+    return sorted(path for path in _files(results) if not is_recorded(path))
 
 
 def _files(results: str | Path) -> Iterator[str]:
@@ -66,15 +66,17 @@ def check(plan: Plan, paths: list[str]) -> None:
     Raises:
         UserError: some were.
     """
-    found = {path: expected for path in paths if (expected := made_with(plan, path)) is not None}
-    if not found:
+    expected_params = {
+        path: expected for path in paths if (expected := made_with(plan, path)) is not None
+    }
+    if not expected_params:
         return
     # Not before it is needed: the Snakefile is read for every job.
     from advrob.files import store
     from advrob.files.provenance import differs
 
     differing: dict[str, str] = {}
-    for path, expected in found.items():
+    for path, expected in expected_params.items():
         try:
             with store.read(path, None) as file:
                 difference = differs(file, expected, seed=plan["seed"])
@@ -87,8 +89,8 @@ def check(plan: Plan, paths: list[str]) -> None:
         first, *_ = differing
         more = len(differing) - _NAMED
         raise UserError(
-            f"{first}: was made with {differing[first]}. Snakemake has no record of it, for its "
-            "folder .snakemake was deleted or not copied along, and would take it for current. "
+            f"{first}: was made with {differing[first]}. Snakemake has no record of it, since its "
+            "folder .snakemake was deleted or not copied along, and would treat it as up to date. "
             f"Delete {', '.join([*differing][:_NAMED])}{f' and {more} more' if more > 0 else ''}, "
             "or the whole folder, and run the same command again."
         )
@@ -118,18 +120,18 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         case ["models"] if stem in plan["models"] and plan.is_trained(stem):
             return {"model": stem, "model_settings": plan.model_settings(stem)}
         case ["scores", dataset, model] if stem == "sweep-noise" and model in plan["models"]:
-            settings = plan.model_settings(model)
-            return {"model": model, "model_settings": settings, "dataset": dataset}
+            entry = plan.model_settings(model)
+            return {"model": model, "model_settings": entry, "dataset": dataset}
         case ["scores" | "certified" as of, dataset, model]:
             return _on(plan, of, dataset, Network(model, stem))
         case ["certified" as of, dataset]:
             return _on(plan, of, dataset, Network(stem))
         case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
-            settings = plan["experiments.robustness"] if of == "budgets" else {}
-            return {"model": model, "defence": stem, **settings}
+            experiment = plan["experiments.robustness"] if of == "budgets" else {}
+            return {"model": model, "defence": stem, **experiment}
         case ["analysis", "vector_space"] if stem in plan["models"]:
-            settings = plan["experiments.vector_space"]
-            return {"model": stem, "model_settings": plan.model_settings(stem), **settings}
+            experiment = plan["experiments.vector_space"]
+            return {"model": stem, "model_settings": plan.model_settings(stem), **experiment}
     return None
 
 
@@ -155,22 +157,22 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
             return {"limit": plan["experiments.settings.images"]}
         return _images(plan, "test")
     if dataset.family == PUBLISHED:
-        settings = (plan["perturbations.published"] or {}).get(dataset.label)
-        return settings and {key: value for key, value in settings.items() if key != "file"}
+        entry = (plan["perturbations.published"] or {}).get(dataset.label)
+        return entry and {key: value for key, value in entry.items() if key != "file"}
     network = _network(plan, dataset.target) if dataset.target else None
     if network is None:
         return None
     if dataset.family in (UNIVERSAL, GRADIENT, GAN):
         return network | plan["perturbations"][dataset.family]
     if dataset.family in plan["perturbations.untargeted"]:
-        return network | {"attack": dict(plan.attack(dataset.family).settings)}
+        return network | {"attack": dict(plan.attack(dataset.family).entry)}
     return None
 
 
-def _on(plan: Plan, of: str, dataset: str, network: Network) -> dict[str, Any] | None:
+def _on(plan: Plan, folder: str, dataset: str, network: Network) -> dict[str, Any] | None:
     """Of a network on a data set: its score or its certificates."""
-    made = _network(plan, network)
-    if made is None:
+    params = _network(plan, network)
+    if params is None:
         return None
-    smoothing = plan["experiments.smoothing"] if of == "certified" else None
-    return made | {"dataset": dataset} | ({"draws": smoothing["draws"]} if smoothing else {})
+    smoothing = plan["experiments.smoothing"] if folder == "certified" else None
+    return params | {"dataset": dataset} | ({"draws": smoothing["draws"]} if smoothing else {})

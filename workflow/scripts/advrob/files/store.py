@@ -20,28 +20,28 @@ from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
 from advrob.files.provenance import check_params, params
-from advrob.files.rows import Images, Rows, first_rows
+from advrob.files.rows import ImageRows, Images, first_rows
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
-from advrob.job.disk import growing, readable, room
+from advrob.job.disk import explain_write_errors, readable, require_space
 
 __all__ = [
     "SCHEMAS",
     "Array",
-    "Blocks",
+    "ImageRows",
     "Images",
-    "Rows",
+    "StreamedArray",
     "check_ids",
     "check_params",
     "create",
+    "explain_write_errors",
     "first_rows",
-    "growing",
     "join",
     "params",
     "put",
     "read",
     "readable",
     "replacing",
-    "room",
+    "require_space",
     "strings",
     "write",
 ]
@@ -59,7 +59,7 @@ _LARGE, _CHUNK = 1 << 20, 1 << 16
 
 
 @dataclass(frozen=True)
-class Blocks:
+class StreamedArray:
     """An array that is produced in blocks of rows, so that it never has to fit in memory.
 
     Attributes:
@@ -73,7 +73,7 @@ class Blocks:
     rows: Iterable[np.ndarray]
 
 
-Array = np.ndarray | Blocks
+Array = np.ndarray | StreamedArray
 
 
 @contextmanager
@@ -142,24 +142,24 @@ def save(
 
 
 def put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
-    """Write named arrays into ``group``, those given as `Blocks` one block at a time.
+    """Write named arrays into ``group``, those given as `StreamedArray` one block at a time.
 
     HDF5 lists names in alphabetical order. Writing them in this order, too, equal content is equal
     bytes, whoever put it together.
     """
     needed = sum(
         int(np.prod(array.shape)) * np.dtype(array.dtype).itemsize
-        if isinstance(array, Blocks)
+        if isinstance(array, StreamedArray)
         else np.asarray(array).nbytes
         for array in arrays.values()
     )
-    with room(Path(group.file.filename).parent, needed, "Its content"):
+    with require_space(Path(group.file.filename).parent, needed, "Its content"):
         _put(group, arrays)
 
 
 def _put(group: h5py.Group, arrays: Mapping[str, Array]) -> None:
     for name, array in sorted(arrays.items()):
-        if isinstance(array, Blocks):
+        if isinstance(array, StreamedArray):
             dataset = create(group, name, array.shape, array.dtype)
             row = 0
             for block in array.rows:
@@ -237,8 +237,8 @@ def read(
             if (name := _unreadable(file)) is None:
                 raise
             raise UserError(
-                f"{path}: is damaged: dataset '{name}' is not what its checksums say ({error}). "
-                "It went bad on the disk, or another program changed it. Delete it and run "
+                f"{path}: is damaged: dataset '{name}' does not match its checksums ({error}). It "
+                "was corrupted on the disk, or another program changed it. Delete it and run "
                 "Snakemake again."
             ) from error
 
@@ -274,16 +274,16 @@ def join(path: str | Path, parts: Sequence[str | Path]) -> Iterator[h5py.File]:
     with ExitStack() as opened:
         files = [opened.enter_context(read(part, None)) for part in parts]
         first = files[0]
-        schema, seed, made, source = (first.attrs[name] for name in ATTRIBUTES)
+        schema, seed, params_json, source = (first.attrs[name] for name in ATTRIBUTES)
         for part, file in zip(parts, files, strict=True):
             differing = [name for name in ATTRIBUTES if file.attrs[name] != first.attrs[name]]
             differing += sorted(file.keys() ^ first.keys())
             if differing:
                 raise UserError(
-                    f"{part}: is no part of the same whole as {parts[0]}: they differ in "
+                    f"{part}: does not belong with {parts[0]}: they differ in "
                     f"{', '.join(differing)}. Delete both and run Snakemake again."
                 )
-        with write(path, schema, seed=seed, params=json.loads(made), source=source) as whole:
+        with write(path, schema, seed=seed, params=json.loads(params_json), source=source) as whole:
             put(whole, {name: _joined(name, schema, files) for name in first})
             yield whole
 
@@ -297,7 +297,7 @@ def _joined(name: str, schema: str, files: Sequence[h5py.File]) -> Array:
     elif len(axes) > 2:
         rows = sum(map(len, datasets))
         blocks = (part[i : i + ROWS] for part in datasets for i in range(0, len(part), ROWS))
-        return Blocks((rows, *datasets[0].shape[1:]), str(datasets[0].dtype), blocks)
+        return StreamedArray((rows, *datasets[0].shape[1:]), str(datasets[0].dtype), blocks)
     is_text = h5py.check_string_dtype(datasets[0].dtype)
     arrays = [part.asstr()[:] if is_text else part[:] for part in datasets]
     return np.concatenate(arrays, axis=axes.index("n") if "n" in axes else 0)
@@ -308,15 +308,15 @@ def strings(dataset: h5py.Dataset) -> list[str]:
     return [str(text) for text in dataset.asstr()[:]]
 
 
-def check_ids(path: str, found: Sequence[str], original: str, expected: Sequence[str]) -> None:
+def check_ids(path: str, ids: Sequence[str], original: str, original_ids: Sequence[str]) -> None:
     """Refuse a file about other images than the file ``original``, or about them in another order.
 
     Raises:
         UserError: the ids differ.
     """
-    if list(found) != list(expected):
+    if list(ids) != list(original_ids):
         raise UserError(
-            f"{path}: is about other images than {original} ({len(found)} against "
-            f"{len(expected)}). Expected the same ids in the same order; delete the older of the "
-            "two and run Snakemake again."
+            f"{path}: contains other images than {original} ({len(ids)} against "
+            f"{len(original_ids)}). Expected the same ids in the same order; delete the older "
+            "of the two and run Snakemake again."
         )

@@ -55,12 +55,12 @@ def rows(
         ids: of the images.
         radii: of the table.
     """
-    places = {float(each): place for place, each in enumerate(arrays.get("attack_radii", ()))}
-    for number, sigma in enumerate(arrays["sigmas"].tolist()):
-        right = arrays["predicted"][number] == arrays["labels"]
+    columns = {float(each): column for column, each in enumerate(arrays.get("attack_radii", ()))}
+    for row, sigma in enumerate(arrays["sigmas"].tolist()):
+        correct = arrays["predicted"][row] == arrays["labels"]
         for radius in map(float, radii):
-            held = None
-            if radius in places:
-                held = metrics.accuracy(arrays["attacked"][number, places[radius]], ids)
-            certain = metrics.accuracy(right & (arrays["radius"][number] >= radius), ids)
-            yield Row(sigma, radius, certain, held)
+            attacked = None
+            if radius in columns:
+                attacked = metrics.accuracy(arrays["attacked"][row, columns[radius]], ids)
+            certified = metrics.accuracy(correct & (arrays["radius"][row] >= radius), ids)
+            yield Row(sigma, radius, certified, attacked)

@@ -58,14 +58,14 @@ class Check:
         name: short.
         subject: the data set, or what else was looked at.
         verdict: what the results say of it.
-        found: the measured value, or in words.
+        measured: the measured value, or in words.
         expected: in words.
     """
 
     name: str
     subject: str
     verdict: Verdict
-    found: float | str
+    measured: float | str
     expected: str
 
     @property
@@ -80,27 +80,27 @@ class Outcome:
 
     Attributes:
         dataset: what it was scored on.
-        right: whether it is right, by image id: in more than half of its draws.
+        correct: by image id, whether it is correct in more than half of its draws.
         spread: of the accuracy over draws.
     """
 
     dataset: DataSet
-    right: Mapping[str, bool]
+    correct: Mapping[str, bool]
     spread: metrics.Spread
 
-    def of(self, ids: Sequence[str]) -> np.ndarray:
-        """Whether it is right on images, bool ``(N,)``.
+    def correct_on(self, ids: Sequence[str]) -> np.ndarray:
+        """Whether it classifies images correctly, bool ``(N,)``.
 
         Raises:
             UserError: one of them has no score.
         """
-        missing = [identity for identity in ids if identity not in self.right]
+        missing = [identity for identity in ids if identity not in self.correct]
         if missing:
             raise UserError(
                 f"{self.dataset}: has no score of {missing[0]} and {len(missing) - 1} more images. "
-                "Expected one of every attacked image; delete its old scores."
+                "Expected a score of every attacked image; delete its old scores."
             )
-        return np.array([self.right[identity] for identity in ids])
+        return np.array([self.correct[identity] for identity in ids])
 
 
 def checkup_checks(path: str) -> list[Check]:
@@ -132,15 +132,15 @@ def _verdict(passed: bool, failed: bool) -> Verdict:
 def stronger(
     name: str, subject: str, weak: np.ndarray, strong: np.ndarray, ids: Sequence[str]
 ) -> Check:
-    """Check that something costs more accuracy than something else.
+    """Check that one change of images costs more accuracy than another.
 
-    Passed if it does significantly, or leaves nothing; failed if the interval of the difference
-    lies below `MARGIN`.
+    Passed if it costs significantly more, or leaves nothing; failed if the interval of the
+    difference lies below `MARGIN`.
 
     Args:
         name: of the check.
         subject: of the check.
-        weak: what is right under the weaker one, bool ``(N,)``.
+        weak: what is correct under the weaker one, bool ``(N,)``.
         strong: under the stronger one.
         ids: of the images.
     """
@@ -166,9 +166,9 @@ def as_strong(
     Args:
         other: the name of the other's data set.
         subject: that of the attack's.
-        weak: what is right under the other, bool ``(N,)``.
-        strong: what is right under the attack.
-        original: what is right without an attack.
+        weak: what is correct under the other, bool ``(N,)``.
+        strong: what is correct under the attack.
+        original: what is correct without an attack.
         ids: of the images.
     """
     result = metrics.compare(weak, strong, ids)
@@ -198,7 +198,7 @@ def control_checks(
         datasets, names = store.strings(file["datasets"]), store.strings(file["controls"])
         correct, farthest, ids = file["correct"][:], file["farthest"][:], store.strings(file["ids"])
     checks = []
-    original = outcomes[DataSet()].of(ids)
+    original = outcomes[DataSet()].correct_on(ids)
     for row, dataset in enumerate(map(DataSet.parse, datasets)):
         radius, reached = bounds[dataset.family], float(farthest[row])
         inside = reached <= radius + ROUNDING
@@ -216,7 +216,7 @@ def control_checks(
                 "an attack that changes nothing says nothing",
             )
         )
-        attacked = outcomes[dataset].of(ids)
+        attacked = outcomes[dataset].correct_on(ids)
         checks += [
             stronger(f"beats {name}", dataset.name, correct[row, column], attacked, ids)
             for column, name in enumerate(names)
@@ -246,9 +246,9 @@ def strength_checks(
         for other in others:
             if other not in outcomes:
                 continue
-            ids = [name for name in outcome.right if name in outcomes[other].right]
-            weak, strong = outcomes[other].of(ids), outcome.of(ids)
-            original = outcomes[DataSet()].of(ids)
+            ids = [name for name in outcome.correct if name in outcomes[other].correct]
+            weak, strong = outcomes[other].correct_on(ids), outcome.correct_on(ids)
+            original = outcomes[DataSet()].correct_on(ids)
             checks.append(as_strong(other.name, dataset.name, weak, strong, original, ids))
     return checks
 
@@ -309,7 +309,7 @@ def _falling(
 
 
 def grade(checks: Sequence[Check], accuracy: metrics.Accuracy) -> str:
-    """How far a worst case can be believed, A to D.
+    """How far you can trust a worst case, A to D.
 
     A: every check passed, and the interval of the worst case is at most 20 points wide. B: every
     check passed or has a note, as that attacks followed an average over draws or a straight-through

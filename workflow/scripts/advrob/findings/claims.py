@@ -11,10 +11,12 @@ A claim is judged by an interval that holds the true value in 95 % of all sample
 ``undecided`` otherwise.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from advrob.files.identities import photograph
 from advrob.findings import metrics, paper, tables
 from advrob.findings.tables import Result
 
@@ -27,6 +29,8 @@ VERDICTS = (NOT_REPRODUCED, UNDECIDED, REPRODUCED)
 DOWNSAMPLE_75 = "downsample_75"
 # The principal components of the smallest number of images that they were fitted to.
 PCA_FEWEST = "pca_fewest"
+# Models trained from the undefended one, by their lesson, and another model's universal images.
+TRAINED, UNIVERSAL_OF = "trained-", "universal-of-"
 
 # The paper's accuracies, by cell.
 PAPER: dict[str, float] = {
@@ -153,10 +157,10 @@ class Below(Claim):
     def judge(self, results: Results) -> Finding:
         """See on which side of the limit the interval of the accuracy lies."""
         ours = _accuracy(results[self.cell])
-        verdict, where = _side(-ours.high, -ours.low, -self.limit)
+        verdict, relation = _side(-ours.high, -ours.low, -self.limit)
         return Finding(
             verdict,
-            f"the interval {where} below {self.limit:.0%}",
+            f"the interval {relation} below {self.limit:.0%}",
             "Wilson interval",
             self.cells,
             ours.accuracy,
@@ -193,25 +197,25 @@ class Higher(Claim):
         decides = min if self.every else max
         return decides(
             (self._judge(pair, results) for pair in self.pairs),
-            key=lambda found: (VERDICTS.index(found.verdict), found.ours),
+            key=lambda finding: (VERDICTS.index(finding.verdict), finding.ours),
         )
 
     def _judge(self, pair: tuple[str, str], results: Results) -> Finding:
         confidence = 1 - (1 - metrics.CONFIDENCE) / len(self.pairs)
         ours = _paired(pair, results, confidence)
-        verdict, where = _side(ours.low, ours.high, self.by)
-        reason = f"the interval {where} above {100 * self.by:g}"
+        verdict, relation = _side(ours.low, ours.high, self.by)
+        reason = f"the interval {relation} above {100 * self.by:g}"
         theirs = _paper_difference(pair)
         if theirs is not None:
-            place = "in" if ours.low <= theirs <= ours.high else "out"
-            reason += f"; the paper's {_points(theirs)} are {place}side"
+            side = "in" if ours.low <= theirs <= ours.high else "out"
+            reason += f"; the paper's {_points(theirs)} are {side}side"
         if len(self.pairs) > 1:
             rank = "weakest" if self.every else "strongest"
             reason = f"{rank} of {len(self.pairs)}, {pair[0]} against {pair[1]}: {reason}"
         return Finding(
             verdict,
             reason,
-            f"paired, above {100 * self.by:g} points" if self.by else f"McNemar, p = {ours.p:.2g}",
+            f"paired interval, above {100 * self.by:g} points",
             pair,
             ours.difference,
             ours.low,
@@ -246,12 +250,8 @@ class Similar(Claim):
         ours = _paired(self.pair, results)
         if all(_accuracy(results[cell]).high < self.margin for cell in self.pair):
             verdict, reason = UNDECIDED, "both recognise next to nothing, which says nothing"
-        elif _within(ours.low, ours.high, self.margin):
-            verdict, reason = REPRODUCED, "the interval lies within the margin"
-        elif ours.low >= self.margin or ours.high <= -self.margin:
-            verdict, reason = NOT_REPRODUCED, "the interval lies outside the margin"
         else:
-            verdict, reason = UNDECIDED, "the interval reaches beyond the margin"
+            verdict, reason = _equivalence(ours.low, ours.high, self.margin)
         return Finding(
             verdict,
             reason,
@@ -262,6 +262,139 @@ class Similar(Claim):
             ours.high,
             _paper_difference(self.pair),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robuster(Claim):
+    """One network keeps more of what it recognises than another.
+
+    Compared are the shares of photographs that stay recognised under attack, each among those that
+    the network recognises without: what a network never recognised shows no robustness. The
+    interval is Newcombe's of two independent proportions; it is wider than one of pairs, of which
+    there are none where the networks recognise different photographs.
+
+    Attributes:
+        first: cells of the more robust network, without and under attack.
+        second: the same of the other.
+    """
+
+    FEWEST: ClassVar[int] = 10
+    first: tuple[str, str]
+    second: tuple[str, str]
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """All four, each once."""
+        return tuple(dict.fromkeys((*self.first, *self.second)))
+
+    def judge(self, results: Results) -> Finding:
+        """Compare two shares; undecided where a network recognises next to nothing."""
+        shares = []
+        for clean, attacked in (self.first, self.second):
+            shares.append(list(_stays(results[clean], results[attacked]).values()))
+            if len(shares[-1]) < self.FEWEST:
+                recognised = f"{clean.partition('/')[2]} recognises {len(shares[-1])} photographs"
+                return Finding(UNDECIDED, f"{recognised}, too few to lose any")
+        (one, other) = shares
+        low, high = metrics.newcombe(sum(one), len(one), sum(other), len(other))
+        verdict, relation = _side(low, high, 0)
+        return Finding(
+            verdict,
+            f"stay recognised: {_share(one)} against {_share(other)}; the interval {relation} "
+            "above 0",
+            f"two proportions, n = {len(one):,} and {len(other):,}",
+            (self.first[1], self.second[1]),
+            sum(one) / len(one) - sum(other) / len(other),
+            low,
+            high,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyCategory(Claim):
+    """An attack misleads in every category alike.
+
+    Of the photographs that are recognised without the attack, the shares that are misread under it
+    are compared between the categories with the largest and the smallest share. The interval of the
+    difference holds for all pairs of categories together (Bonferroni).
+
+    Attributes:
+        pair: cells of a network, without and under attack.
+        margin: up to which difference shares are alike.
+    """
+
+    FEWEST: ClassVar[int] = 5
+    pair: tuple[str, str]
+    margin: float = 0.10
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Both."""
+        return self.pair
+
+    def judge(self, results: Results) -> Finding:
+        """Test for equivalence of the two categories that differ most."""
+        clean, attacked = (results[cell] for cell in self.pair)
+        by_category: dict[int, list[float]] = defaultdict(list)
+        assert clean.predicted is not None
+        # What is recognised is predicted to be what it is.
+        category = {
+            photograph(identity): int(predicted)
+            for identity, predicted, correct in zip(
+                clean.ids, clean.predicted, clean.correct, strict=True
+            )
+            if correct
+        }
+        for name, stays in _stays(clean, attacked).items():
+            by_category[category[name]].append(1 - stays)
+        misread = sorted(
+            (shares for shares in by_category.values() if len(shares) >= self.FEWEST),
+            key=lambda shares: (sum(shares) / len(shares), -len(shares)),
+        )
+        if len(misread) < 2:
+            return Finding(
+                UNDECIDED, f"no two categories have {self.FEWEST} photographs that are recognised"
+            )
+        pairs = len(misread) * (len(misread) - 1) / 2
+        least, most = misread[0], misread[-1]
+        low, high = metrics.newcombe(
+            *(sum(most), len(most), sum(least), len(least)),
+            confidence=1 - (1 - metrics.CONFIDENCE) / pairs,
+        )
+        verdict, reason = _equivalence(low, high, self.margin)
+        return Finding(
+            verdict,
+            f"misread are {_share(least)} to {_share(most)} in {len(misread)} categories; {reason}",
+            f"equivalence within {100 * self.margin:g} points",
+            self.pair,
+            sum(most) / len(most) - sum(least) / len(least),
+            low,
+            high,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyModel(Claim):
+    """Another model's universal images cost a model accuracy, too.
+
+    Attributes:
+        cell: of the model without an attack.
+    """
+
+    cell: str = "original/none"
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The one that is always there; the others are as many as there are other models."""
+        return (self.cell,)
+
+    def judge(self, results: Results) -> Finding:
+        """Compare the original images with every other model's."""
+        others = tuple((self.cell, cell) for cell in results if cell.startswith(UNIVERSAL_OF))
+        if not others:
+            return Finding(NOT_TESTED, "needs a second model in experiments.models")
+        pairs = Higher(id=self.id, section=self.section, text=self.text, pairs=others)
+        return pairs.judge(results)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,6 +428,29 @@ def _paired(
     return tables.paired(first, second, confidence)
 
 
+def _stays(clean: Result, attacked: Result) -> dict[str, float]:
+    """Photographs that are recognised without an attack: the share of crops that still are."""
+    tables.check_same_images(clean, attacked)
+    crops: dict[str, list[bool]] = defaultdict(list)
+    for identity, before, after in zip(clean.ids, clean.correct, attacked.correct, strict=True):
+        if before:
+            crops[photograph(identity)].append(bool(after))
+    return {name: sum(stay) / len(stay) for name, stay in crops.items()}
+
+
+def _share(shares: list[float]) -> str:
+    return f"{sum(shares) / len(shares):.0%}"
+
+
+def _equivalence(low: float, high: float, margin: float) -> tuple[str, str]:
+    """The verdict on a difference that should lie within a margin, and where its interval lies."""
+    if _within(low, high, margin):
+        return REPRODUCED, "the interval lies within the margin"
+    if low >= margin or high <= -margin:
+        return NOT_REPRODUCED, "the interval lies outside the margin"
+    return UNDECIDED, "the interval reaches beyond the margin"
+
+
 def _paper_difference(pair: tuple[str, str]) -> float | None:
     first, second = (PAPER.get(cell) for cell in pair)
     return None if first is None or second is None else first - second
@@ -318,8 +474,8 @@ def _points(difference: float) -> str:
 
 
 def _numbers() -> tuple[Number, ...]:
-    def number(table: int, place: str, text: str, cell: str) -> Number:
-        return Number(id=f"table_{table}_{place}", section=f"table {table}", text=text, cell=cell)
+    def number(table: int, row: str, text: str, cell: str) -> Number:
+        return Number(id=f"table_{table}_{row}", section=f"table {table}", text=text, cell=cell)
 
     first = (
         number(
@@ -351,6 +507,49 @@ def _numbers() -> tuple[Number, ...]:
 
 
 CLAIMS: tuple[Claim, ...] = (
+    Higher(
+        id="headline_downsample",
+        section="abstract",
+        text="downsampling improves robustness against universal perturbations",
+        pairs=(("universal/downsample", "universal/none"),),
+    ),
+    *(
+        Higher(
+            id=f"headline_{lesson}",
+            section="abstract",
+            text=f"{training} improves robustness against universal perturbations",
+            pairs=((f"universal/{TRAINED}{lesson}", f"universal/{TRAINED}standard"),),
+        )
+        for lesson, training in (
+            ("gan", "training on a generator's images"),
+            ("multitask", "multi-task learning"),
+        )
+    ),
+    AnyCategory(
+        id="any_category",
+        section="3",
+        text="universal perturbations mislead whatever the image's category",
+        pair=("original/none", "universal/none"),
+    ),
+    AnyModel(
+        id="any_model",
+        section="3",
+        text="universal perturbations mislead whatever the model: another model's do, too",
+    ),
+    *(
+        Below(
+            id=f"own_gradient_{defence}",
+            section="3",
+            text=f"images made against {network} are certain to be misread by it (over 95 %)",
+            cell=f"gradient-{defence}/{defence}",
+            limit=0.05,
+        )
+        for defence, network in (
+            ("none", "no defence"),
+            ("noise", "noise"),
+            ("pca", "PCA"),
+        )
+    ),
     # Section 6, in its order.
     Below(
         id="autoencoder",
@@ -381,6 +580,13 @@ CLAIMS: tuple[Claim, ...] = (
         section="6",
         text="behind PCA accuracies on original and perturbed images are very similar",
         pair=("original/pca", "universal/pca"),
+    ),
+    Robuster(
+        id="pca_removes",
+        section="6",
+        text="PCA removes much of universal perturbations: more stays recognised behind it",
+        first=("original/pca", "universal/pca"),
+        second=("original/none", "universal/none"),
     ),
     Higher(
         id="pca_loses",
@@ -439,17 +645,19 @@ CLAIMS: tuple[Claim, ...] = (
         by=0.10,
     ),
     # What the tables show without a word in the text.
-    Higher(
+    Robuster(
         id="cross_none_pca",
         section="table 2",
         text="cross-tested, no defence is more robust than PCA",
-        pairs=(("gradient-pca/none", "gradient-none/pca"),),
+        first=("original/none", "gradient-pca/none"),
+        second=("original/pca", "gradient-none/pca"),
     ),
-    Higher(
+    Robuster(
         id="cross_noise_pca",
         section="table 2",
         text="cross-tested, noise is more robust than PCA",
-        pairs=(("gradient-pca/noise", "gradient-noise/pca"),),
+        first=("original/noise", "gradient-pca/noise"),
+        second=("original/pca", "gradient-noise/pca"),
     ),
     Similar(
         id="cross_none_noise",

@@ -24,7 +24,7 @@ class Accuracy:
     Attributes:
         n: images.
         photographs: distinct photographs that they were cropped from.
-        correct: images classified correctly.
+        correct: images classified correctly; how many to expect, where chance decides.
         accuracy: ``correct / n``.
         low: lower end of the 95 % Wilson interval.
         high: upper end.
@@ -32,7 +32,7 @@ class Accuracy:
 
     n: int
     photographs: int
-    correct: int
+    correct: float
     accuracy: float
     low: float
     high: float
@@ -182,10 +182,11 @@ def accuracy(correct: np.ndarray, ids: Sequence[str]) -> Accuracy:
     """Accuracy over images, with an interval that counts photographs.
 
     The interval is Wilson's at the mean accuracy with as many trials as there are photographs: it
-    takes the crops of one photograph as fully dependent, so it is never too narrow.
+    takes the crops of one photograph as fully dependent, so it is never too narrow. Nor is it for
+    probabilities: numbers from 0 to 1 vary at most as much as zeros and ones of the same mean.
 
     Args:
-        correct: bool ``(N,)``.
+        correct: bool ``(N,)``; or the probability that each image is right, float ``(N,)``.
         ids: the images' ids, in the same order.
 
     Raises:
@@ -194,7 +195,7 @@ def accuracy(correct: np.ndarray, ids: Sequence[str]) -> Accuracy:
     n, photographs = len(correct), len(set(map(photograph, ids)))
     if n != len(ids):
         raise ValueError(f"accuracy: {n} results for {len(ids)} ids")
-    hits = int(np.count_nonzero(correct))
+    hits = np.sum(correct).item()
     low, high = wilson(hits / max(n, 1) * photographs, photographs)
     return Accuracy(n, photographs, hits, hits / n, low, high)
 
@@ -314,14 +315,16 @@ def power(
         return np.exp(logarithm)
 
     discordant = distribution(n, discordance)
-    found = 0.0
+    probability = 0.0
     for count in counts:
         # The largest number of losses, or of wins, that is still significant.
         tail = np.cumsum(distribution(count, 0.5)[: (count + 1) // 2])
         critical = int(np.searchsorted(2 * tail, significance * (1 + 1e-9), side="right"))
         wins = distribution(count, win)
-        found += discordant[count] * (wins[:critical].sum() + wins[count + 1 - critical :].sum())
-    return float(found)
+        probability += discordant[count] * (
+            wins[:critical].sum() + wins[count + 1 - critical :].sum()
+        )
+    return float(probability)
 
 
 def _times_log(count: np.ndarray, share: float) -> np.ndarray:

@@ -27,11 +27,11 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
         results: scores of every model and defence in every role, a key of `ROLES`.
         control: the name of the model that the others are compared with.
     """
-    known = {(r.model, r.defence, r.role): r for r in results}
+    by_cell = {(r.model, r.defence, r.role): r for r in results}
     networks = list(dict.fromkeys((r.model, r.defence) for r in results))
     compared = {
-        (model, defence, part): paired(found, known[control, defence, part])
-        for (model, defence, part), found in known.items()
+        (model, defence, part): paired(result, by_cell[control, defence, part])
+        for (model, defence, part), result in by_cell.items()
         if model != control
     }
     corrected = dict(
@@ -40,11 +40,11 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
     for model, defence in networks:
-        shown = []
+        cells = []
         for part in ROLES:
             key = (model, defence, part)
-            accuracy = known[key].accuracy
-            row = (model, defence, known[key].dataset, part, accuracy.n)
+            accuracy = by_cell[key].accuracy
+            row = (model, defence, by_cell[key].dataset, part, accuracy.n)
             numbers = (accuracy.accuracy, accuracy.low, accuracy.high)
             text = _percent(accuracy)
             if key in compared:
@@ -59,9 +59,9 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
                 text += f" {mark}{100 * other.difference:+.1f}{mark}"
             else:
                 rows.append((*row, *numbers, *("",) * 7))
-            shown.append(text)
+            cells.append(text)
         verdict = NONE if model == control else _verdict(model, defence, compared, corrected)
-        lines.append((model, defence, *shown, verdict))
+        lines.append((model, defence, *cells, verdict))
     verdicts = (f"{line[0]} behind {line[1]} {line[-1]}" for line in lines)
     return Table(
         columns=(
@@ -96,9 +96,9 @@ def _verdict(model: str, defence: str, compared: dict, corrected: dict) -> str:
     signs = []
     for part in BOTH:
         key = (model, defence, part)
-        found = corrected[key] < 1 - metrics.CONFIDENCE
+        significant = corrected[key] < 1 - metrics.CONFIDENCE
         signs.append(
-            (compared[key].difference > 0) - (compared[key].difference < 0) if found else 0
+            (compared[key].difference > 0) - (compared[key].difference < 0) if significant else 0
         )
     if min(signs) < 0:
         return "no"

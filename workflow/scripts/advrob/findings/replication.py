@@ -15,24 +15,36 @@ COLUMNS = (
 
 
 def play(
-    results: Sequence[Result], model: str, universal: str, parts: Mapping[str, str]
+    results: Sequence[Result],
+    model: str,
+    universal: Mapping[str, str],
+    parts: Mapping[str, str],
+    trained: Mapping[str, str],
 ) -> dict[str, Result]:
     """A model's results by the cells that claims name.
 
     Args:
         results: of any models.
         model: the model's name.
-        universal: the data set that plays the paper's Universal.
+        universal: model -> the data set that plays the paper's Universal.
         parts: the part that a defence plays -> its name in the configuration.
+        trained: lesson -> the model that was trained by it from this one.
     """
-    known = {(r.dataset, r.defence): r for r in results if r.model == model}
-    datasets = {"original": "original", "universal": universal}
+    by_cell = {(r.dataset, r.model, r.defence): r for r in results}
+    datasets = {"original": "original", "universal": universal[model]}
     datasets |= {f"gradient-{part}": f"gradient-{model}-{name}" for part, name in parts.items()}
+    datasets |= {
+        f"{claims.UNIVERSAL_OF}{other}": dataset
+        for other, dataset in universal.items()
+        if dataset != universal[model]
+    }
+    networks = {part: (model, name) for part, name in parts.items()}
+    networks |= {f"{claims.TRAINED}{lesson}": (name, "none") for lesson, name in trained.items()}
     return {
-        f"{dataset}/{part}": known[actual, name]
+        f"{dataset}/{part}": by_cell[actual, *network]
         for dataset, actual in datasets.items()
-        for part, name in parts.items()
-        if (actual, name) in known
+        for part, network in networks.items()
+        if (actual, *network) in by_cell
     }
 
 
@@ -44,7 +56,10 @@ def judge(claim: Claim, results: Mapping[str, Result]) -> Finding:
 
 
 def replication(
-    results: Sequence[Result], universal: Mapping[str, str], parts: Mapping[str, str]
+    results: Sequence[Result],
+    universal: Mapping[str, str],
+    parts: Mapping[str, str],
+    trained: Mapping[str, Mapping[str, str]],
 ) -> Table:
     """All of `claims.CLAIMS` for each model.
 
@@ -52,37 +67,38 @@ def replication(
         results: what networks got right.
         universal: model -> the data set that plays the paper's Universal.
         parts: see `play`.
+        trained: model -> lesson -> the model that was trained by it; see `play`.
     """
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
     verdicts: Counter[str] = Counter()
-    for model, dataset in universal.items():
-        cells = play(results, model, dataset, parts)
+    for model in universal:
+        cells = play(results, model, universal, parts, trained.get(model, {}))
         for claim in claims.CLAIMS:
-            found = judge(claim, cells)
-            verdicts[found.verdict] += 1
-            of = [cells[cell] for cell in found.cells]
-            where = dict.fromkeys(result.dataset for result in of)
-            attacks: dict[str, None] = dict.fromkeys(result.knowledge for result in of)
+            finding = judge(claim, cells)
+            verdicts[finding.verdict] += 1
+            cited = [cells[cell] for cell in finding.cells]
+            datasets = dict.fromkeys(result.dataset for result in cited)
+            attacks: dict[str, None] = dict.fromkeys(result.knowledge for result in cited)
             if len(attacks) > 1:
                 attacks.pop("none", None)
-            photographs = len(set(map(identities.photograph, of[0].ids))) if of else ""
-            numbers = (found.paper, found.ours, found.low, found.high)
+            photographs = len(set(map(identities.photograph, cited[0].ids))) if cited else ""
+            numbers = (finding.paper, finding.ours, finding.low, finding.high)
             rows.append(
                 (
-                    *(claim.id, claim.section, claim.text, model, " ".join(where)),
+                    *(claim.id, claim.section, claim.text, model, " ".join(datasets)),
                     *(" ".join(attacks), photographs),
                     *("" if number is None else number for number in numbers),
-                    *(found.test, found.verdict, found.reason),
+                    *(finding.test, finding.verdict, finding.reason),
                 )
             )
-            theirs, ours, low, high = (_percent(number, found) for number in numbers)
+            theirs, ours, low, high = (_percent(number, finding) for number in numbers)
             lines.append(
                 (
-                    *(claim.id, claim.section, claim.text, model, ", ".join(where) or NONE),
+                    *(claim.id, claim.section, claim.text, model, ", ".join(datasets) or NONE),
                     *(", ".join(attacks) or NONE, theirs, ours),
-                    NONE if found.ours is None else f"{low} to {high}",
-                    *(found.test or NONE, f"**{found.verdict}**", found.reason),
+                    NONE if finding.ours is None else f"{low} to {high}",
+                    *(finding.test or NONE, f"**{finding.verdict}**", finding.reason),
                 )
             )
     counts = ", ".join(
@@ -107,7 +123,7 @@ def replication(
     )
 
 
-def _percent(value: float | None, found: Finding) -> str:
+def _percent(value: float | None, finding: Finding) -> str:
     if value is None:
         return NONE
-    return f"{100 * value:.2f}" if len(found.cells) == 1 else f"{100 * value:+.2f}"
+    return f"{100 * value:.2f}" if len(finding.cells) == 1 else f"{100 * value:+.2f}"

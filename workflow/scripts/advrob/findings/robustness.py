@@ -1,4 +1,4 @@
-"""From scores under attacks to what a sceptical reader asks for: worst cases and their worth.
+"""Worst cases of scores under attacks, and how far to trust them.
 
 Tables join files by the images' ids. An image counts as right when more than half of the draws of a
 stochastic defence are; others have one draw.
@@ -71,14 +71,14 @@ class Evaluation:
         """The images that every attack was tried on."""
         return [
             name
-            for name in self.outcomes[DataSet()].right
-            if all(name in outcome.right for outcome in self.outcomes.values())
+            for name in self.outcomes[DataSet()].correct
+            if all(name in outcome.correct for outcome in self.outcomes.values())
         ]
 
     def worst_case(self, threat: ThreatModel, bounds: Mapping[str, ThreatModel]) -> np.ndarray:
-        """What holds against every attack within a threat model, whoever made it: bool ``(N,)``."""
+        """What is correct under every attack within a threat model: bool ``(N,)``."""
         holding = [
-            outcome.of(self.ids)
+            outcome.correct_on(self.ids)
             for dataset, outcome in self.outcomes.items()
             if dataset.family == ORIGINAL or threat.allows(bounds[dataset.family])
         ]
@@ -86,7 +86,7 @@ class Evaluation:
 
     @property
     def remark(self) -> str:
-        """What is to be said of its checks, in few words."""
+        """A short summary of its checks."""
         parts = []
         for verdict in (Verdict.FAILED, Verdict.NOT_SHOWN):
             names = dict.fromkeys(check.name for check in self.checks if check.verdict == verdict)
@@ -101,10 +101,10 @@ def read_outcomes(
 
     Args:
         scores: score files.
-        cells: what each is of: data set, model, defence and role.
+        cells: the expected data set, model, defence and role of each.
 
     Raises:
-        UserError: a file is of something else.
+        UserError: a file belongs to another cell.
     """
     evaluations: dict[Network, Evaluation] = {}
     for path, (dataset, model, defence, _) in zip(scores, cells, strict=True):
@@ -112,8 +112,8 @@ def read_outcomes(
         with store.read(path, "scores/1", about=about) as file:
             draws, ids = file["draws"][:], store.strings(file["ids"])
         network = Network(model, defence)
-        right = dict(zip(ids, (2 * draws.sum(axis=0) > len(draws)).tolist(), strict=True))
-        outcome = Outcome(DataSet.parse(dataset), right, metrics.spread(draws))
+        correct = dict(zip(ids, (2 * draws.sum(axis=0) > len(draws)).tolist(), strict=True))
+        outcome = Outcome(DataSet.parse(dataset), correct, metrics.spread(draws))
         evaluations.setdefault(network, Evaluation(network)).outcomes[outcome.dataset] = outcome
     return list(evaluations.values())
 
@@ -174,31 +174,31 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
     accuracies: list[metrics.Accuracy] = []
-    worst_of: list[tuple[float, str]] = []
+    worst_cases: list[tuple[float, str]] = []
     for evaluation in evaluations:
         names = (evaluation.network.model, evaluation.network.defence)
         ids, remark = evaluation.ids, evaluation.remark
-        shown: dict[tuple[str, str], str] = {}
+        cells: dict[tuple[str, str], str] = {}
         for dataset, outcome in evaluation.outcomes.items():
-            known = dataset.knowledge_of(evaluation.network)
-            result = metrics.accuracy(outcome.of(ids), ids)
+            knowledge = dataset.knowledge_of(evaluation.network)
+            result = metrics.accuracy(outcome.correct_on(ids), ids)
             threat = bounds.get(dataset.family)
             bound = (threat.norm, threat.radius) if threat else (NONE, NONE)
             spread = outcome.spread.deviation
             numbers = (result.n, result.accuracy, result.low, result.high, spread)
-            rows.append((*names, known, dataset.family, *numbers, remark, *bound, NONE))
-            shown[known, dataset.family] = _percent(result)
+            rows.append((*names, knowledge, dataset.family, *numbers, remark, *bound, NONE))
+            cells[knowledge, dataset.family] = _percent(result)
         for threat in threats:
             result = metrics.accuracy(evaluation.worst_case(threat, bounds), ids)
             mark = grade(evaluation.checks, result)
             interval = (result.n, result.accuracy, result.low, result.high)
             bound = (threat.norm, threat.radius)
             rows.append((*names, ALL, WORST, *interval, NONE, remark, *bound, mark))
-            shown[ALL, str(threat)] = f"{_percent(result)}, {mark}"
+            cells[ALL, str(threat)] = f"{_percent(result)}, {mark}"
             accuracies.append(result)
-            worst_of.append((result.accuracy, f"{evaluation.network} within {threat}"))
-        lines.append((*names, *_line(shown, attacks, threats), remark))
-    best, where = max(worst_of)
+            worst_cases.append((result.accuracy, f"{evaluation.network} within {threat}"))
+        lines.append((*names, *_line(cells, attacks, threats), remark))
+    best, subject = max(worst_cases)
     return Table(
         columns=ROBUSTNESS_COLUMNS,
         rows=rows,
@@ -212,7 +212,7 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
         "failed, some could not be shown; D, a check failed. Intervals are 95 % Wilson score "
         "intervals that count photographs, not crops.",
         accuracies=accuracies,
-        answer=f"worst case: at best {best:.1%} ({where})",
+        answer=f"worst case: at best {best:.1%} ({subject})",
     )
 
 
@@ -230,15 +230,15 @@ def _columns(attacks: Iterable[str], threats: Iterable[ThreatModel]) -> list[tup
 def _titles(attacks: Iterable[str], threats: Iterable[ThreatModel]) -> list[str]:
     titles = {Knowledge.NONE: "{}", ALL: f"{WORST} within {{}}"}
     return [
-        titles.get(known, f"{known}: {{}}").format(name)
-        for known, name in _columns(attacks, threats)
+        titles.get(knowledge, f"{knowledge}: {{}}").format(name)
+        for knowledge, name in _columns(attacks, threats)
     ]
 
 
 def _line(
-    shown: Mapping[tuple[str, str], str], attacks: Iterable[str], threats: Iterable[ThreatModel]
+    cells: Mapping[tuple[str, str], str], attacks: Iterable[str], threats: Iterable[ThreatModel]
 ) -> list[str]:
-    return [shown.get(column, NONE) for column in _columns(attacks, threats)]
+    return [cells.get(column, NONE) for column in _columns(attacks, threats)]
 
 
 def _percent(result: metrics.Accuracy) -> str:
@@ -247,11 +247,11 @@ def _percent(result: metrics.Accuracy) -> str:
 
 def table_checks(evaluations: Sequence[Evaluation]) -> Table:
     """Every check of every network."""
-    every = [(each.network, check) for each in evaluations for check in each.checks]
-    counts = Counter(check.verdict for _, check in every)
-    shown = {verdict: f"**{verdict}**" for verdict in (Verdict.FAILED, Verdict.NOT_SHOWN)}
+    checks = [(each.network, check) for each in evaluations for check in each.checks]
+    counts = Counter(check.verdict for _, check in checks)
+    emphasised = {verdict: f"**{verdict}**" for verdict in (Verdict.FAILED, Verdict.NOT_SHOWN)}
 
-    def _shown(value: float | str) -> str:
+    def _rounded(value: float | str) -> str:
         return value if isinstance(value, str) else f"{value:.4g}"
 
     return Table(
@@ -259,19 +259,19 @@ def table_checks(evaluations: Sequence[Evaluation]) -> Table:
         rows=[
             (
                 *(network.model, network.defence, check.name, check.subject),
-                *(str(check.passed).lower(), check.found, check.expected, check.verdict),
+                *(str(check.passed).lower(), check.measured, check.expected, check.verdict),
             )
-            for network, check in every
+            for network, check in checks
         ],
         title="Checks of the evaluation",
         header=("Model", "Defence", "Check", "Of", "Verdict", "Found", "Expected"),
         lines=[
             (
                 *(network.model, network.defence, check.name, check.subject),
-                *(shown.get(check.verdict, str(check.verdict)), _shown(check.found)),
+                *(emphasised.get(check.verdict, str(check.verdict)), _rounded(check.measured)),
                 check.expected,
             )
-            for network, check in every
+            for network, check in checks
         ],
         remark="A check is passed only where the results show it; with too few images to tell, it "
         "is not shown.",

@@ -55,7 +55,8 @@ class Result:
         defence: the defence's name.
         ids: of the images, in the data set's order.
         correct: bool ``(N,)``, by image.
-        role: what a table needs it for, where its place there does not follow from its name.
+        role: its role in a table, if that does not follow from its names.
+        predicted: int64 ``(N,)``, the class that the network answered; None where nobody asks.
     """
 
     dataset: str
@@ -64,15 +65,16 @@ class Result:
     ids: Sequence[str]
     correct: np.ndarray
     role: str = ""
+    predicted: np.ndarray | None = None
 
     @cached_property
     def accuracy(self) -> Accuracy:
-        """The fraction that is right, with its interval."""
+        """The accuracy, with its interval."""
         return metrics.accuracy(self.correct, self.ids)
 
     @property
     def knowledge(self) -> Knowledge:
-        """What the maker of the data set knew of the network."""
+        """What the attacker knew of the network."""
         return DataSet.parse(self.dataset).knowledge_of(Network(self.model, self.defence))
 
 
@@ -86,8 +88,8 @@ class Table:
         title: the heading.
         header: the header for readers; empty if only the ``parts`` have one.
         lines: the rows for readers: percentages, and the paper's value beside ours.
-        remark: what is to be known of its numbers; printed below the lines.
-        accuracies: of whose images the remark says how many there are; none for other tables.
+        remark: a note on its numbers, printed below the lines.
+        accuracies: those whose numbers of images the remark reports; empty for other tables.
         answer: what it shows, in one sentence.
         parts: tables that readers see below it; their rows are not written.
     """
@@ -108,15 +110,16 @@ def read_results(
     cells: Iterable[tuple[str, str, str, str]] | None = None,
     pattern: str | None = None,
 ) -> list[Result]:
-    """What is in score files, of the images whose file name matches ``pattern``.
+    """Read score files, of the images whose file name matches ``pattern``.
 
     Args:
         scores: the files.
-        cells: what each is of: data set, model, defence and role; None to believe the files.
-        pattern: of the names of the files that count.
+        cells: the expected data set, model, defence and role of each; None to accept what the files
+            say.
+        pattern: a pattern of file names; other images do not count.
 
     Raises:
-        UserError: a file is of something else, or no image matches.
+        UserError: a file belongs to another cell, or no image matches.
     """
     paths = list(scores)
     results = []
@@ -124,11 +127,12 @@ def read_results(
         about = dict(zip(ABOUT, cell, strict=False)) if cell else None
         with store.read(path, "scores/1", about=about) as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
-            made = store.params(file)
-        keep, counted = matching(path, ids, pattern)
-        dataset, model, defence = (made[key] for key in ABOUT)
+            predicted, params = file["predicted"][:], store.params(file)
+        selected, counted = matching(path, ids, pattern)
+        dataset, model, defence = (params[key] for key in ABOUT)
         role = cell[3] if cell else ""
-        results.append(Result(dataset, model, defence, counted, correct[keep], role))
+        outcome = (correct[selected], role, predicted[selected])
+        results.append(Result(dataset, model, defence, counted, *outcome))
     return results
 
 
@@ -144,7 +148,17 @@ def paired(
     """Compare two results image by image.
 
     Raises:
-        UserError: they are of different images.
+        UserError: their images differ.
+    """
+    check_same_images(first, second)
+    return metrics.compare(first.correct, second.correct, first.ids, confidence)
+
+
+def check_same_images(first: Result, second: Result) -> None:
+    """Refuse results of different images.
+
+    Raises:
+        UserError: they are.
     """
     if first.ids != second.ids:
         raise UserError(
@@ -152,7 +166,6 @@ def paired(
             f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
             "Expected scores of the same images; delete the older ones."
         )
-    return metrics.compare(first.correct, second.correct, first.ids, confidence)
 
 
 def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.ndarray, list[str]]:
@@ -161,14 +174,16 @@ def matching(path: str, ids: Sequence[str], pattern: str | None) -> tuple[np.nda
     Raises:
         UserError: none does.
     """
-    keep = identities.select(ids, pattern)
-    if not keep.any():
+    selected = identities.select(ids, pattern)
+    if not selected.any():
         raise UserError(
-            f"{path}: none of its {len(ids)} images has a file name like '{pattern}' (the first "
-            f"is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count every "
-            "image."
+            f"{path}: none of its {len(ids)} images has a file name that matches '{pattern}' (the "
+            f"first is '{next(iter(ids), '')}'). Change the pattern, or leave it out to count "
+            "every image."
         )
-    return keep, [identity for identity, kept in zip(ids, keep, strict=True) if kept]
+    return selected, [
+        identity for identity, is_selected in zip(ids, selected, strict=True) if is_selected
+    ]
 
 
 def table_1(results: Sequence[Result]) -> Table:
@@ -181,8 +196,8 @@ def table_1(results: Sequence[Result]) -> Table:
         kind = DataSet.parse(result.dataset).family.replace(PUBLISHED, UNIVERSAL)
         knew_defence = result.knowledge == Knowledge.ADAPTIVE and result.defence != UNDEFENDED
         theirs = None if knew_defence else paper.TABLE_1.get((kind, result.defence))
-        shown = (result.dataset, result.knowledge, result.model, result.defence, str(ours.n))
-        lines.append((*shown, *_ours(ours, theirs)))
+        labels = (result.dataset, result.knowledge, result.model, result.defence, str(ours.n))
+        lines.append((*labels, *_ours(ours, theirs)))
     return Table(
         columns=("dataset", "model", "defence", "n", "correct", "accuracy", "ci_low", "ci_high"),
         rows=rows,
@@ -209,12 +224,12 @@ def table_2(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
     Raises:
         UserError: a pair lacks one of its two scores.
     """
-    known = _by_cell(results)
+    accuracies = _by_cell(results)
     rows, lines = [], []
     for model in dict.fromkeys(result.model for result in results):
         for a, b in pairs:
-            first = _find(known, f"gradient-{model}-{b}", model, a)
-            second = _find(known, f"gradient-{model}-{a}", model, b)
+            first = _find(accuracies, f"gradient-{model}-{b}", model, a)
+            second = _find(accuracies, f"gradient-{model}-{a}", model, b)
             if first.n != second.n:
                 raise UserError(
                     f"table 2: {model}/{a} was scored on {first.n} images and {model}/{b} on "
@@ -253,13 +268,13 @@ def table_3(results: Sequence[Result], ratios: Mapping[str, float]) -> Table:
     Raises:
         UserError: a network lacks one of its two scores.
     """
-    known = _by_cell(results)
+    accuracies = _by_cell(results)
     rows, lines = [], []
     for model in dict.fromkeys(result.model for result in results):
         for defence, ratio in ratios.items():
             attacked = [
                 dataset
-                for dataset, *network in known
+                for dataset, *network in accuracies
                 if dataset != "original" and network == [model, defence]
             ]
             if len(attacked) != 1:
@@ -267,8 +282,8 @@ def table_3(results: Sequence[Result], ratios: Mapping[str, float]) -> Table:
                     f"table 3: {model}/{defence} has scores on {len(attacked)} attacked data sets "
                     f"({', '.join(attacked) or 'none'}). Expected exactly one."
                 )
-            original = _find(known, "original", model, defence)
-            universal = _find(known, attacked[0], model, defence)
+            original = _find(accuracies, "original", model, defence)
+            universal = _find(accuracies, attacked[0], model, defence)
             rows.append((model, ratio, original.n, *_interval(original), *_interval(universal)))
             theirs = paper.TABLE_3.get(ratio, (None, None))
             lines.append(
@@ -309,37 +324,43 @@ def compared(
     Raises:
         UserError: there is nothing to compare with.
     """
-    known = {(r.dataset, r.model, r.defence): r for r in results}
-    found = []
-    for (dataset, model, defence), result in known.items():
+    by_cell = {(r.dataset, r.model, r.defence): r for r in results}
+    pairings = []
+    for (dataset, model, defence), result in by_cell.items():
         others = ["none"] if defence != "none" else []
         others += [b for a, b in pairs if a == defence and "none" not in (a, b)]
         for other in others:
-            control = known.get((dataset, model, other))
+            control = by_cell.get((dataset, model, other))
             if control is not None:
-                found.append((result, control))
+                pairings.append((result, control))
             elif other == "none":
                 raise _lacking(dataset, model, other)
-    for model in dict.fromkeys(model for _, model, _ in known):
+    for model in dict.fromkeys(model for _, model, _ in by_cell):
         for a, b in pairs:
-            first = known.get((f"gradient-{model}-{b}", model, a))
-            second = known.get((f"gradient-{model}-{a}", model, b))
+            first = by_cell.get((f"gradient-{model}-{b}", model, a))
+            second = by_cell.get((f"gradient-{model}-{a}", model, b))
             if first and second:
-                found.append((first, second))
-    return found
+                pairings.append((first, second))
+    return pairings
 
 
 def comparisons(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
     """Differences between networks, tested photograph by photograph; see `compared`."""
-    found = [(*pair, paired(*pair)) for pair in compared(results, pairs)]
-    corrected = metrics.holm([result.p for *_, result in found])
+    compared_pairs = [(*pair, paired(*pair)) for pair in compared(results, pairs)]
+    corrected = metrics.holm([result.p for *_, result in compared_pairs])
     rows, lines = [], []
-    for (first, second, result), p_holm in zip(found, corrected, strict=True):
+    for (first, second, result), p_holm in zip(compared_pairs, corrected, strict=True):
         rows.append(
             (
                 *(first.model, first.dataset, first.defence, second.dataset, second.defence),
                 *(result.n, result.photographs, result.difference, result.low, result.high),
-                *(result.wins, result.losses, f"{result.p:.6g}", f"{p_holm:.6g}", len(found)),
+                *(
+                    result.wins,
+                    result.losses,
+                    f"{result.p:.6g}",
+                    f"{p_holm:.6g}",
+                    len(compared_pairs),
+                ),
             )
         )
         other = second.defence
@@ -369,7 +390,7 @@ def comparisons(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Ta
         lines=lines,
         remark="Intervals are Tango's score intervals for paired proportions, p-values those of "
         "exact two-sided McNemar tests; both count photographs, not crops. The last column is "
-        f"corrected for the {len(found)} comparisons of this table after Holm.",
+        f"corrected for the {len(compared_pairs)} comparisons of this table after Holm.",
         accuracies=[result.accuracy for result in results],
     )
 
@@ -386,24 +407,24 @@ def table_certified(files: Iterable[str], radii: Sequence[float]) -> Table:
     accuracies, checked, broken = [], 0, 0
     for path in files:
         with store.read(path, "certified/1") as file:
-            ids, made = store.strings(file["ids"]), store.params(file)
+            ids, params = store.strings(file["ids"]), store.params(file)
             arrays = {name: file[name][:] for name in file if name != "ids"}
-        names = (made["dataset"], made["model"])
-        defence = made.get("defence", UNDEFENDED)
+        names = (params["dataset"], params["model"])
+        defence = params.get("defence", UNDEFENDED)
         if "broken" in arrays:
             checked += int((arrays["predicted"] >= 0).sum())
             broken += int(arrays["broken"].sum())
-        found = list(certified.rows(arrays, ids, radii))
-        for row in found:
-            held = _interval(row.attacked) if row.attacked else ("",) * 3
+        certificates = list(certified.rows(arrays, ids, radii))
+        for row in certificates:
+            attacked = _interval(row.attacked) if row.attacked else ("",) * 3
             numbers = (row.sigma, row.radius, row.certified.n, *_interval(row.certified))
-            rows.append((*names, *numbers, defence, *held))
+            rows.append((*names, *numbers, defence, *attacked))
         for number, sigma in enumerate(arrays["sigmas"].tolist()):
-            shown = [row for row in found if row.sigma == sigma]
+            of_sigma = [row for row in certificates if row.sigma == sigma]
             abstained = f"{100 * (arrays['predicted'][number] < 0).mean():.2f}"
-            cells = (abstained, str(made["draws"]))
-            lines.append((*names, defence, f"{sigma:g}", *map(_certain, shown), *cells))
-            accuracies.append(shown[0].certified)
+            cells = (abstained, str(params["draws"]))
+            lines.append((*names, defence, f"{sigma:g}", *map(_certain, of_sigma), *cells))
+            accuracies.append(of_sigma[0].certified)
     return Table(
         columns=(
             *("dataset", "model", "sigma", "radius", "n"),
@@ -427,8 +448,8 @@ def table_certified(files: Iterable[str], radii: Sequence[float]) -> Table:
 
 def _certain(row: certified.Row) -> str:
     """Certified accuracy, and after a stroke what an attack within the radius leaves."""
-    shown = f"{100 * row.certified.accuracy:.2f}"
-    return f"{shown} / {100 * row.attacked.accuracy:.2f}" if row.attacked else shown
+    share = f"{100 * row.certified.accuracy:.2f}"
+    return f"{share} / {100 * row.attacked.accuracy:.2f}" if row.attacked else share
 
 
 def _attempts(checked: int, broken: int) -> str:
@@ -456,24 +477,24 @@ def table_settings(results: Sequence[Result], candidates: Mapping[str, Sequence[
     Raises:
         UserError: a candidate lacks one of its two scores.
     """
-    known = _by_cell(results)
+    accuracies = _by_cell(results)
     attacked = {result.model: result.dataset for result in results if result.dataset != TUNING}
     rows: list[tuple[Value, ...]] = []
     lines: list[tuple[str, ...]] = []
     for model, family in product(dict.fromkeys(result.model for result in results), candidates):
         names = candidates[family]
-        clean = {name: _find(known, TUNING, model, name) for name in names}
-        harmed = {name: _find(known, attacked.get(model, ""), model, name) for name in names}
+        clean = {name: _find(accuracies, TUNING, model, name) for name in names}
+        harmed = {name: _find(accuracies, attacked.get(model, ""), model, name) for name in names}
         means = {name: (clean[name].accuracy + harmed[name].accuracy) / 2 for name in names}
         best = max(names, key=means.__getitem__)
         for name in names:
             numbers = (clean[name].n, *_interval(clean[name]), *_interval(harmed[name]))
             choice = (means[name], str(name == best).lower(), len(names))
             rows.append((model, family, name, *numbers, *choice))
-            shown = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
+            percentages = (*_ours(clean[name], None)[:2], *_ours(harmed[name], None)[:2])
             remark = f"**chosen** of {len(names)}" if name == best else NONE
             mean = f"{100 * means[name]:.2f}"
-            lines.append((model, family, name, str(clean[name].n), *shown, mean, remark))
+            lines.append((model, family, name, str(clean[name].n), *percentages, mean, remark))
     return Table(
         columns=(
             *("model", "family", "defence", "n", "accuracy_original", "ci_low_original"),
@@ -512,12 +533,12 @@ def write(
     """
     with store.replacing(csv_path) as temporary:
         write_csv(temporary, table.columns, table.rows)
-    shown = content(table, pattern)
+    readable = content(table, pattern)
     with store.replacing(markdown_path) as temporary:
-        blocks = filter(None, (*_blocks(shown), note))
+        blocks = filter(None, (*_blocks(readable), note))
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
     with store.replacing(json_path) as temporary:
-        text = json.dumps(shown | {"note": note}, ensure_ascii=False, indent=1)
+        text = json.dumps(readable | {"note": note}, ensure_ascii=False, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -550,15 +571,15 @@ def read(path: str | Path) -> dict[str, Any]:
         UserError: the file is damaged.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
         keys = {"title", "header", "lines", "remark", "parts", "note"}
-        if keys - found.keys():
-            raise KeyError(*sorted(keys - found.keys()))
+        if keys - table.keys():
+            raise KeyError(*sorted(keys - table.keys()))
     except (ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path}: cannot be read as a table ({error}). Delete it and run Snakemake again."
         ) from error
-    return found
+    return table
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> None:
@@ -585,13 +606,13 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (header, rule, *lines))
 
 
-def _blocks(shown: Mapping[str, Any], level: int = 1) -> Iterator[str]:
+def _blocks(table: Mapping[str, Any], level: int = 1) -> Iterator[str]:
     """The paragraphs of a table in Markdown, those of its parts one heading below."""
-    yield f"{'#' * level} {shown['title']}"
-    if shown["header"]:
-        yield markdown(shown["header"], shown["lines"])
-    yield shown["remark"]
-    for part in shown["parts"]:
+    yield f"{'#' * level} {table['title']}"
+    if table["header"]:
+        yield markdown(table["header"], table["lines"])
+    yield table["remark"]
+    for part in table["parts"]:
         yield from _blocks(part, level + 1)
 
 
@@ -610,17 +631,17 @@ def _knowledge(dataset: str, model: str, defence: str) -> Knowledge:
 
 
 def _find(
-    known: Mapping[tuple[str, str, str], Accuracy], dataset: str, model: str, defence: str
+    accuracies: Mapping[tuple[str, str, str], Accuracy], dataset: str, model: str, defence: str
 ) -> Accuracy:
-    if (dataset, model, defence) not in known:
+    if (dataset, model, defence) not in accuracies:
         raise _lacking(dataset, model, defence)
-    return known[dataset, model, defence]
+    return accuracies[dataset, model, defence]
 
 
 def _lacking(dataset: str, model: str, defence: str) -> UserError:
     return UserError(
-        f"no score of {model}/{defence} on {dataset} was given. Make it with: snakemake "
-        f"--cores 1 results/scores/{dataset}/{model}/{defence}.h5"
+        f"found no score of {model}/{defence} on {dataset}. Make it with: snakemake --cores 1 "
+        f"results/scores/{dataset}/{model}/{defence}.h5"
     )
 
 

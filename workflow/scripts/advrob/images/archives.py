@@ -1,7 +1,7 @@
 """Members of archives, read in place: nothing is unpacked and no link is followed.
 
 Members of a plain tar are read at their offsets. A compressed archive cannot be read at random, so
-what is wanted of it is first copied, in one pass, into an unnamed temporary file (in ``TMPDIR``).
+the members to read are first copied, in one pass, into an unnamed temporary file (in ``TMPDIR``).
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _HEADERS = (
 
 _BLOCK = 2**20
 
-# The bit of a zip's flags that says so of a member.
+# The bit of a zip member's flags that marks it as encrypted.
 _ENCRYPTED = 1
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
@@ -69,25 +69,25 @@ class _Header(tarfile.TarInfo):
 
 
 def verify(path: str | Path, sha256: str) -> None:
-    """Compare an archive with its checksum: it may have been placed by hand.
+    """Compare an archive with its checksum: it may have been put there by hand.
 
     Args:
         path: the archive.
         sha256: the configured checksum, in hexadecimal digits.
 
     Raises:
-        UserError: the archive is another one, or cannot be read.
+        UserError: the checksum differs, or the archive cannot be read.
     """
     try:
         with open_regular(path) as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error}). Download it again.") from error
-    if found != sha256.lower():
+    if digest != sha256.lower():
         raise UserError(
-            f"{path}: has the SHA-256 {found}, expected {sha256} (images.archive.sha256). It is "
-            "truncated or another archive. Delete it, so that it is downloaded, or place the right "
-            "one."
+            f"{path}: has the SHA-256 {digest}, expected {sha256} (images.archive.sha256). It is "
+            "truncated or another archive. Delete it, so that it is downloaded again, or replace "
+            "it."
         )
 
 
@@ -97,15 +97,15 @@ def is_archive(path: Path) -> bool:
 
 
 def members(
-    path: Path, wanted: Callable[[str], object], files: contextlib.ExitStack
+    path: Path, matches: Callable[[str], object], files: contextlib.ExitStack
 ) -> Iterator[Member]:
-    """The regular files in an archive whose name is wanted, in the archive's order.
+    """The regular files in an archive whose names match, in the archive's order.
 
-    A name that comes again is a newer version of the file.
+    A name that appears again is a newer version of the file.
 
     Args:
         path: a .tar, .tar.gz, .tgz, .tar.bz2, .tar.xz or .zip.
-        wanted: decides from a member's name.
+        matches: whether to include a member, given its name.
         files: keeps open what the members are read from.
 
     Raises:
@@ -116,12 +116,12 @@ def members(
         if name.endswith(".tar"):
             file = files.enter_context(path.open("rb"))
             for member in tar_headers(file):
-                if wanted(member.name):
+                if matches(member.name):
                     yield Member(member.name, file, member.offset_data, member.size)
             return
         copies = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         for member_name, content in _zip(path) if name.endswith(".zip") else _stream(path):
-            if wanted(member_name):
+            if matches(member_name):
                 offset = copies.tell()
                 # One byte more than a photograph may have, so that reading it says so.
                 _copy(content, copies, LARGEST + 1)
@@ -136,7 +136,7 @@ def tar_headers(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
 
 
 def read(path: Path, ending: str) -> bytes | None:
-    """The bytes of the first member whose name ends so; None where there is none."""
+    """The bytes of the first member whose name has this ending; None where there is none."""
     with contextlib.ExitStack() as files:
         for member in members(path, lambda name: name.endswith(ending), files):
             member.file.seek(member.offset)
@@ -153,16 +153,16 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # Python's readers raise whatever their parsing trips over
         raise UserError(
-            f"{path}: cannot be read to its end ({error}). Expected a whole archive and, where it "
+            f"{path}: cannot be read to its end ({error}). Expected a complete archive and, if it "
             f"is compressed, room for its images in {tempfile.gettempdir()}. Compare its size or "
             "checksum with the source and download it again, or name another TMPDIR."
         ) from error
 
 
-def _copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
-    while most > 0 and (block := source.read(min(most, _BLOCK))):
+def _copy(source: IO[bytes], target: IO[bytes], limit: int) -> None:
+    while limit > 0 and (block := source.read(min(limit, _BLOCK))):
         target.write(block)
-        most -= len(block)
+        limit -= len(block)
 
 
 def _is_regular(member: tarfile.TarInfo) -> bool:

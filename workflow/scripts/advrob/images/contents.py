@@ -1,4 +1,4 @@
-"""What is in the photographs behind a root, in one short value; PyTorch is not needed for it."""
+"""A fingerprint of the photographs below a root; PyTorch is not needed for it."""
 
 import hashlib
 import json
@@ -16,14 +16,15 @@ from advrob.images.packages import files as packaged
 from advrob.images.photographs import Draw, is_image, is_litter, open_regular
 from advrob.images.tables import rows
 
-# Bytes of photographs that are read. Of more, such as all of ImageNet, sizes and times must do.
-_MOST = 4 * 10**9
+# Photographs of more bytes than this in all, such as ImageNet's, are not read: their sizes and
+# times of change stand for their contents.
+_READ_LIMIT = 4 * 10**9
 
 _BLOCK = 2**20
 
 
 def fingerprint(
-    root: str | None, settings: Mapping[str, Any], cache: str | Path | None = None
+    root: str | None, image_options: Mapping[str, Any], cache: str | Path | None = None
 ) -> str:
     """A value that is the same as long as the files are that photographs and labels come from.
 
@@ -34,40 +35,40 @@ def fingerprint(
 
     Args:
         root: the configured ``images_root``.
-        settings: the configuration's ``images``: ``layout``, ``test`` and ``fit``.
-        cache: a file that keeps the last value; while names, sizes and times are those of then, no
-            file is read.
+        image_options: the configuration's ``images``: ``layout``, ``test`` and ``fit``.
+        cache: a file that holds the last value; while names, sizes and times have not changed, no
+            photograph is read.
 
     Returns:
         32 hexadecimal digits.
     """
-    paths = dict(_files(root, settings))
+    paths = dict(_files(root, image_options))
     files = {name: (path, _status(path)) for name, path in paths.items()}
-    listed = sorted(files.items())
-    # No edit leaves the time of a file's last change, whatever it makes of the others.
-    state = _digest((name, str(status)) for name, (_, status) in listed)
-    if cache is not None and (known := _kept(cache, state)):
-        return known
-    whole = sum(status[0] for _, status in files.values() if status) <= _MOST
-    found = _digest(
+    ordered = sorted(files.items())
+    # Every edit moves the time of the last change of a file's status; other times can be set back.
+    state = _digest((name, str(status)) for name, (_, status) in ordered)
+    if cache is not None and (cached := _read_cache(cache, state)):
+        return cached
+    read_all = sum(status[0] for _, status in files.values() if status) <= _READ_LIMIT
+    contents = _digest(
         (
             name,
             _content(path)
-            if whole or not (is_image(name) or is_archive(path))
+            if read_all or not (is_image(name) or is_archive(path))
             else str(status and status[:2]),
         )
-        for name, (path, status) in listed
+        for name, (path, status) in ordered
     )
     if cache is not None:
-        _keep(cache, state, found)
-    return found
+        _write_cache(cache, state, contents)
+    return contents
 
 
-def _files(root: str | None, settings: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
+def _files(root: str | None, image_options: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Names and paths of all files that either part may come from."""
-    tables = [settings[part].get("table") for part in ("test", "fit")]
+    tables = [image_options[part].get("table") for part in ("test", "fit")]
     for part, samples in (("test", LABELLED), ("fit", SAMPLES)):
-        draw, layout = Draw(**settings[part]), settings["layout"]
+        draw, layout = Draw(**image_options[part]), image_options["layout"]
         if layout == "packages":
             for entry in draw.packages or samples:
                 with suppress(UserError):
@@ -93,22 +94,22 @@ def _files(root: str | None, settings: Mapping[str, Any]) -> Iterator[tuple[str,
 
 def _below(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
     """Photographs in a folder and in those below it; links to folders are followed."""
-    seen = set()
-    for place, inside, names in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(place)) in seen:
-            inside.clear()
+    visited = set()
+    for directory, subfolders, file_names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(directory)) in visited:
+            subfolders.clear()
             continue
-        seen.add(real)
-        inside[:] = [each for each in inside if not is_litter(each)]
-        here = posixpath.join(name, os.path.relpath(place, folder))
-        for file in filter(is_image, names):
-            yield posixpath.normpath(posixpath.join(here, file)), Path(place, file)
+        visited.add(real)
+        subfolders[:] = [subfolder for subfolder in subfolders if not is_litter(subfolder)]
+        prefix = posixpath.join(name, os.path.relpath(directory, folder))
+        for file in filter(is_image, file_names):
+            yield posixpath.normpath(posixpath.join(prefix, file)), Path(directory, file)
 
 
 def _tabled(folder: Path, table: str) -> Iterator[tuple[str, Path]]:
     path = folder / table
     yield f"table {Path(table).name}", path
-    # What is wrong with a table is said by the job that draws from it.
+    # The job that draws from a table reports what is wrong with it.
     with suppress(UserError, OSError):
         yield from ((posixpath.normpath(name), folder / name) for name, _, _ in rows(path))
 
@@ -116,10 +117,10 @@ def _tabled(folder: Path, table: str) -> Iterator[tuple[str, Path]]:
 def _status(path: Path) -> tuple[int, ...] | None:
     """Size and times of change of a file's content and of the file; None where there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _content(path: Path) -> str:
@@ -140,15 +141,15 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def _kept(cache: str | Path, state: str) -> str | None:
+def _read_cache(cache: str | Path, state: str) -> str | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        kept = json.loads(Path(cache).read_text(encoding="utf-8"))
-        return str(kept["contents"]) if kept["state"] == state else None
+        saved = json.loads(Path(cache).read_text(encoding="utf-8"))
+        return str(saved["contents"]) if saved["state"] == state else None
     return None
 
 
-def _keep(cache: str | Path, state: str, found: str) -> None:
-    # A value that is not kept is found again.
+def _write_cache(cache: str | Path, state: str, contents: str) -> None:
+    # Without the cache the value is computed again.
     with suppress(OSError):
         Path(cache).parent.mkdir(parents=True, exist_ok=True)
-        Path(cache).write_text(json.dumps({"state": state, "contents": found}), encoding="utf-8")
+        Path(cache).write_text(json.dumps({"state": state, "contents": contents}), encoding="utf-8")

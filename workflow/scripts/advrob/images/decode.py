@@ -13,12 +13,12 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from advrob.errors import UserError
 from advrob.images.photographs import BrokenError
 
-# The formats of the suffixes of photographs. Others are left out, for some of them call foreign
-# programs.
+# The formats that the suffixes of photographs stand for. Others are left out: some of them call
+# external programs.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 
-# Of a PNG's text and colour profile, unpacked, in bytes: a chunk, and all of them together. Pillow
-# takes 1 and 64 MiB, which generators of pictures exceed that keep their prompts there.
+# The most bytes of a PNG's unpacked text and colour profile, in one chunk and in all. Pillow's
+# limits are 1 and 64 MiB, which image generators that store their prompts there exceed.
 PngImagePlugin.MAX_TEXT_CHUNK = 2**26
 PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
@@ -34,21 +34,21 @@ _SMALLEST = 0.5
 # Rows that are converted to RGB at a time.
 _BAND = 256
 
-# Bytes of memory for a pixel while a photograph is decoded, and beside all pixels.
-_PER_PIXEL, _BESIDE = 8, 2**25
+# Bytes of memory for each pixel while a photograph is decoded, and for everything else.
+_PER_PIXEL, _OVERHEAD = 8, 2**25
 
 # Photographs of more pixels are decoded one after the other: each needs gigabytes.
-_MANY = 16 * 10**6
-_alone = threading.Lock()
+_LARGE = 16 * 10**6
+_large_lock = threading.Lock()
 
 
 @contextlib.contextmanager
-def room(data: bytes) -> Iterator[None]:
-    """Wait, with a photograph of very many pixels, until no other such one is in memory."""
-    many = False
+def large_photograph_lock(data: bytes) -> Iterator[None]:
+    """With a photograph of very many pixels, wait until no other such one is in memory."""
+    large = False
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        many = math.prod(image.size) > _MANY
-    with _alone if many else contextlib.nullcontext():
+        large = math.prod(image.size) > _LARGE
+    with _large_lock if large else contextlib.nullcontext():
         yield
 
 
@@ -77,7 +77,7 @@ def decode(data: bytes, name: str) -> Image.Image:
             raise ValueError(f"its sides are {width} x {height}")
         pixels = width * height
         image.load()
-        # Metadata that cannot be parsed tells no orientation, and is no reason to lose the pixels.
+        # Metadata that cannot be parsed has no orientation, and is no reason to lose the pixels.
         with contextlib.suppress(Exception):
             ImageOps.exif_transpose(image, in_place=True)
         return _rgb(image)
@@ -86,11 +86,11 @@ def decode(data: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise UserError(
             f"{name}: is too large to be decoded ({error}). Expected a photograph of at most "
-            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels. Save it smaller, or take it away."
+            f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels. Save it smaller, or remove it."
         ) from error
     except Exception as error:  # Pillow's readers raise whatever their parsing trips over
-        # Some of them call data broken that they had no memory to unpack.
-        np.empty(_PER_PIXEL * pixels + len(data) + _BESIDE, np.uint8)
+        # Some of them call data broken when they lacked the memory to unpack it.
+        np.empty(_PER_PIXEL * pixels + len(data) + _OVERHEAD, np.uint8)
         reason = (
             "it is not an image"
             if isinstance(error, UnidentifiedImageError)
@@ -104,7 +104,7 @@ def decode(data: bytes, name: str) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """All pixels as RGB; in bands, so that none but the first and the last form are whole."""
+    """All pixels as RGB, converted in bands: no copy of the whole image but the result is made."""
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no agreed range: save it with 8 bits")
     if image.mode == "RGB" and not image.has_transparency_data:
@@ -130,8 +130,8 @@ def centre_crop(image: Image.Image, size: int) -> np.ndarray:
     """The standard evaluation crop: short side to ``size / 0.875``, then the centre.
 
     Antialiased bilinear resizing, with the roundings of torchvision's ``Resize`` and
-    ``CenterCrop``. An image that already is of this size is kept as it is, as published subsets
-    come.
+    ``CenterCrop``. An image that already is of this size is kept as it is: published subsets
+    come so.
 
     Args:
         image: RGB.
@@ -155,7 +155,7 @@ def random_crop(image: Image.Image, size: int, generator: torch.Generator) -> np
     Args:
         image: RGB.
         size: side that the square is resized to.
-        generator: source of side, place and flip.
+        generator: source of side, position and flip.
 
     Returns:
         ``(size, size, 3)``, uint8.

@@ -21,16 +21,16 @@ class Choice:
 
     Attributes:
         photographs: one of each class in turn.
-        drawn: the same, to be passed over by others.
-        passed: photographs that were passed over, each with the one that has the same bytes.
+        drawn: the same, for another draw to leave out.
+        duplicates: photographs that were left out, each with the one that has the same bytes.
     """
 
     photographs: list[Photograph] = field(default_factory=list)
     drawn: Drawn = field(default_factory=Drawn)
-    passed: list[tuple[Photograph, Photograph]] = field(default_factory=list)
+    duplicates: list[tuple[Photograph, Photograph]] = field(default_factory=list)
 
 
-def choose(classes: Classes, draw: Draw, name: str, seed: int, other: Drawn) -> Choice:
+def choose(classes: Classes, draw: Draw, name: str, seed: int, excluded: Drawn) -> Choice:
     """Draw photographs; which ones depends on the seed and on their ids, not on any listing.
 
     Args:
@@ -38,10 +38,10 @@ def choose(classes: Classes, draw: Draw, name: str, seed: int, other: Drawn) -> 
         draw: how many of each class, and which first.
         name: ``test`` or ``fit``.
         seed: the configured seed.
-        other: the other part's photographs, which are not drawn again.
+        excluded: the photographs of the other part, which are not drawn again.
 
     Returns:
-        The choice. Where photographs were passed over and their class has no others, it has fewer
+        The choice. Where photographs were left out and their class has no others, it has fewer
         than were asked for; where all of them are in the other part, it is empty.
 
     Raises:
@@ -49,7 +49,7 @@ def choose(classes: Classes, draw: Draw, name: str, seed: int, other: Drawn) -> 
     """
     ordered = {}
     for label, candidates in sorted(classes.items()):
-        free = sorted((c for c in candidates if c.id not in other.ids), key=lambda c: c.id)
+        free = sorted((c for c in candidates if c.id not in excluded.ids), key=lambda c: c.id)
         drawing = generator(seed, "images", name, label)
         shuffled = [free[i] for i in torch.randperm(len(free), generator=drawing).tolist()]
         shuffled.sort(key=lambda c: _rank(c, draw.prefer))
@@ -57,25 +57,25 @@ def choose(classes: Classes, draw: Draw, name: str, seed: int, other: Drawn) -> 
     choice = Choice()
     if not any(ordered.values()):
         return choice
-    chosen: list[list[Photograph]] = []
+    selections: list[list[Photograph]] = []
     for candidates, quota in zip(ordered.values(), _quotas(ordered, draw, name, seed), strict=True):
-        kept: list[Photograph] = []
+        selected: list[Photograph] = []
         for candidate in candidates:
-            if len(kept) == quota:
+            if len(selected) == quota:
                 break
-            if twin := other.twin(candidate) or choice.drawn.twin(candidate):
-                choice.passed.append((candidate, twin))
+            if twin := excluded.twin(candidate) or choice.drawn.twin(candidate):
+                choice.duplicates.append((candidate, twin))
             else:
                 choice.drawn.add(candidate)
-                kept.append(candidate)
-        chosen.append(kept)
-    in_turn = chain.from_iterable(zip_longest(*chosen))
+                selected.append(candidate)
+        selections.append(selected)
+    in_turn = chain.from_iterable(zip_longest(*selections))
     choice.photographs = [photograph for photograph in in_turn if photograph is not None]
     return choice
 
 
 def _rank(photograph: Photograph, patterns: Sequence[str]) -> int:
-    """The place of the first pattern that fits a photograph; behind all if none does."""
+    """The position of the first pattern that fits a photograph; their number if none does."""
     names = (photograph.id, photograph.id.rpartition("/")[2])
     for rank, pattern in enumerate(patterns):
         if any(fnmatchcase(name, pattern) for name in names):
@@ -88,26 +88,26 @@ def _quotas(classes: Classes, draw: Draw, name: str, seed: int) -> list[int]:
     available = np.array([len(candidates) for candidates in classes.values()])
     if draw.per_class is not None and draw.total is not None:
         raise UserError(
-            f"images.{name}: has both per_class and total. Keep one of them, or neither to take "
+            f"images.{name}: has both per_class and total. Keep one of them, or neither to use "
             "every photograph."
         )
     if draw.per_class is not None:
-        for label, found in zip(classes, available, strict=True):
-            if found < draw.per_class:
+        for label, count in zip(classes, available, strict=True):
+            if count < draw.per_class:
                 title = labels.classes()[label] if label >= 0 else "of the unlabelled photographs"
                 raise UserError(
-                    f"images.{name}.per_class: {draw.per_class} photographs a class are asked for, "
-                    f"but class {title} has {found}. Lower per_class, add photographs, or use "
-                    "total, which takes what each class has."
+                    f"images.{name}.per_class: {draw.per_class} photographs per class are "
+                    f"requested, but class {title} has {count}. Lower per_class, add photographs, "
+                    "or use total, which takes what each class has."
                 )
         return [draw.per_class] * len(available)
     if draw.total is None:
         return list(available)
     if draw.total > available.sum():
         raise UserError(
-            f"images.{name}.total: {draw.total} photographs are asked for, but there are only "
-            f"{available.sum()}. Lower total, leave it out to take them all, or add photographs "
-            "or splits."
+            f"images.{name}.total: {draw.total} photographs are requested, but there are only "
+            f"{available.sum()}. Lower total, leave it out to take them all, or add photographs or "
+            "splits."
         )
     # The highest level to which all classes can be filled, and what is left over at random.
     levels = range(available.max() + 1)

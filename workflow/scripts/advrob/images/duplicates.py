@@ -9,16 +9,16 @@ from PIL import Image
 from advrob.errors import UserError
 from advrob.images.photographs import Photograph
 
-# A perceptual hash has the square of this many bits.
+# A perceptual hash has this many bits, squared.
 _SIDE = 16
 
-# Of 256 bits, those that may differ between a photograph and its copy. Among 3,000 photographs of
-# Imagenette, the two that were most alike differed in 68; 120 of them, encoded anew in eight ways
-# (JPEG of quality 30, a quarter of the size, other brightness ...), differed in 18 at most.
+# How many of the 256 bits may differ between a photograph and its copy. Among 3,000 photographs of
+# Imagenette, the two most alike differed in 68; 120 of them, encoded anew in eight ways (JPEG of
+# quality 30, a quarter of the size, other brightness ...), differed in at most 18.
 _COPY = 32
 
-# A hash says for each frequency whether it is above the median. Where not about half of them are,
-# the picture has hardly any: all pictures of one colour are alike.
+# A hash says for each frequency whether it is above the median. Where fewer than about half are,
+# the picture has hardly any content: all pictures of one colour are alike.
 _FEWEST = 120
 
 
@@ -30,8 +30,8 @@ class Drawn:
 
     def __init__(self) -> None:
         self.ids: set[str] = set()
-        # The first of each size, or None once its content is known.
-        self._first: dict[int, Photograph | None] = {}
+        # The only photograph of its size, not read yet; None once it has been.
+        self._unread: dict[int, Photograph | None] = {}
         self._by_content: dict[bytes, Photograph] = {}
 
     def add(self, photograph: Photograph) -> None:
@@ -40,25 +40,25 @@ class Drawn:
         size = photograph.size
         if size == 0:  # broken, and no other photograph
             return
-        if size not in self._first:
-            self._first[size] = photograph
+        if size not in self._unread:
+            self._unread[size] = photograph
         else:
             self._compare(size)
             self._remember(photograph)
 
     def twin(self, candidate: Photograph) -> Photograph | None:
-        """The photograph with the same bytes; one that cannot be read is like no other."""
+        """The photograph with the same bytes, if any; one that cannot be read has no twin."""
         size = candidate.size
-        if size not in self._first:
+        if size not in self._unread:
             return None
         self._compare(size)
         content = _content(candidate)
         return self._by_content.get(content) if content else None
 
     def _compare(self, size: int) -> None:
-        if (first := self._first[size]) is not None:
-            self._remember(first)
-            self._first[size] = None
+        if (unread := self._unread[size]) is not None:
+            self._remember(unread)
+            self._unread[size] = None
 
     def _remember(self, photograph: Photograph) -> None:
         if content := _content(photograph):
@@ -87,15 +87,15 @@ class Appearances:
             self._hashes.append(appearance)
             self._table = None
 
-    def like(self, appearance: np.ndarray | None) -> str | None:
+    def match(self, appearance: np.ndarray | None) -> str | None:
         """The id of the photograph that looks the same, if any does."""
         if appearance is None or not self._ids:
             return None
         if self._table is None:
             self._table = np.stack(self._hashes)
-        different = np.bitwise_count(self._table ^ appearance).sum(axis=1)
-        nearest = int(different.argmin())
-        return self._ids[nearest] if different[nearest] <= _COPY else None
+        differences = np.bitwise_count(self._table ^ appearance).sum(axis=1)
+        closest = int(differences.argmin())
+        return self._ids[closest] if differences[closest] <= _COPY else None
 
 
 def appearance(image: Image.Image) -> np.ndarray | None:

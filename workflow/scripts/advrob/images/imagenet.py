@@ -18,8 +18,8 @@ from advrob.images.photographs import (
     Draw,
     Photograph,
     accessing,
-    at,
     entries,
+    error_context,
     existing,
     is_image,
     no_split,
@@ -34,8 +34,8 @@ def imagenet(root: str | None, draw: Draw, files: ExitStack) -> Classes:
     """ILSVRC2012 as downloaded: tars of the validation and the training images."""
     path = existing(root, "the folder with ILSVRC2012_img_val.tar or ILSVRC2012_img_train.tar")
     splits = {"val": _val, "train": _train}
-    # Of a name that comes again, the last counts, as it would if the archive were unpacked.
-    found: dict[str, Photograph] = {}
+    # Where a name appears again, the last one counts, as if the archive were unpacked.
+    by_id: dict[str, Photograph] = {}
     for split in draw.splits:
         if split not in splits:
             raise no_split(path, split, splits)
@@ -50,9 +50,9 @@ def imagenet(root: str | None, draw: Draw, files: ExitStack) -> Classes:
                 f"into {path}, or use images.layout: tree for unpacked ones.",
             )
             photographs = splits[split](archive, files)
-        found.update((photograph.id, photograph) for photograph in photographs)
+        by_id.update((photograph.id, photograph) for photograph in photographs)
     classes = defaultdict(list)
-    for photograph in found.values():
+    for photograph in by_id.values():
         classes[photograph.label].append(photograph)
     return classes
 
@@ -60,9 +60,9 @@ def imagenet(root: str | None, draw: Draw, files: ExitStack) -> Classes:
 def _val(archive: Path, files: ExitStack) -> Iterable[Photograph]:
     truth = _ground_truth(archive.parent)
     for member in archives.members(archive, is_image, files):
-        label = _true(truth, member.name, archive)
-        place = _place_in_val(member.name, label)
-        yield Photograph(place, label, member.file, member.offset, member.size)
+        label = _true_label(truth, member.name, archive)
+        identifier = _val_id(member.name, label)
+        yield Photograph(identifier, label, member.file, member.offset, member.size)
 
 
 def _is_flat(folder: Path) -> bool:
@@ -70,25 +70,25 @@ def _is_flat(folder: Path) -> bool:
 
 
 def _unpacked_val(folder: Path) -> Iterable[Photograph]:
-    """The validation images as the archive unpacks them: in one folder, without any for classes."""
+    """The validation images as the archive unpacks them: in one folder, not by class."""
     truth = _ground_truth(folder.parent)
     for file in entries(folder):
         if is_image(file.name):
-            label = _true(truth, file.name, folder)
-            yield Photograph(_place_in_val(file.name, label), label, str(file))
+            label = _true_label(truth, file.name, folder)
+            yield Photograph(_val_id(file.name, label), label, str(file))
 
 
-def _true(truth: dict[str, int], name: str, place: Path) -> int:
+def _true_label(truth: dict[str, int], name: str, source: Path) -> int:
     stem = Path(name).stem
     if stem not in truth:
         raise UserError(
-            f"{place}: the ground truth has no entry for '{name}'. Expected the "
+            f"{source}: the ground truth has no entry for '{name}'. Expected the "
             "validation images and the ground truth of one release, ILSVRC2012."
         )
     return truth[stem]
 
 
-def _place_in_val(name: str, label: int) -> str:
+def _val_id(name: str, label: int) -> str:
     return portable(f"val/{labels.wordnet_ids()[label]}/{Path(name).name}")
 
 
@@ -101,7 +101,7 @@ def _ground_truth(folder: Path) -> dict[str, int]:
             lines = _bytes(listing).decode("utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             if fields := line.split():
-                with at(f"{listing}, line {number}"):
+                with error_context(f"{listing}, line {number}"):
                     truths[Path(fields[0]).stem] = labels.parse(fields[-1])
         return truths
     parts = ("ILSVRC2012_validation_ground_truth.txt", "meta.mat")
@@ -115,7 +115,7 @@ def _ground_truth(folder: Path) -> dict[str, int]:
         )
     if truth is None or meta is None:
         raise UserError(
-            f"{folder}: no ground truth of ImageNet's validation images. Expected "
+            f"{folder}: found no ground truth of ImageNet's validation images. Expected "
             f"ILSVRC2012_devkit_t12.tar.gz, or its files {' and '.join(parts)}, or a val.txt with "
             "a file name and a class in each line. Put one of them beside the archive."
         )
@@ -134,7 +134,7 @@ def _ground_truth(folder: Path) -> dict[str, int]:
 
 @contextmanager
 def _parsing(file: Path) -> Iterator[None]:
-    """Say of a damaged file of ground truth which one it is."""
+    """Name the file of ground truth that is damaged."""
     try:
         yield
     except (UserError, MemoryError):
@@ -153,18 +153,18 @@ def _bytes(path: Path) -> bytes:
 
 
 def _train(archive: Path, files: ExitStack) -> Iterable[Photograph]:
-    """A tar of one tar for each class: only headers are read, by several threads at once."""
+    """A tar with one tar for each class: only headers are read, by several threads at once."""
     file = files.enter_context(archive.open("rb"))
     with archives.reading(archive):
         tars = [tar for tar in archives.tar_headers(file) if tar.name.endswith(".tar")]
 
     def photographs(tar: tarfile.TarInfo) -> list[Photograph]:
         wordnet_id = Path(tar.name).stem
-        with at(f"{archive}: {tar.name}"):
+        with error_context(f"{archive}: {tar.name}"):
             label = labels.index(wordnet_id)
-        # A position of its own: threads that share an open file would move each other's.
-        with archives.reading(archive), archive.open("rb") as own:
-            own.seek(tar.offset_data)
+        # Opened again: threads that shared an open file would move each other's position.
+        with archives.reading(archive), archive.open("rb") as reader:
+            reader.seek(tar.offset_data)
             return [
                 Photograph(
                     portable(f"train/{wordnet_id}/{Path(member.name).name}"),
@@ -173,11 +173,11 @@ def _train(archive: Path, files: ExitStack) -> Iterable[Photograph]:
                     member.offset_data,
                     member.size,
                 )
-                for member in archives.tar_headers(own)
+                for member in archives.tar_headers(reader)
                 if is_image(member.name)
             ]
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        listed = pool.map(photographs, tars)
-        for found in progress(listed, "classes of the training archive", len(tars)):
-            yield from found
+        listings = pool.map(photographs, tars)
+        for class_photographs in progress(listings, "classes of the training archive", len(tars)):
+            yield from class_photographs

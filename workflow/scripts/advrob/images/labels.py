@@ -65,36 +65,36 @@ def parse(text: str) -> int:
             a name of the class in WordNet, in any case, with spaces, hyphens or underscores.
 
     Raises:
-        UserError: none of them, or a name that two classes share.
+        UserError: it is none of them, or a name that two classes share.
     """
     text = text.strip()
     if text.isdecimal():
-        return _counted(text)
+        return _parse_index(text)
     if wordnet_id := re.match(r"n\d{8}(?!\d)", text):
         return index(wordnet_id[0])
-    for named in _named():
-        found = named.get(_plain(text), [])
-        if len(found) == 1:
-            return found[0]
-        if found:
+    for lookup in _lookups():
+        matches = lookup.get(_plain(text), [])
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             ids = _table()[0]
             raise UserError(
-                f"'{text}' is a name of {len(found)} classes of ImageNet-1k. Expected one class: "
-                f"write its WordNet id, {' or '.join(ids[label] for label in found)}."
+                f"'{text}' is a name of {len(matches)} classes of ImageNet-1k. Expected one class: "
+                f"write its WordNet id, {' or '.join(ids[label] for label in matches)}."
             )
     if re.match(r"n\d+$", text):
         return index(text)
-    shown = text if len(text) <= 60 else f"{text[:60]}..."
-    nearest = difflib.get_close_matches(_plain(shown), _named()[1], n=1)
+    excerpt = text if len(text) <= 60 else f"{text[:60]}..."
+    nearest = difflib.get_close_matches(_plain(excerpt), _lookups()[1], n=1)
     hint = f"; the nearest name is '{nearest[0]}'" if nearest else ""
     raise UserError(
-        f"'{shown}' is not a class of ImageNet-1k. Expected an index from 0 to 999, a WordNet id "
+        f"'{excerpt}' is not a class of ImageNet-1k. Expected an index from 0 to 999, a WordNet id "
         f"such as n01440764, or a class's name such as tench{hint}."
     )
 
 
-def _counted(text: str) -> int:
-    # Text of thousands of digits is no number to Python.
+def _parse_index(text: str) -> int:
+    # Python refuses to parse thousands of digits.
     if len(text) > 9 or int(text) >= len(_table()[0]):
         raise UserError(
             f"label {text[:20]}{'...' if len(text) > 20 else ''} is not a class of ImageNet-1k. "
@@ -105,8 +105,8 @@ def _counted(text: str) -> int:
 
 
 @functools.cache
-def _named() -> tuple[dict[str, list[int]], ...]:
-    """Classes by first name, by any name and by all names in a row; each in plain spelling."""
+def _lookups() -> tuple[dict[str, list[int]], ...]:
+    """Classes by first name, by any name, and by all names in one text; each in plain spelling."""
     from timm.data import ImageNetInfo
 
     descriptions = ImageNetInfo("imagenet-1k").label_descriptions()

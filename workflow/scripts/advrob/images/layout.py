@@ -1,4 +1,4 @@
-"""How images lie in memory: channels last where that is faster, plainly where a module needs it.
+"""How images lie in memory: channels last, which is faster, or plainly where a module needs it.
 
 The layout is a choice of speed. Other people's modules may rely on the plain one: ``x.view(N, -1)``
 of a channels-last tensor is refused by PyTorch.
@@ -14,7 +14,7 @@ REFUSAL = "view size is not compatible"
 def channels_last(module: nn.Module) -> None:
     """Lay out weights and buffers ``(out, in, height, width)`` channels last, and no others.
 
-    `torch.nn.Module.to` asks it of five-dimensional ones, too, which cannot have it.
+    `torch.nn.Module.to` tries it with five-dimensional ones, too, and fails.
     """
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.ndim == 4:
@@ -36,18 +36,18 @@ class Layout:
     def call(
         self, module: nn.Module, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """What the module gives for images ``(N, 3, H, W)``.
+        """The module's output for images ``(N, 3, H, W)``.
 
         Args:
             module: the same in every call.
             images: in any layout.
-            generator: what the module draws from; a call that is made again draws the same.
+            generator: what the module draws from; a repeated call draws the same numbers.
         """
         if self.plain:
             return module(images.contiguous())
         state = None if self._tried or generator is None else generator.get_state()
         try:
-            answer = module(images)
+            output = module(images)
         except RuntimeError as error:
             if REFUSAL not in str(error):
                 raise
@@ -55,11 +55,11 @@ class Layout:
                 generator.set_state(state)
             for tensor in (*module.parameters(), *module.buffers()):
                 tensor.data = tensor.data.contiguous()
-            answer = module(images.contiguous())
+            output = module(images.contiguous())
             self.plain = True
             print(
                 f"{self.name} needs images whose memory is laid out plainly and gets them so; "
                 "channels last would be faster (reshape instead of view in its code allows it)."
             )
         self._tried = True
-        return answer
+        return output

@@ -9,14 +9,14 @@ from typing import Any
 
 from advrob.errors import UserError
 from advrob.images import labels
-from advrob.images.photographs import Classes, Draw, Photograph, at, is_image, portable
+from advrob.images.photographs import Classes, Draw, Photograph, error_context, is_image, portable
 
-# Photographs of ImageNet's classes, labelled in their names: what is tested where none are named.
+# Photographs of ImageNet's classes, labelled in their names: the default to test on.
 LABELLED: tuple[Mapping[str, Any], ...] = (
     {"package": "foolbox", "files": ["data/imagenet_*.jpg"], "label": r"_(\d+)\.jpg$"},
 )
 
-# Photographs without labels: what is learned from where there is nothing else.
+# Photographs without labels: the default to learn from.
 SAMPLES: tuple[Mapping[str, Any], ...] = (
     {"package": "interior_photos", "files": ["images/*.jpg"]},
     {
@@ -52,21 +52,21 @@ def packages(draw: Draw) -> Classes:
     Raises:
         UserError: a package, a file in it or a label in a file's name is not there.
     """
-    found: dict[str, Photograph] = {}
+    by_id: dict[str, Photograph] = {}
     for entry in draw.packages:
         pattern = _compiled(entry.get("label"))
         for path, name in files(entry):
-            with at(name):
+            with error_context(name):
                 label = _label_in(path.name, pattern)
             photograph = Photograph(portable(name), label, str(path))
-            before = found.setdefault(photograph.id, photograph)
-            if before.label != label:
+            earlier = by_id.setdefault(photograph.id, photograph)
+            if earlier.label != label:
                 raise UserError(
                     f"images: {name} gets the label {label} in one entry of packages and "
-                    f"{before.label} in another. Correct label, or name the file once."
+                    f"{earlier.label} in another. Correct label, or name the file once."
                 )
     classes = defaultdict(list)
-    for photograph in found.values():
+    for photograph in by_id.values():
         classes[photograph.label].append(photograph)
     return classes
 
@@ -80,13 +80,13 @@ def files(entry: Mapping[str, Any]) -> list[tuple[Path, str]]:
     package = entry["package"]
     folder = _folder(package)
     globs: Sequence[str] = [entry["files"]] if isinstance(entry["files"], str) else entry["files"]
-    found = []
+    matches = []
     for glob in globs:
         try:
             paths = [path for path in folder.glob(glob) if is_image(path.name)]
         except (ValueError, NotImplementedError, IndexError) as error:
             raise UserError(
-                f"images: '{glob}' is no pattern of files in a package ({error}). Expected one "
+                f"images: '{glob}' is not a pattern of files in a package ({error}). Expected one "
                 "relative to the package's folder, such as data/*.jpg or **/*.png."
             ) from error
         if not paths:
@@ -95,19 +95,19 @@ def files(entry: Mapping[str, Any]) -> list[tuple[Path, str]]:
                 "relative to the package's folder, of photographs. Correct it, or install another "
                 "version."
             )
-        found += [(path, f"{package}/{path.relative_to(folder).as_posix()}") for path in paths]
-    return found
+        matches += [(path, f"{package}/{path.relative_to(folder).as_posix()}") for path in paths]
+    return matches
 
 
 def _folder(package: str) -> Path:
     try:
         spec = importlib.util.find_spec(package)
-    except Exception:  # a package above it is imported, and fails as it likes
+    except Exception:  # its parent package is imported, and may raise anything
         spec = None
     if spec is None:
         raise UserError(
-            f"images: the package '{package}' is not installed, but its photographs are asked "
-            f"for. Install it with: pip install {_DISTRIBUTIONS.get(package, package)}"
+            f"images: the package '{package}' is not installed, but the configuration uses its "
+            f"photographs. Install it with: pip install {_DISTRIBUTIONS.get(package, package)}"
         )
     if not spec.submodule_search_locations:
         raise UserError(
@@ -122,7 +122,8 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
         return None if pattern is None else re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
-            f"images: the label pattern '{pattern}' is no regular expression ({error}). Expected "
+            f"images: the label pattern '{pattern}' is not a regular expression ({error}). "
+            "Expected "
             r"one with one group that matches a class, such as '_(\d+)\.jpg$'."
         ) from error
 
@@ -133,7 +134,7 @@ def _label_in(name: str, pattern: re.Pattern[str] | None) -> int:
     match = pattern.search(name)
     if match is None or not match.groups() or match[1] is None:
         raise UserError(
-            f"the label pattern '{pattern.pattern}' finds no class in this name. Expected a "
+            f"the label pattern '{pattern.pattern}' matches no class in this name. Expected a "
             "regular expression with one group that matches a class index or a WordNet id."
         )
     return labels.parse(match[1])

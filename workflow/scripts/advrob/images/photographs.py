@@ -32,7 +32,7 @@ LARGEST = 400 * 10**6
 _LITTER = ("__MACOSX", "@eaDir", "lost+found")
 
 # What an operating system says of a name without a file behind it: the file is missing or wrong.
-# Whatever else it says (no permission, no answer, no memory) is the machine's fault.
+# Other errors (no permission, no answer, no memory) come from the machine.
 _MISSING = {
     errno.ENOENT,
     errno.ENOTDIR,
@@ -78,13 +78,13 @@ class Photograph:
         """The photograph's bytes; several threads may read at once.
 
         Raises:
-            BrokenError: there is no such file, or it is none.
+            BrokenError: there is no such file, or it is not a regular file.
             UserError: the file cannot be read on this machine, or is too large for a photograph.
         """
         if self.size > LARGEST:
             raise UserError(
                 f"{self.id}: has {self.size:,} bytes. Expected a photograph of at most "
-                f"{LARGEST:,}. Save it smaller, or take it away."
+                f"{LARGEST:,}. Save it smaller, or remove it."
             )
         if not isinstance(self.file, str):
             return os.pread(self.file.fileno(), self.length, self.offset)
@@ -136,12 +136,12 @@ class Draw:
     folder: str | None = None
 
 
-# Photographs by label. A class that is there without a photograph is an empty list.
+# Photographs by label; the list of a class without photographs is empty.
 Classes = Mapping[int, list[Photograph]]
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name or path is that of an image; hidden files are none."""
+    """Whether a file's name or path is that of an image; hidden files do not count."""
     return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")
 
 
@@ -164,12 +164,12 @@ def printable(text: str) -> str:
 
 
 @contextmanager
-def at(where: object) -> Iterator[None]:
-    """Say in a `UserError` of the block, which knows no files, where it was met."""
+def error_context(location: object) -> Iterator[None]:
+    """Put the location before a `UserError` of the block, which knows no files."""
     try:
         yield
     except UserError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(f"{location}: {error}") from error
 
 
 @contextmanager
@@ -178,9 +178,9 @@ def accessing(path: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = path if error.filename is None else error.filename
+        name = path if error.filename is None else error.filename
         raise UserError(
-            f"{place}: cannot be read ({error.strerror or error}). {remedy(error)}"
+            f"{name}: cannot be read ({error.strerror or error}). {remedy(error)}"
         ) from error
 
 
@@ -195,7 +195,7 @@ def remedy(error: OSError) -> str:
 
 
 def open_regular(path: str | Path) -> IO[bytes]:
-    """Open a file to read; a named pipe, say, is refused, for it would be waited for without end.
+    """Open a file to read; a named pipe, say, is refused, since reading it may never end.
 
     Raises:
         OSError: there is no such file, it is no regular one, or it cannot be read.
@@ -233,7 +233,7 @@ def required(path: Path, expected: str) -> Path:
 
 
 def entries(folder: Path) -> list[Path]:
-    """What is in a folder, but for what is hidden, in no particular order.
+    """What is in a folder, except hidden entries, in no particular order.
 
     Raises:
         UserError: the folder cannot be read.
@@ -280,11 +280,11 @@ def existing(root: str | None, expected: str) -> Path:
     return path
 
 
-def no_split(path: Path, split: str, found: Iterable[str]) -> UserError:
-    """The error of a split that is asked for but not among those found."""
+def no_split(path: Path, split: str, available: Iterable[str]) -> UserError:
+    """The error of a split that is configured but not available."""
     return UserError(
-        f"{path}: has no split '{split}'; found {listing(found)}. Correct splits under images.test "
-        "or images.fit, or images_root."
+        f"{path}: has no split '{split}'; found {listing(available)}. Correct splits under "
+        "images.test or images.fit, or images_root."
     )
 
 

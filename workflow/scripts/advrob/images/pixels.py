@@ -17,7 +17,7 @@ def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 
 
 def quantise(images: Tensor) -> Tensor:
-    """Clip to [0, 1] and round to the nearest of 256 levels; what storing as 8 bits leaves."""
+    """Clip to [0, 1] and round to the nearest of 256 levels, as storing with 8 bits does."""
     return (images.float().clamp(0, 1) * 255).round() / 255
 
 
@@ -36,10 +36,10 @@ def resize(images: Tensor, side: int) -> Tensor:
 
 
 def by_sides(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """What a linear map that does not mix rows with columns makes of images, channels last.
+    """Map images linearly along each side; the result is channels last.
 
-    As two products it has a gradient that a GPU, too, sums in one order; that of PyTorch's
-    antialiased resizing has none.
+    The gradient of two matrix products is deterministic on a GPU, too; that of PyTorch's
+    antialiased resizing is not.
 
     Args:
         images: ``(N, 3, H, W)``.
@@ -51,15 +51,15 @@ def by_sides(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """
     # Products in bfloat16 would move pixels by a level or two.
     with torch.autocast(images.device.type, enabled=False):
-        moved = rows @ images @ columns.T
-    return moved.contiguous(memory_format=torch.channels_last)
+        mapped = rows @ images @ columns.T
+    return mapped.contiguous(memory_format=torch.channels_last)
 
 
 @functools.lru_cache
-@torch.inference_mode(False)  # what is kept here serves attacks, too
+@torch.inference_mode(False)  # the cached matrix serves attacks, too
 @torch.no_grad()
-def resizing(length: int, other: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The matrix ``(other, length)`` of bilinear resizing, antialiased, along one side."""
+def resizing(length: int, new_length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix ``(new_length, length)`` of bilinear resizing, antialiased, along one side."""
     unit = torch.eye(length, dtype=torch.float64, device="cpu")[None, None]
-    moved = F.interpolate(unit, (other, length), mode="bilinear", antialias=True)
-    return moved[0, 0].to(device, dtype)
+    resized = F.interpolate(unit, (new_length, length), mode="bilinear", antialias=True)
+    return resized[0, 0].to(device, dtype)

@@ -13,16 +13,16 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
 
     Args:
         path: a ``.mat`` file with one numeric array, or a ``.npy`` file.
-        size: the side of the images that it is for, in pixels.
+        size: the side of the images that it is made for, in pixels.
         norm: ``linf`` or ``l2``.
-        radius: what its norm is said to be at most, in units of 1/255.
+        radius: the bound that its authors give for its norm, in units of 1/255.
         key: the configuration key to name in messages.
 
     Returns:
         float32 ``(size, size, 3)``.
 
     Raises:
-        UserError: the file cannot be read, or holds something else than such a perturbation.
+        UserError: the file cannot be read, or does not hold such a perturbation.
     """
     path = Path(path)
     try:
@@ -37,17 +37,17 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
         ) from error
     if len(arrays) != 1:
         raise UserError(f"{key}.file: {path} holds {len(arrays)} arrays, expected exactly one.")
-    found = np.asarray(arrays[0]).squeeze()
-    if found.dtype.kind not in "fiu":
+    array = np.asarray(arrays[0]).squeeze()
+    if array.dtype.kind not in "fiu":
         raise UserError(
-            f"{key}.file: {path} holds values of type {found.dtype}, expected real numbers."
+            f"{key}.file: {path} holds values of type {array.dtype}, expected real numbers."
         )
-    if found.shape != (size, size, 3):
+    if array.shape != (size, size, 3):
         raise UserError(
-            f"{key}.file: {path} holds an array of shape {found.shape}, expected "
+            f"{key}.file: {path} holds an array of shape {array.shape}, expected "
             f"({size}, {size}, 3): height, width, RGB, for images of {size} x {size} pixels."
         )
-    values = found.astype(np.float32)
+    values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise UserError(f"{key}.file: {path} holds NaN or infinite values, expected numbers.")
     magnitude = float(np.abs(values).max() if norm == "linf" else np.linalg.norm(values))

@@ -36,8 +36,8 @@ def find(layout: str, root: str | None, draw: Draw, files: ExitStack) -> Classes
     classes = unlabelled(root, draw) if draw.folder else LAYOUTS[layout](root, draw, files)
     if not any(classes.values()):
         raise UserError(
-            f"{root or 'images'}: no photograph was found in layout {layout}. Expected files that "
-            f"end in {', '.join(SUFFIXES)}. Correct images_root, images.layout or the names below "
+            f"{root or 'images'}: found no photograph in layout {layout}. Expected files that end "
+            f"in {', '.join(SUFFIXES)}. Correct images_root, images.layout or the names below "
             "images.test and images.fit."
         )
     return classes
@@ -49,9 +49,9 @@ def source(layout: str, root: str | None, draw: Draw) -> str:
         return f"folder {Path(draw.folder).name}"
     if layout == "packages":
         return "packages " + ", ".join(entry["package"] for entry in draw.packages)
-    place = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"
-    # The folder's own name, whatever links and detours lead to it.
-    return f"{layout} {Path(os.path.realpath(root or '')).name}, {place}"
+    detail = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"
+    # The folder's own name, not that of a link to it.
+    return f"{layout} {Path(os.path.realpath(root or '')).name}, {detail}"
 
 
 LAYOUTS: dict[str, Callable[[str | None, Draw, ExitStack], Classes]] = {

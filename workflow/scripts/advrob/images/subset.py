@@ -16,13 +16,13 @@ import torch
 from advrob.errors import UserError
 from advrob.files import sharding, store
 from advrob.images import labels
-from advrob.images.decode import centre_crop, decode, random_crop, room
+from advrob.images.decode import centre_crop, decode, large_photograph_lock, random_crop
 from advrob.images.drawing import Choice, choose
 from advrob.images.duplicates import Appearances, Drawn, appearance
 from advrob.images.packages import LABELLED, SAMPLES
 from advrob.images.photographs import BrokenError, Draw, Photograph, printable
 from advrob.images.sources import find, source
-from advrob.images.workers import alone, in_order
+from advrob.images.workers import in_order, in_thread
 from advrob.job.compute import generator
 from advrob.job.progress import progress
 
@@ -31,14 +31,14 @@ _BLOCK = 64
 
 
 @dataclass
-class Made:
-    """What a file of images was made of.
+class Written:
+    """What was written to a file of images.
 
     Attributes:
         images: its rows.
         labels: the class of each photograph in it.
         skipped: photographs that should be in it, but cannot be decoded.
-        copies: photographs left out for they look like one to test, each with that one's id.
+        copies: photographs left out because they look like one to test, each with that one's id.
     """
 
     images: int = 0
@@ -52,31 +52,32 @@ def extract(
     test: str | Path,
     fit: str | Path,
     root: str | None,
-    settings: Mapping[str, Any],
+    image_options: Mapping[str, Any],
     seed: int,
     shard: str = sharding.WHOLE,
 ) -> str:
     """Draw the subset and write it: images to test networks on, and others to fit defences to.
 
-    No photograph is there twice, whatever its names are: by id, by its bytes or, among the images
-    to fit, as a copy of one to test that was encoded anew. Rows alternate between the classes, so
-    that the first rows of a file are a balanced subset as well. Several crops of a photograph
-    follow each other and are called ``id#0``, ``id#1``, ...; the first is the standard evaluation
-    crop.
+    No photograph is drawn twice under different names: photographs are compared by id, by their
+    bytes and, among the images to fit, by their looks with those to test, which finds copies that
+    were encoded anew. Rows alternate between the classes, so that the first rows of a file are a
+    balanced subset as well. Several crops of a photograph follow each other and are called
+    ``id#0``, ``id#1``, ...; the first is the standard evaluation crop.
 
-    Where a table alone is named, what is learned from is the rest of it, or the packages'
-    photographs if there is none.
+    Where only a table is named, the images to fit are the rest of it, or the packages' photographs
+    if there is no rest.
 
     Args:
         test: the file of schema ``images/1`` to make for testing.
         fit: the one for fitting.
         root: the configured ``images_root``.
-        settings: the configuration's ``images``: ``size`` (side in pixels), ``layout``, ``broken``
-            (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of `Draw`.
+        image_options: the configuration's ``images``: ``size`` (side in pixels), ``layout``,
+            ``broken`` (``error`` or ``skip``), and ``test`` and ``fit`` with the attributes of
+            `Draw`.
         seed: the configured seed.
         shard: the share of both files to make; see `advrob.files.sharding`. Each draws the whole
-            subset again, which takes as long as waiting for somebody else to have drawn it, and
-            looks at all photographs to test, for copies of them.
+            subset again, which takes no longer than waiting for one job to draw it, and decodes all
+            photographs to test, to find copies of them.
 
     Returns:
         A sentence that counts what was made.
@@ -84,16 +85,23 @@ def extract(
     Raises:
         UserError: the configuration does not fit what is there, or a photograph cannot be decoded.
     """
-    looks = Appearances()
-    make = partial(_make, root=root, settings=settings, seed=seed, shard=shard, looks=looks)
-    with _said():
+    appearances = Appearances()
+    make = partial(
+        _make,
+        root=root,
+        image_options=image_options,
+        seed=seed,
+        shard=shard,
+        appearances=appearances,
+    )
+    with _readable_errors():
         tested, choice = make("test", test, Drawn())
-        fitted, other = make("fit", fit, choice.drawn)
+        fitted, fit_choice = make("fit", fit, choice.drawn)
     copies = f", {len(fitted.copies)} copies left out" if fitted.copies else ""
     return (
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
         f"images; {tested.skipped + fitted.skipped} skipped, "
-        f"{len(choice.passed) + len(other.passed)} duplicates dropped{copies}"
+        f"{len(choice.duplicates) + len(fit_choice.duplicates)} duplicates dropped{copies}"
     )
 
 
@@ -117,26 +125,26 @@ def load(
     Raises:
         UserError: the photographs are not there, have no labels, or one cannot be decoded.
     """
-    settings = {"size": size, "layout": layout, "broken": "error", "test": draw}
-    with TemporaryDirectory() as folder, _said():
+    image_options = {"size": size, "layout": layout, "broken": "error", "test": draw}
+    with TemporaryDirectory() as folder, _readable_errors():
         path = Path(folder) / "images.h5"
         _make(
             "test",
             path,
             Drawn(),
             root=root,
-            settings=settings,
+            image_options=image_options,
             seed=seed,
             shard=sharding.WHOLE,
-            looks=Appearances(),
+            appearances=Appearances(),
         )
         with store.read(path, "images/1") as file:
             return file["images"][:], file["labels"][:], store.strings(file["ids"])
 
 
 @contextmanager
-def _said() -> Iterator[None]:
-    """Make errors of the block fit for a log, whatever bytes the paths in them have."""
+def _readable_errors() -> Iterator[None]:
+    """Make errors of the block printable, whatever bytes the paths in them have."""
     try:
         yield
     except MemoryError as error:
@@ -151,62 +159,62 @@ def _said() -> Iterator[None]:
 def _make(
     name: str,
     path: str | Path,
-    other: Drawn,
+    excluded: Drawn,
     *,
     root: str | None,
-    settings: Mapping[str, Any],
+    image_options: Mapping[str, Any],
     seed: int,
     shard: str,
-    looks: Appearances,
-) -> tuple[Made, Choice]:
+    appearances: Appearances,
+) -> tuple[Written, Choice]:
     """Write one part of the subset, of photographs that the other part does not hold.
 
     Args:
         name: ``test`` or ``fit``.
         path: the file to write.
-        other: what the other part has drawn.
-        root: as `extract` has it, and so the next three.
-        settings: see there.
+        excluded: what the other part has drawn.
+        root: as for `extract`, like the next three.
+        image_options: see there.
         seed: see there.
         shard: see there.
-        looks: what the photographs to test look like: of those it is made here, for those to fit
-            it is compared.
+        appearances: of the photographs to test: filled here from those, and compared with those to
+            fit.
 
     Returns:
-        What was made of the shard, and what was drawn for the whole part.
+        What was written for the shard, and what was drawn for the whole part.
     """
     with ExitStack() as files:
-        choice, place = alone(
-            lambda: _choose(name, other, root, settings, seed, files), "listing photographs"
+        choice, origin = in_thread(
+            lambda: _choose(name, excluded, root, image_options, seed, files), "listing photographs"
         )
         photographs = choice.photographs
-        print(printable(f"{len(photographs)} photographs to {name} from: {place}"), flush=True)
+        print(printable(f"{len(photographs)} photographs to {name} from: {origin}"), flush=True)
         _report(choice)
-        params = {key: settings[key] for key in ("size", "layout", "broken", name)} | {
+        params = {key: image_options[key] for key in ("size", "layout", "broken", name)} | {
             "drawn": len(photographs),
-            "duplicates": len(choice.passed),
+            "duplicates": len(choice.duplicates),
         }
         part = sharding.part(shard, len(photographs))
-        own = photographs[part]
+        assigned = photographs[part]
         with store.write(
-            path, "images/1", seed=seed, params=params, source=printable(place)
+            path, "images/1", seed=seed, params=params, source=printable(origin)
         ) as file:
-            made = _fill(file, own, name, settings, seed, looks)
+            written = _fill(file, assigned, name, image_options, seed, appearances)
         if name == "test":
-            _look(photographs[: part.start] + photographs[part.stop :], looks)
-    return made, choice
+            _add_appearances(photographs[: part.start] + photographs[part.stop :], appearances)
+    return written, choice
 
 
 def _choose(
     name: str,
-    other: Drawn,
+    excluded: Drawn,
     root: str | None,
-    settings: Mapping[str, Any],
+    image_options: Mapping[str, Any],
     seed: int,
     files: ExitStack,
 ) -> tuple[Choice, str]:
-    """Draw one part of the subset; the second value says in words where it is from."""
-    for layout, draw, share in _candidates(name, settings):
+    """Draw one part of the subset; the second value describes in words where it is from."""
+    for layout, draw, prefix in _candidates(name, image_options):
         classes = find(layout, root, draw, files)
         if name == "test" and labels.UNLABELLED in classes:
             raise UserError(
@@ -215,24 +223,24 @@ def _choose(
                 "list them in a table (images.layout: table); give their entry of packages a label "
                 "pattern; or use images.layout: imagenet with ImageNet's ground truth."
             )
-        choice = choose(classes, draw, name, seed, other)
+        choice = choose(classes, draw, name, seed, excluded)
         if choice.photographs:
-            return choice, share + source(layout, root, draw)
+            return choice, prefix + source(layout, root, draw)
     raise UserError(
         f"images.{name}: no photograph is left to draw: all that were found are in the "
         "other part. Name other splits, packages or a smaller draw there."
     )
 
 
-def _candidates(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, Draw, str]]:
-    """Layouts and draws to try for a part, each with what share of it is meant, in words."""
-    layout, draw = settings["layout"], Draw(**settings[name])
+def _candidates(name: str, image_options: Mapping[str, Any]) -> Iterator[tuple[str, Draw, str]]:
+    """Layouts and draws to try for a part, each with words to put before its source."""
+    layout, draw = image_options["layout"], Draw(**image_options[name])
     if layout == "packages" and not draw.packages:
         draw = replace(draw, packages=LABELLED if name == "test" else SAMPLES)
     if name == "test" or layout != "table" or draw.folder:
         yield layout, draw, ""
         return
-    tested = settings["test"].get("table")
+    tested = image_options["test"].get("table")
     table = replace(draw, table=draw.table or tested)
     rest = "the rest of " if table.table == tested else ""
     yield layout, table, rest
@@ -241,44 +249,49 @@ def _candidates(name: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, D
 
 
 def _report(choice: Choice) -> None:
-    """Say in the log which photographs were passed over."""
-    if not choice.passed:
+    """Report in the log which photographs were left out."""
+    if not choice.duplicates:
         return
-    photograph, twin = choice.passed[0]
+    photograph, original = choice.duplicates[0]
     print(
-        f"{len(choice.passed)} duplicates are left out, such as {photograph.id}, which has the "
-        f"bytes of {twin.id}",
+        f"{len(choice.duplicates)} duplicates are left out, such as {photograph.id}, which has the "
+        f"bytes of {original.id}",
         flush=True,
     )
     labelled = [
-        (one, two) for one, two in choice.passed if labels.UNLABELLED < one.label != two.label > -1
+        (duplicate, original)
+        for duplicate, original in choice.duplicates
+        if labels.UNLABELLED < duplicate.label != original.label > -1
     ]
     if labelled:
-        one, two = labelled[0]
+        duplicate, original = labelled[0]
         names = labels.classes()
         print(
             f"warning: {len(labelled)} of them have another label than the photograph that is "
-            f"kept, such as {one.id} ({names[one.label]}; kept as {names[two.label]})",
+            f"kept, such as {duplicate.id} ({names[duplicate.label]}; kept as "
+            f"{names[original.label]})",
             flush=True,
         )
 
 
-def _look(photographs: Sequence[Photograph], looks: Appearances) -> None:
-    """See what photographs to test look like that another shard decodes."""
+def _add_appearances(photographs: Sequence[Photograph], appearances: Appearances) -> None:
+    """Add the appearances of photographs to test that another shard decodes."""
 
     def work(photograph: Photograph) -> np.ndarray | None:
         data = photograph.read()
-        with room(data):
+        with large_photograph_lock(data):
             return appearance(decode(data, photograph.id))
 
-    for photograph, future in _worked(work, photographs):
+    for photograph, future in _in_threads(work, photographs):
         try:
-            looks.add(photograph.id, future.result())
+            appearances.add(photograph.id, future.result())
         except BrokenError:
-            continue  # its own shard says so
+            continue  # its own shard reports it
 
 
-def _worked(work: Any, photographs: Sequence[Photograph]) -> Iterator[tuple[Photograph, Future]]:
+def _in_threads(
+    work: Any, photographs: Sequence[Photograph]
+) -> Iterator[tuple[Photograph, Future]]:
     futures = in_order(
         work, photographs, threads=torch.get_num_threads(), name=lambda photograph: photograph.id
     )
@@ -290,98 +303,99 @@ def _fill(
     file: h5py.File,
     photographs: Sequence[Photograph],
     name: str,
-    settings: Mapping[str, Any],
+    image_options: Mapping[str, Any],
     seed: int,
-    looks: Appearances,
-) -> Made:
+    appearances: Appearances,
+) -> Written:
     """Decode photographs into a file."""
-    size, crops = settings["size"], Draw(**settings[name]).crops
+    size, crops = image_options["size"], Draw(**image_options[name]).crops
     work = partial(_crops, size=size, crops=crops, seed=seed)
 
-    # Chunks, for only a dataset in chunks can be shortened when photographs were skipped.
+    # Only a dataset in chunks can be shortened where photographs were skipped.
     shape = (len(photographs) * crops, size, size, 3)
     images = file.create_dataset("images", shape, "uint8", maxshape=shape, chunks=(1, *shape[1:]))
-    made = Made()
+    written = Written()
     ids: list[str] = []
-    waiting: list[np.ndarray] = []
+    buffer: list[np.ndarray] = []
 
     def flush() -> None:
-        if waiting:
-            images[len(ids) - len(waiting) : len(ids)] = np.stack(waiting)
-            waiting.clear()
+        if buffer:
+            images[len(ids) - len(buffer) : len(ids)] = np.stack(buffer)
+            buffer.clear()
 
-    with store.room(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
-        for photograph, future in _worked(work, photographs):
+    with store.require_space(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
+        for photograph, future in _in_threads(work, photographs):
             try:
-                look, rows = future.result()
+                bits, rows = future.result()
             except BrokenError as error:
-                if settings["broken"] == "error":
+                if image_options["broken"] == "error":
                     raise
-                made.skipped += 1
+                written.skipped += 1
                 print(printable(f"skipped: {error}"), flush=True)
                 continue
             except MemoryError as error:
-                raise _no_room(photograph) from error
+                raise _memory_error(photograph) from error
             if name == "test":
-                looks.add(photograph.id, look)
-            elif original := looks.like(look):
-                made.copies.append((photograph.id, original))
+                appearances.add(photograph.id, bits)
+            elif original := appearances.match(bits):
+                written.copies.append((photograph.id, original))
                 continue
-            waiting += rows
+            buffer += rows
             ids += [photograph.id] if crops == 1 else [f"{photograph.id}#{i}" for i in range(crops)]
-            made.labels.append(photograph.label)
-            if len(waiting) >= _BLOCK:
+            written.labels.append(photograph.label)
+            if len(buffer) >= _BLOCK:
                 flush()
         flush()
         images.flush()
-    _check(made, len(photographs))
-    made.images = len(ids)
-    images.resize(made.images, axis=0)
+    _check(written, len(photographs))
+    written.images = len(ids)
+    images.resize(written.images, axis=0)
     store.put(
         file,
         {
-            "labels": np.repeat(np.array(made.labels, dtype=np.int64), crops),
+            "labels": np.repeat(np.array(written.labels, dtype=np.int64), crops),
             "ids": np.array(ids, dtype=object),
             "classes": np.array(labels.classes(), dtype=object),
         },
     )
-    return made
+    return written
 
 
 def _crops(
     photograph: Photograph, *, size: int, crops: int, seed: int
 ) -> tuple[np.ndarray | None, list[np.ndarray]]:
-    """What a photograph looks like, and the images cut from it."""
+    """A photograph's appearance, and the images cut from it."""
     data = photograph.read()
-    with room(data):
+    with large_photograph_lock(data):
         image = decode(data, photograph.id)
         drawing = generator(seed, "images", "crops", photograph.id)
         rows = [random_crop(image, size, drawing) for _ in range(crops - 1)]
         return appearance(image), [centre_crop(image, size), *rows]
 
 
-def _check(made: Made, photographs: int) -> None:
-    """Say which copies were left out; refuse a file without an image."""
-    if made.copies:
-        copy, original = made.copies[0]
+def _check(written: Written, photographs: int) -> None:
+    """Report which copies were left out; refuse a file without an image."""
+    if written.copies:
+        copy, original = written.copies[0]
         print(
-            f"{len(made.copies)} photographs are left out, for they look like ones to test that "
+            f"{len(written.copies)} photographs are left out, for they look like ones to test that "
             f"were encoded anew, such as {copy}, which looks like {original}",
             flush=True,
         )
-    if not made.labels and made.copies:
+    if not written.labels and written.copies:
         raise UserError(
-            f"images.fit: none of the {photographs} photographs is left: {len(made.copies)} look "
-            "like ones to test. The log names one. Name others under images.fit."
+            f"images.fit: none of the {photographs} photographs is left: {len(written.copies)} "
+            "look like test photographs. The log names one. Name other photographs under "
+            "images.fit."
         )
-    if not made.labels:
+    if not written.labels:
         raise UserError(
-            f"images: none of the {photographs} photographs can be decoded. The log says why "
-            "of each. Restore the files, or name others."
+            f"images: none of the {photographs} photographs can be decoded. The log says why. "
+            "Restore the files, or name others."
         )
 
 
-def _no_room(photograph: Photograph) -> UserError:
+def _memory_error(photograph: Photograph) -> UserError:
     return UserError(
         f"{photograph.id}: does not fit in memory while it is decoded (file of {photograph.size:,} "
         "bytes). Expected room for all of its pixels. Give the job more memory: --set-resources "

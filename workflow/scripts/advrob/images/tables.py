@@ -12,7 +12,7 @@ from advrob.images.photographs import (
     Classes,
     Draw,
     Photograph,
-    at,
+    error_context,
     existing,
     listing,
     open_regular,
@@ -22,10 +22,10 @@ from advrob.images.photographs import (
 
 _COLUMNS = ("file", "label")
 
-# The comma, and what spreadsheets and other programs write in its place.
+# The comma, and what spreadsheets and other programs write instead.
 _SEPARATORS = ",;\t|"
 
-# Bytes of a table: some five times a line for each image of ImageNet.
+# The most bytes of a table: some five times what a line for each image of ImageNet takes.
 _LARGEST = 400 * 10**6
 
 
@@ -36,23 +36,23 @@ def table(root: str | None, draw: Draw) -> Classes:
         UserError: the table is not there, or a line of it names no class.
     """
     folder, path = located(root, draw.table)
-    found: dict[str, Photograph] = {}
-    for name, text, where in rows(path):
-        with at(where):
+    by_id: dict[str, Photograph] = {}
+    for name, text, location in rows(path):
+        with error_context(location):
             label = labels.parse(text)
         file = folder / name
         if "\\" in name and not file.exists():
             name = name.replace("\\", "/")
             file = folder / name
         photograph = Photograph(portable(name), label, str(file))
-        before = found.setdefault(photograph.id, photograph)
-        if before.label != label:
+        earlier = by_id.setdefault(photograph.id, photograph)
+        if earlier.label != label:
             raise UserError(
-                f"{where}: '{name}' was listed before with another label, {before.label} instead "
-                f"of {label}. Remove one of its lines."
+                f"{location}: '{name}' was listed before with another label, {earlier.label} "
+                f"instead of {label}. Remove one of its lines."
             )
     classes = defaultdict(list)
-    for photograph in found.values():
+    for photograph in by_id.values():
         classes[photograph.label].append(photograph)
     return classes
 
@@ -73,12 +73,12 @@ def located(root: str | None, name: str | None) -> tuple[Path, Path]:
 
 
 def rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """File, label and place of each line of a table, in its order.
+    """File, label and location (for messages) of each line of a table, in order.
 
-    The columns may be in any case and order, and apart by commas, semicolons, tabs or bars.
+    The columns' names may be in any case and order, separated by commas, semicolons, tabs or bars.
 
     Raises:
-        UserError: it is no such table.
+        UserError: it is not such a table.
     """
     content = _text(path)
     header = content.lstrip().partition("\n")[0]
@@ -94,17 +94,17 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
             )
         for row in parsed:
             name, label = (row[column] or "" for column in _COLUMNS)
-            where = f"{path}, line {parsed.line_num}"
+            location = f"{path}, line {parsed.line_num}"
             if not name.strip() or "\0" in name:
                 raise UserError(
-                    f"{where}: has no name of a file but {name[:60]!r}. Expected one relative to "
-                    "images_root. Correct or remove the line."
+                    f"{location}: has no name of a file but {name[:60]!r}. Expected one relative "
+                    "to images_root. Correct or remove the line."
                 )
-            yield name, label, where
+            yield name, label, location
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {parsed.reader.line_num}: is no line of a table ({error}). Expected a "
-            "file and a label. Look for a quotation mark that is never closed."
+            f"{path}, line {parsed.reader.line_num}: is not a line of a table ({error}). Expected "
+            "a file and a label. Look for an unclosed quotation mark."
         ) from error
 
 
@@ -117,12 +117,12 @@ def _text(path: Path) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{path}: is no text in UTF-8 ({error}). Save it as CSV in UTF-8."
+            f"{path}: is not text in UTF-8 ({error}). Save it as CSV in UTF-8."
         ) from error
 
 
 def _separator(header: str) -> str:
-    """The first that separates the columns we need in a table's first line."""
+    """The first separator that splits a table's first line into the required columns."""
     for separator in _SEPARATORS:
         names = {name.strip(' "\r').casefold() for name in header.split(separator)}
         if set(_COLUMNS) <= names:

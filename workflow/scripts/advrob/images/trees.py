@@ -13,8 +13,8 @@ from advrob.images.photographs import (
     Classes,
     Draw,
     Photograph,
-    at,
     entries,
+    error_context,
     existing,
     folders,
     is_image,
@@ -43,15 +43,17 @@ def tree(root: str | None, draw: Draw, files: ExitStack) -> Classes:
     for split in splits:
         folder = path / split
         if not folder.is_dir():
-            raise no_split(path, split, (inside.name for inside in folders(path)))
+            raise no_split(path, split, (subfolder.name for subfolder in folders(path)))
         of_classes = folders(folder)
         for class_folder in of_classes:
-            with at(class_folder):
+            with error_context(class_folder):
                 label = labels.parse(class_folder.name)
             classes[label] += _in_folder(class_folder, f"{split}/{class_folder.name}", label)
         if not of_classes:
             classes[labels.UNLABELLED] += _in_folder(folder, split, labels.UNLABELLED)
-    return {label: found for label, found in classes.items() if found or label >= 0}
+    return {
+        label: photographs for label, photographs in classes.items() if photographs or label >= 0
+    }
 
 
 def _in_folder(folder: Path, name: str, label: int) -> list[Photograph]:
@@ -63,29 +65,29 @@ def _in_folder(folder: Path, name: str, label: int) -> list[Photograph]:
 
 
 def _in_archive(path: Path, splits: list[str], files: ExitStack) -> Classes:
-    found: dict[str, Photograph] = {}
-    seen, flat = set(), set()
+    by_id: dict[str, Photograph] = {}
+    present, flat = set(), set()
     parse = cache(labels.parse)
 
-    def wanted(name: str) -> bool:
+    def in_split(name: str) -> bool:
         parts = name.split("/")
         if parts[0] == "" or ".." in parts or not is_image(parts[-1]):
             return False
         flat.update(parts[-2:-1])
         if len(parts) < 3 or any(map(is_litter, parts[-3:-1])):
             return False
-        seen.add(parts[-3])
+        present.add(parts[-3])
         return parts[-3] in splits
 
-    for member in archives.members(path, wanted, files):
+    for member in archives.members(path, in_split, files):
         split, folder, name = member.name.split("/")[-3:]
-        with at(f"{path}: {member.name}"):
+        with error_context(f"{path}: {member.name}"):
             label = parse(folder)
-        place = portable(f"{split}/{folder}/{name}")
-        # Of a name that comes again, the last counts, as it would if the archive were unpacked.
-        found[place] = Photograph(place, label, member.file, member.offset, member.size)
+        identifier = portable(f"{split}/{folder}/{name}")
+        # Where a name appears again, the last one counts, as if the archive were unpacked.
+        by_id[identifier] = Photograph(identifier, label, member.file, member.offset, member.size)
     for split in splits:
-        if split in seen:
+        if split in present:
             continue
         if split in flat:
             raise UserError(
@@ -93,9 +95,9 @@ def _in_archive(path: Path, splits: list[str], files: ExitStack) -> Classes:
                 f"{split}/<class>/<file>. Unpack it and list the labels in a table (images.layout: "
                 "table)."
             )
-        raise no_split(path, split, seen)
+        raise no_split(path, split, present)
     classes = defaultdict(list)
-    for photograph in found.values():
+    for photograph in by_id.values():
         classes[photograph.label].append(photograph)
     return classes
 
@@ -110,19 +112,19 @@ def unlabelled(root: str | None, draw: Draw) -> Classes:
     top = path / (draw.folder or "")
     if not top.is_dir():
         raise UserError(
-            f"{top}: is no folder. Expected one with photographs to learn from, named relative to "
-            "images_root. Correct images.fit.folder."
+            f"{top}: is not a folder. Expected one with photographs to learn from, named relative "
+            "to images_root. Correct images.fit.folder."
         )
-    found = []
-    seen = set()
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
-        # A link to a folder above would be followed without end.
-        if (real := os.path.realpath(folder)) in seen:
+    photographs = []
+    visited = set()
+    pending = [top]
+    while pending:
+        folder = pending.pop()
+        # A link to a folder above would otherwise be followed without end.
+        if (real := os.path.realpath(folder)) in visited:
             continue
-        seen.add(real)
-        waiting += folders(folder)
+        visited.add(real)
+        pending += folders(folder)
         name = posixpath.join(draw.folder or "", folder.relative_to(top).as_posix())
-        found += _in_folder(folder, name, labels.UNLABELLED)
-    return {labels.UNLABELLED: found}
+        photographs += _in_folder(folder, name, labels.UNLABELLED)
+    return {labels.UNLABELLED: photographs}

@@ -1,7 +1,7 @@
-"""Work on photographs by several threads that nobody has to wait for.
+"""Work on photographs in several threads that the job does not wait for when it ends.
 
-A file on a file system that no longer answers keeps its thread for ever. Those of
-`concurrent.futures` would be waited for when the job ends; these are not.
+A file on a file system that no longer answers blocks its thread for ever. Python would wait for the
+threads of `concurrent.futures` when the job ends; it does not wait for these.
 """
 
 import queue
@@ -17,14 +17,14 @@ from advrob.errors import UserError
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Items that may be begun before the first of them is asked for.
+# Items that may be started before the first of them is asked for.
 _AHEAD = 64
 
 # Seconds for a photograph to be read and decoded.
 PATIENCE = 300.0
 
-# Seconds between lines in the log, and to wait at a time.
-_MINUTE, _PIECE = 60.0, 0.5
+# Seconds between lines in the log, and between looks at a running call.
+_MINUTE, _POLL = 60.0, 0.5
 
 
 def in_order(
@@ -34,7 +34,7 @@ def in_order(
     threads: int,
     name: Callable[[T], str],
 ) -> Iterator[Future[R]]:
-    """Calls of a function in the items' order, each ended, never many more than are asked for.
+    """Finished calls of a function, in the items' order, started little ahead of being asked for.
 
     Args:
         function: what to do with an item.
@@ -58,13 +58,13 @@ def in_order(
                 except BaseException as error:
                     future.set_exception(error)
 
-    def ended() -> Future[R]:
+    def first_result() -> Future[R]:
         future, item = pending.popleft()
-        if not _ended(future, PATIENCE):
+        if not _finished(future, PATIENCE):
             raise UserError(
-                f"{name(item)}: has not been read for {PATIENCE:.0f} s. Expected a file system "
-                "that answers. See whether the disk or the server behind it still does, and run "
-                "the same command again."
+                f"{name(item)}: could not be read within {PATIENCE:.0f} s. Expected a file "
+                "system that responds. Check the disk or the file server, and run the same command "
+                "again."
             )
         return future
 
@@ -76,9 +76,9 @@ def in_order(
             pending.append((future, item))
             tasks.put((future, item))
             if len(pending) >= _AHEAD:
-                yield ended()
+                yield first_result()
         while pending:
-            yield ended()
+            yield first_result()
     finally:
         for future, _ in pending:
             future.cancel()
@@ -86,12 +86,12 @@ def in_order(
             tasks.put(None)
 
 
-def alone(function: Callable[[], R], what: str) -> R:
+def in_thread(function: Callable[[], R], activity: str) -> R:
     """Call a function in a thread of its own, so that a signal can end the job meanwhile.
 
     Args:
         function: what to do.
-        what: what it does, for the log: it is said of what takes longer than a minute.
+        activity: what it does, for the line in the log that appears every minute.
     """
     future: Future[R] = Future()
 
@@ -102,20 +102,20 @@ def alone(function: Callable[[], R], what: str) -> R:
             future.set_exception(error)
 
     _start(work)
-    while not _ended(future, _MINUTE):
-        print(f"still {what}", flush=True)
+    while not _finished(future, _MINUTE):
+        print(f"still {activity}", flush=True)
     return future.result()
 
 
-def _ended(future: Future[Any], seconds: float) -> bool:
-    """Wait for a call to end; whether it has, in so many seconds.
+def _finished(future: Future[Any], seconds: float) -> bool:
+    """Wait for a call to finish; whether it did within so many seconds.
 
-    In short pieces: a signal that arrives just before Python begins to wait is not seen until it
-    has waited.
+    It looks at short intervals: a signal that arrives just before Python begins to wait is handled
+    only once it has waited.
     """
-    give_up = time.monotonic() + seconds
-    while not future.done() and (left := give_up - time.monotonic()) > 0:
-        wait([future], timeout=min(_PIECE, left))
+    deadline = time.monotonic() + seconds
+    while not future.done() and (remaining := deadline - time.monotonic()) > 0:
+        wait([future], timeout=min(_POLL, remaining))
     return future.done()
 
 

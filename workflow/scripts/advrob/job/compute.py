@@ -16,7 +16,7 @@ from advrob.job import record
 # network's activations. Larger ones are linear algebra's, few, and would leave gaps of gigabytes.
 # Older versions of glibc accept 32 MiB at most.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT = (2**28, 2**25)
+MALLOC_LIMITS = (2**28, 2**25)
 
 
 def device(name: str) -> torch.device:
@@ -32,11 +32,11 @@ def device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name.startswith("cuda") and not available:
         raise UserError(
-            f"device: '{name}' was asked for, but PyTorch {torch.__version__} finds no GPU on this "
+            f"device: '{name}' is requested, but PyTorch {torch.__version__} finds no GPU on this "
             "machine. Set device to auto or cpu, or run on a machine with a GPU."
         )
-    found = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
-    if found.type == "cuda":
+    selected = torch.device(("cuda" if available else "cpu") if name == "auto" else name)
+    if selected.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
@@ -45,11 +45,11 @@ def device(name: str) -> torch.device:
         # What has no deterministic form is named in the log instead of ending the job.
         torch.use_deterministic_algorithms(True, warn_only=True)
     else:
-        _keep_memory()
-    return found
+        _reuse_memory()
+    return selected
 
 
-def _keep_memory() -> None:
+def _reuse_memory() -> None:
     """Have the C library use freed memory again instead of giving it back.
 
     Else each large tensor is new memory, which the system clears page by page when it is first
@@ -57,7 +57,7 @@ def _keep_memory() -> None:
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # glibc has it, other C libraries need no such thing
-        any(library.mallopt(M_MMAP_THRESHOLD, size) for size in KEPT)
+        any(library.mallopt(M_MMAP_THRESHOLD, size) for size in MALLOC_LIMITS)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
@@ -73,7 +73,7 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16(device))
 
 
-def announce(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
+def log_start(task: str, images: int, device: torch.device, *, mixed: bool = False) -> None:
     """Say in a job's log what will be done, with what, where and how precisely, before it begins.
 
     Its record says so, too.
@@ -85,10 +85,10 @@ def announce(task: str, images: int, device: torch.device, *, mixed: bool = Fals
         mixed: whether what tolerates it is multiplied in bfloat16; see `autocast`.
     """
     gpu = device.type == "cuda"
-    place = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
+    hardware = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
     precision = "bfloat16" if mixed and bfloat16(device) else "float32"
-    print(f"{task}: {images:,} images on {device.type} ({place}) in {precision}", flush=True)
-    record.note(device=f"{device.type} ({place})", precision=precision, images=images)
+    print(f"{task}: {images:,} images on {device.type} ({hardware}) in {precision}", flush=True)
+    record.note(device=f"{device.type} ({hardware})", precision=precision, images=images)
 
 
 def number(seed: int, *identity: str | float) -> int:
@@ -131,6 +131,6 @@ class Job:
         """A random generator on the CPU, for what is drawn alike on every device."""
         return generator(self.seed, *identity)
 
-    def announce(self, task: str, images: int, *, mixed: bool = False) -> None:
-        """Say in the log what will be done; see `announce`."""
-        announce(task, images, self.device, mixed=mixed)
+    def log_start(self, task: str, images: int, *, mixed: bool = False) -> None:
+        """Say in the log what will be done; see `log_start`."""
+        log_start(task, images, self.device, mixed=mixed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from advrob.errors import UserError
 
 # What an operating system says when a file cannot grow, and what that is to its user.
-NO_ROOM = {
+NO_SPACE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a limit on the size of files is reached",
@@ -18,7 +18,7 @@ NO_ROOM = {
 
 
 @contextmanager
-def growing(path: Path) -> Iterator[None]:
+def explain_write_errors(path: Path) -> Iterator[None]:
     """Say in a sentence why a file cannot be made.
 
     Raises:
@@ -30,10 +30,11 @@ def growing(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:
         number = code(error)
         notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        if number in NO_ROOM:
+        if number in NO_SPACE:
             folder = path.parent.resolve()
+            free = readable(shutil.disk_usage(folder).free)
             raise UserError(
-                f"{path}: {NO_ROOM[number]}.{notes} {readable(shutil.disk_usage(folder).free)} are "
+                f"{path}: {NO_SPACE[number]}.{notes} {free} are "
                 f"free in {folder}. Free some space, or choose another folder with --directory, "
                 "and run the same command again."
             ) from error
@@ -47,19 +48,19 @@ def growing(path: Path) -> Iterator[None]:
 
 def code(error: BaseException) -> int | None:
     """The operating system's error behind one: libraries in between wrap it or only quote it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.errno is not None:
-            return found.errno
-        for number in NO_ROOM:
-            if f"errno = {number}," in str(found):
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno
+        for number in NO_SPACE:
+            if f"errno = {number}," in str(cause):
                 return number
-        found = found.__cause__ or found.__context__
+        cause = cause.__cause__ or cause.__context__
     return None
 
 
 @contextmanager
-def room(folder: Path, needed: int, what: str) -> Iterator[None]:
+def require_space(folder: Path, needed: int, what: str) -> Iterator[None]:
     """Refuse to begin to write what will not fit on the disk, and name its size if it does not.
 
     Args:
@@ -68,14 +69,14 @@ def room(folder: Path, needed: int, what: str) -> Iterator[None]:
         what: they are.
 
     Raises:
-        OSError: for `growing` to put in words.
+        OSError: for `explain_write_errors` to put in words.
     """
     try:
         if needed > shutil.disk_usage(folder).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         yield
     except (OSError, RuntimeError) as error:
-        if code(error) in NO_ROOM:
+        if code(error) in NO_SPACE:
             error.add_note(f"{what} needs {readable(needed)}.")
         raise
 

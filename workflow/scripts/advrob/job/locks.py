@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from advrob.errors import UserError
-from advrob.job.disk import growing
+from advrob.job.disk import explain_write_errors
 
 # Seconds to wait for another job with the same output: one that was cancelled needs some to end,
 # and a network file system some to notice that a job's machine is gone.
@@ -34,36 +34,36 @@ def checkpoint(output: str, params: object, *inputs: str) -> Iterator[Path]:
     identity = json.dumps([params, states], sort_keys=True).encode()
     target = Path(output)
     name = f".{target.name}.{hashlib.sha256(identity).hexdigest()[:16]}.checkpoint"
-    with _alone(target):
+    with _exclusive(target):
         yield target.with_name(name)
-        forget(target)
+        remove_checkpoints(target)
 
 
-def forget(output: str | Path) -> None:
+def remove_checkpoints(output: str | Path) -> None:
     """Remove all that attempts at ``output``, whole or in shards, have kept to resume from."""
     output = Path(output)
-    kept = output.parent.glob(f".{output.name}.*.checkpoint")
+    checkpoints = output.parent.glob(f".{output.name}.*.checkpoint")
     # Where a killed job was writing its checkpoint.
-    halves = output.parent.glob(f"..{output.name}.*.checkpoint.*.tmp")
+    unfinished = output.parent.glob(f"..{output.name}.*.checkpoint.*.tmp")
     shards = output.with_suffix("").glob(".*.checkpoint*")
-    for file in chain(kept, halves, shards):
+    for file in chain(checkpoints, unfinished, shards):
         file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _alone(output: Path) -> Iterator[None]:
+def _exclusive(output: Path) -> Iterator[None]:
     """Keep out other jobs with this output, which would write into the same checkpoint.
 
     After Snakemake was killed its jobs may go on while a new Snakemake starts them again. The lock
     ends with the process, however that ends.
     """
     path = output.with_name(f".{output.name}.lock")
-    with growing(output):
+    with explain_write_errors(output):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _waited_for(path, output)
+        lock = _wait_for_lock(path, output)
     with lock:
         try:
-            with growing(output):
+            with explain_write_errors(output):
                 lock.truncate(0)
                 lock.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
             yield
@@ -71,7 +71,7 @@ def _alone(output: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _waited_for(path: Path, output: Path) -> IO[bytes]:
+def _wait_for_lock(path: Path, output: Path) -> IO[bytes]:
     started = time.monotonic()
     while (lock := _lock(path)) is None:
         if time.monotonic() - started >= PATIENCE:

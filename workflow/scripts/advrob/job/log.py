@@ -8,8 +8,8 @@ from pathlib import Path
 
 from advrob.errors import UserError
 from advrob.job import record
-from advrob.job.disk import growing
-from advrob.job.progress import LOGGED
+from advrob.job.disk import explain_write_errors
+from advrob.job.progress import LOG_NAMES
 
 
 class _Log(io.TextIOWrapper):
@@ -20,14 +20,14 @@ class _Log(io.TextIOWrapper):
     """
 
     def __init__(self, path: Path) -> None:
-        with growing(path):
+        with explain_write_errors(path):
             binary = path.open("wb")
         self.path = path
         # Names of files may be no text.
         super().__init__(binary, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
     def write(self, text: str) -> int:
-        with growing(self.path):
+        with explain_write_errors(self.path):
             return super().write(text)
 
     def close(self) -> None:
@@ -55,11 +55,11 @@ def logging(path: str | Path | None, rule: str) -> Iterator[None]:
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
     ):
-        LOGGED.append(f"{rule}, {path}")
+        LOG_NAMES.append(f"{rule}, {path}")
         try:
             yield
         finally:
-            LOGGED.pop()
+            LOG_NAMES.pop()
 
 
 def say(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 # The rule and the log of the running job, while that log takes what is printed.
-LOGGED: list[str] = []
+LOG_NAMES: list[str] = []
 
 
 def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> Iterator[T]:
@@ -17,16 +17,16 @@ def progress(items: Iterable[T], what: str, total: int, every: float = 10.0) -> 
     Plain lines without control characters: they are read in log files. In a job whose Snakemake
     writes to a terminal they appear there as well, behind the rule and its log.
     """
-    started = shown = time.monotonic()
+    started = reported = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
-        if now - shown >= every:
-            shown = now
+        if now - reported >= every:
+            reported = now
             rate = done / (now - started)
             left = (total - done) / rate
             line = f"{what}: {done}/{total}, {rate:.3g}/s, {left:.0f} s left"
             print(line, flush=True)
             terminal = sys.__stderr__
-            if LOGGED and terminal is not None and terminal.isatty():
-                print(f"{LOGGED[-1]}: {line}", file=terminal, flush=True)
+            if LOG_NAMES and terminal is not None and terminal.isatty():
+                print(f"{LOG_NAMES[-1]}: {line}", file=terminal, flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 from advrob.job import machine
 
 # What the running job's parts have noted for its record.
-_NOTED: dict[str, Any] = {}
+_notes: dict[str, Any] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class Record:
         threads: of the CPU, that the job may use.
         device: where it computed, in words; None if it did not compute with images.
         precision: ``float32`` or ``bfloat16``, likewise.
-        images: how many it was about, likewise.
-        resumed: whether it went on where an earlier attempt had been cut.
+        images: how many it computed with, likewise.
+        resumed: whether it resumed from an earlier attempt's checkpoint.
         succeeded: whether it made its output.
         seconds: from its start to its end.
         memory: bytes of memory that it held at most.
@@ -47,14 +47,14 @@ class Record:
 
 
 def note(**fields: Any) -> None:
-    """Have the record of the running job say what only its parts know; see `Record`."""
-    _NOTED.update(fields)
+    """Add fields to the record of the running job that only its parts know; see `Record`."""
+    _notes.update(fields)
 
 
-def taken(*, threads: int, succeeded: bool, seconds: float) -> Record:
-    """The record of the job that ends now; what was noted for it is forgotten."""
-    noted = dict(_NOTED)
-    _NOTED.clear()
+def finish(*, threads: int, succeeded: bool, seconds: float) -> Record:
+    """The record of the job that ends now; what was noted for it is cleared."""
+    notes = dict(_notes)
+    _notes.clear()
     return Record(
         machine=machine.machine(),
         node=machine.node(),
@@ -66,7 +66,7 @@ def taken(*, threads: int, succeeded: bool, seconds: float) -> Record:
         memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
         gpu_memory=_gpu_memory(),
-        **noted,
+        **notes,
     )
 
 

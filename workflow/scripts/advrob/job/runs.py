@@ -60,7 +60,7 @@ class Run:
         return _started(self.process) != self.started
 
 
-def this(*, local: bool = False) -> Run | None:
+def current(*, local: bool = False) -> Run | None:
     """This process; None where the system does not tell enough of it."""
     identity = Path("/etc/machine-id")
     try:
@@ -97,7 +97,7 @@ def begin(folder: str | Path = ".snakemake") -> None:
     """
     # A lock that comes later is not that of a run which is known to be dead now.
     locks = sorted(Path(folder, "locks").glob("*.lock"))
-    here = this()
+    here = current()
     if here is None or not _note(here, folder):
         return
     others = {path: run for path, run in _records(folder) if run.process != here.process}
@@ -107,17 +107,17 @@ def begin(folder: str | Path = ".snakemake") -> None:
             return
         if dead is None or not run.local:
             if locks:
-                _tell(_why_locked(run, dead))
+                _report(_why_locked(run, dead))
             return
     # One of several runs that see this gets to remove what is there.
-    if [path for path in others if _taken(path)]:
+    if [path for path in others if _remove(path)]:
         for lock in locks:
             lock.unlink(missing_ok=True)
         for marker, output in list(_incomplete(Path(folder, "incomplete"))):
             output.unlink(missing_ok=True)
             marker.unlink(missing_ok=True)
         killed = ", ".join(str(run.process) for run in others.values())
-        _tell(f"Going on after a run that was killed (process {killed}).")
+        _report(f"Going on after a run that was killed (process {killed}).")
 
 
 def _incomplete(folder: Path) -> Iterator[tuple[Path, Path]]:
@@ -137,7 +137,7 @@ def start(*, local: bool, folder: str | Path = ".snakemake") -> None:
         local: whether they run on this machine.
         folder: Snakemake's.
     """
-    if here := this(local=local):
+    if here := current(local=local):
         _note(here, folder)
 
 
@@ -149,11 +149,11 @@ def _note(run: Run, folder: str | Path) -> bool:
         path.write_text(json.dumps(asdict(run)), encoding="utf-8")
     except OSError:
         return False
-    atexit.register(_forget, path.absolute(), os.getpid())
+    atexit.register(_remove_record, path.absolute(), os.getpid())
     return True
 
 
-def _forget(path: Path, process: int) -> None:
+def _remove_record(path: Path, process: int) -> None:
     # A process that this one forked ends, too.
     if os.getpid() == process:
         with suppress(OSError):
@@ -161,15 +161,15 @@ def _forget(path: Path, process: int) -> None:
 
 
 def _records(folder: str | Path) -> Sequence[tuple[Path, Run]]:
-    found = []
+    records = []
     for path in sorted(Path(folder, "runs").glob("*.json")):
         # One that cannot be read was being written when its run was killed, before it locked.
         with suppress(OSError, ValueError, TypeError):
-            found.append((path, Run(**json.loads(path.read_text(encoding="utf-8")))))
-    return found
+            records.append((path, Run(**json.loads(path.read_text(encoding="utf-8")))))
+    return records
 
 
-def _taken(path: Path) -> bool:
+def _remove(path: Path) -> bool:
     try:
         path.unlink()
     except OSError:
@@ -190,5 +190,5 @@ def _why_locked(run: Run, dead: bool | None) -> str:
     )
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     print(message, file=sys.stderr, flush=True)

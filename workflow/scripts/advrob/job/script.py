@@ -36,19 +36,21 @@ def run(main: Callable[..., str | None]) -> None:
     started = time.monotonic()
     try:
         with log.logging(path, snakemake.rule):
-            print(f"on {_place()}, threads: {snakemake.threads}", flush=True)
+            print(f"on {_hardware()}, threads: {snakemake.threads}", flush=True)
             if killed:
                 log.say(f"note: {limits.was_killed(snakemake.rule, memory)}")
-            succeeded, said = _result(main, snakemake, memory)
+            succeeded, message = _result(main, snakemake, memory)
             seconds = time.monotonic() - started
-            taken = record.taken(threads=snakemake.threads, succeeded=succeeded, seconds=seconds)
+            job_record = record.finish(
+                threads=snakemake.threads, succeeded=succeeded, seconds=seconds
+            )
             # Its output is whole, or said is why not: a full disk changes neither any more.
             with contextlib.suppress(UserError):
-                print(record.line(taken), flush=True)
+                print(record.line(job_record), flush=True)
                 if succeeded:
-                    print(f"{said} ({_spent(taken)})", flush=True)
+                    print(f"{message} ({_cost(job_record)})", flush=True)
             if not succeeded:
-                log.say(f"error: {said}")
+                log.say(f"error: {message}")
     except UserError as error:  # of the log itself
         succeeded = False
         log.say(f"error: {error}")
@@ -73,7 +75,7 @@ def _result(main: Callable[..., str | None], snakemake: Any, memory: int) -> tup
         if limits.is_out_of_memory(error):
             batch_size = snakemake.params.get("batch_size")
             return False, limits.out_of_memory(error, rule, memory, batch_size)
-        if reason := disk.NO_ROOM.get(disk.code(error) or 0):
+        if reason := disk.NO_SPACE.get(disk.code(error) or 0):
             return False, (
                 f"rule {rule}: {reason} ({error}). Free some space, or choose another folder with "
                 "--directory or TMPDIR, and run the same command again."
@@ -82,37 +84,37 @@ def _result(main: Callable[..., str | None], snakemake: Any, memory: int) -> tup
 
 
 def _call(main: Callable[..., str | None], snakemake: Any, memory: int) -> str | None:
-    given: dict[str, Any] = {"memory": memory}
+    available: dict[str, Any] = {"memory": memory}
     # Resources that are text say where something is, and are no reason to make anything anew.
-    given.update(
+    available.update(
         {name: value for name, value in snakemake.resources.items() if isinstance(value, str)}
     )
     for part in (snakemake.wildcards, snakemake.params, snakemake.input, snakemake.output):
-        given.update(dict(part.items()))
-    wanted = inspect.signature(main, eval_str=True).parameters
-    keywords = {name: given[name] for name in wanted if name in given}
-    if "job" in wanted:
-        keywords["job"] = wanted["job"].annotation.of(
-            seed=given["seed"],
-            device_name=given.get("device", "cpu"),
-            batch_size=given.get("batch_size", 1),
+        available.update(dict(part.items()))
+    parameters = inspect.signature(main, eval_str=True).parameters
+    keywords = {name: available[name] for name in parameters if name in available}
+    if "job" in parameters:
+        keywords["job"] = parameters["job"].annotation.of(
+            seed=available["seed"],
+            device_name=available.get("device", "cpu"),
+            batch_size=available.get("batch_size", 1),
         )
-    if "checkpoint" not in wanted:
+    if "checkpoint" not in parameters:
         return main(**keywords)
     with checkpoint(snakemake.output[0], dict(snakemake.params.items()), *snakemake.input) as file:
         record.note(resumed=file.exists())
         return main(**keywords, checkpoint=file)
 
 
-def _place() -> str:
+def _hardware() -> str:
     """The machine, and the GPUs that the job may use."""
     gpus = machine.gpus()
     allowed = "" if gpus is None else f", GPU {gpus or 'none'}"
     return f"{machine.node()} ({machine.machine()}){allowed}"
 
 
-def _spent(taken: record.Record) -> str:
+def _cost(job_record: record.Record) -> str:
     """What a job took, in words."""
-    held = taken.gpu_memory
-    gpu = "" if held is None else f", {held / 1e9:.1f} GB of the GPU's memory"
-    return f"{taken.seconds:.1f} s{gpu}"
+    gpu_memory = job_record.gpu_memory
+    gpu = "" if gpu_memory is None else f", {gpu_memory / 1e9:.1f} GB of the GPU's memory"
+    return f"{job_record.seconds:.1f} s{gpu}"

@@ -21,7 +21,7 @@ LARGEST = 200 * 10**9
 _BLOCK = 1 << 20
 
 
-def received(url: str) -> Iterator[bytes]:
+def download(url: str) -> Iterator[bytes]:
     """The content of an address, block by block, with progress.
 
     A file of ``n`` bytes takes ``PATIENCE + n / RATE`` seconds at most.

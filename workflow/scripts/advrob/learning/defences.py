@@ -1,4 +1,4 @@
-"""What fitting a defence takes: memory, and for some a model whose predictions they learn from."""
+"""What fitting a defence needs: memory, and for some kinds a model to learn from."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,11 +12,11 @@ from advrob.plan.plan import NetworkDescription
 
 
 def check_memory(defence: str, needed: int, images: int, memory: int, device: torch.device) -> None:
-    """Refuse to fit a defence that cannot do with the memory there is.
+    """Refuse to fit a defence that needs more memory than there is.
 
     Args:
         defence: its name in the configuration.
-        needed: bytes without which it cannot do on a CPU.
+        needed: the least bytes that it needs on a CPU.
         images: how many it is fitted to.
         memory: bytes that the job may use.
         device: where it computes; on a GPU nothing is refused.
@@ -27,7 +27,7 @@ def check_memory(defence: str, needed: int, images: int, memory: int, device: to
     if device.type == "cpu" and needed > memory:
         raise UserError(
             f"defences.{defence}: fitting it to {images} images needs {store.readable(needed)} of "
-            f"memory at least, and the job may use {store.readable(memory)}. Fit on fewer images "
+            f"memory, but the job may use {store.readable(memory)}. Fit on fewer images "
             "(images.fit), make the defence smaller, or give the job more: --set-resources "
             f"defence:mem_mb={2 * needed // 10**6}"
         )
@@ -45,6 +45,6 @@ def classifier(
     if not described:
         return {}
     (model,) = described
-    # By name, so that what builds models is part of the code behind those defences alone that learn
-    # from one; see `advrob.plan.plan.Plan.fitting_code`.
+    # Imported by name, so that the code that builds models counts only for defences that learn from
+    # one; see `advrob.plan.plan.Plan.fitting_code`.
     return {"classifier": import_module("advrob.networks").build_model(model, device=device)}

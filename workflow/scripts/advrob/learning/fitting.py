@@ -1,4 +1,4 @@
-"""What all training shares: held-out images, varied images, going on after a cut."""
+"""What all training shares: held-out images, varied images, resuming after an interruption."""
 
 import math
 import time
@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from advrob.errors import UserError
-from advrob.files.checkpoints import keep, kept
-from advrob.files.store import Images, Rows
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
+from advrob.files.store import ImageRows, Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
-# The share of the images that measures the error and is not learned from.
+# The share of the images that is held out: it measures the error and is not learned from.
 HELD_OUT = 0.05
 # Varied images are shifted by up to this share of their side.
 SHIFT = 1 / 28
 # How often training writes its checkpoint, and so the most that it loses when it is killed. With
-# the paper's 5,964 hidden units that is 5 GB each time.
+# the paper's 5,964 hidden units each takes 5 GB.
 CHECKPOINT_SECONDS = 300.0
 
 
@@ -39,12 +39,12 @@ def check_positive(defence: str, name: str, value: float) -> None:
         )
 
 
-def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Rows, Rows]:
+def split(images: Images, generator: torch.Generator, defence: str) -> tuple[ImageRows, ImageRows]:
     """Divide images at random into those to learn from and those to measure the error on.
 
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
-        generator: chooses.
+        generator: draws them.
         defence: its kind, for the message.
 
     Returns:
@@ -56,12 +56,12 @@ def split(images: Images, generator: torch.Generator, defence: str) -> tuple[Row
     n = len(images)
     if n < 4:
         raise UserError(
-            f"{defence}: found {n} images to fit, expected 4 at least. Name more images to fit."
+            f"{defence}: found {n} images to fit, expected at least 4. Name more images to fit."
         )
     held_out = np.zeros(n, dtype=bool)
     held_out[torch.randperm(n, generator=generator)[: max(1, round(n * HELD_OUT))]] = True
 
-    return Rows(images, np.flatnonzero(~held_out)), Rows(images, np.flatnonzero(held_out))
+    return ImageRows(images, np.flatnonzero(~held_out)), ImageRows(images, np.flatnonzero(held_out))
 
 
 def vary(images: np.ndarray, generator: torch.Generator, crop: int | None = None) -> np.ndarray:
@@ -78,24 +78,24 @@ def vary(images: np.ndarray, generator: torch.Generator, crop: int | None = None
     """
     n, *sides, channels = images.shape
     sizes = [side if crop is None else min(crop, side) for side in sides]
-    borders, places = [], []
+    borders, offsets = [], []
     for side, size in zip(sides, sizes, strict=True):
         border = round(side * SHIFT) if size == side else 0
         last = side + 2 * border - size
-        places.append(torch.randint(0, last + 1, (n,), generator=generator).numpy())
+        offsets.append(torch.randint(0, last + 1, (n,), generator=generator).numpy())
         borders.append((border, border))
     mirrored = torch.randint(2, (n,), generator=generator, dtype=torch.bool).numpy()
     if np.any(borders):
         images = np.pad(images, [(0, 0), *borders, (0, 0)], mode="edge")
-    # Squares at all places, as views; the chosen are copied row by row instead of by number.
+    # Views of the squares at all offsets: indexing them copies whole rows, not single numbers.
     squares = np.lib.stride_tricks.sliding_window_view(images, (*sizes, channels), axis=(1, 2, 3))
-    varied = squares[np.arange(n), places[0], places[1], 0]
+    varied = squares[np.arange(n), offsets[0], offsets[1], 0]
     varied[mirrored] = varied[mirrored, :, ::-1]
     return varied
 
 
 class Learner(Protocol):
-    """What `Training` trains: it can be asked for its error, and kept in a file."""
+    """What `Training` trains; its error can be measured, and its state saved."""
 
     def step(self, clean: Tensor, noisy: Tensor, rate: float) -> float:
         """Learn to make ``clean`` of ``noisy``, both ``(N, 3, H, W)`` in [0, 1].
@@ -113,13 +113,13 @@ class Learner(Protocol):
 
 @dataclass
 class Position:
-    """Where training stands.
+    """How far training has come.
 
     Attributes:
-        curve: what `passes` gives, so far.
-        order: in which the current epoch takes the images; None between epochs.
-        steps: how many of the epoch's are done.
-        sums: of what the steps measured.
+        curve: the rows of `run_epochs`' result so far.
+        order: the order of the images in the current epoch; None between epochs.
+        steps: how many of the epoch's steps are done.
+        sums: of the steps' measurements.
     """
 
     curve: list[list[float]] = field(default_factory=list)
@@ -128,12 +128,12 @@ class Position:
     sums: list[float] = field(default_factory=list)
 
 
-def passes(
+def run_epochs(
     step: Callable[[np.ndarray, float], Sequence[float]],
     measure: Callable[[], Sequence[float]],
     state: Callable[[], dict[str, Any]],
     *,
-    what: str,
+    subject: str,
     learning_rate: float,
     names: Sequence[str],
     images: int,
@@ -143,23 +143,23 @@ def passes(
     generator: torch.Generator,
     checkpoint: Path,
 ) -> np.ndarray:
-    """Go through images in a new random order in each epoch, and keep what is needed to go on.
+    """Go through images in a new random order in each epoch, and save what resuming needs.
 
-    Only what is finite is kept, so that a checkpoint never holds training that diverged.
+    Only finite values are saved, so that a checkpoint never holds training that diverged.
 
     Args:
         step: learns from the images of these numbers; its second argument falls from 1 to 0 over
             all steps. Returns what is to be averaged over the epoch.
-        measure: what is to be measured after an epoch.
+        measure: called after each epoch, for further measurements.
         state: all that changes while learning: tensors, numbers, and containers of them.
-        what: is trained, for messages.
+        subject: what is trained, for messages.
         learning_rate: as it is configured, for messages.
-        names: of what ``step`` and ``measure`` give, for the log.
+        names: of the values that ``step`` and ``measure`` return, for the log.
         images: how many there are.
         epochs: passes over the images.
         batch_size: images to a step.
-        saved: what `resume` gave.
-        generator: orders the images; its state is kept.
+        saved: what `resume` returned.
+        generator: orders the images; its state is saved.
         checkpoint: the file.
 
     Returns:
@@ -168,45 +168,49 @@ def passes(
     Raises:
         UserError: a measurement or the state is not finite.
     """
-    at = Position(**saved.get("position", {}))
+    position = Position(**saved.get("position", {}))
     size = min(batch_size, images)
     steps = images // size
-    last = time.monotonic()
+    last_saved = time.monotonic()
 
     def refuse(values: Mapping[str, float]) -> None:
         """End the training where a value, by its name, is not finite."""
         for name, value in values.items():
             if not math.isfinite(value):
-                raise _diverged(what, name, value, at, steps, learning_rate)
+                raise _diverged(subject, name, value, position, steps, learning_rate)
 
     def save() -> None:
         learned = state()
-        # Their sum is finite if all are, and takes no memory.
-        refuse({"what it learned": sum(float(each.sum()) for each in _tensors(learned))})
-        keep(checkpoint, {"position": vars(at), "generator": generator.get_state(), **learned})
+        # A sum is finite only if all values are, and takes no memory.
+        refuse({"what it learned": sum(float(tensor.sum()) for tensor in _tensors(learned))})
+        random_state = generator.get_state()
+        save_checkpoint(
+            checkpoint, {"position": vars(position), "generator": random_state, **learned}
+        )
 
-    for epoch in range(len(at.curve), epochs):
-        if at.order is None:
-            at.order = torch.randperm(images, generator=generator)
-        # Batches of one size: what is left of the random order waits for another epoch.
-        batches = at.order.cpu()[: steps * size].view(steps, size)[at.steps :]
-        for chosen in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
-            done = (epoch * steps + at.steps) / (epochs * steps)
-            found = step(chosen.numpy(), 1 - done)
-            refuse(dict(zip(names, found, strict=False)))
-            at.sums = [a + b for a, b in zip(at.sums or [0.0] * len(found), found, strict=True)]
-            at.steps += 1
-            if time.monotonic() - last >= CHECKPOINT_SECONDS:
+    for epoch in range(len(position.curve), epochs):
+        if position.order is None:
+            position.order = torch.randperm(images, generator=generator)
+        # Batches of one size: the rest of the random order is left out of this epoch.
+        batches = position.order.cpu()[: steps * size].view(steps, size)[position.steps :]
+        for indices in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
+            share_done = (epoch * steps + position.steps) / (epochs * steps)
+            measurements = step(indices.numpy(), 1 - share_done)
+            refuse(dict(zip(names, measurements, strict=False)))
+            sums = position.sums or [0.0] * len(measurements)
+            position.sums = [a + b for a, b in zip(sums, measurements, strict=True)]
+            position.steps += 1
+            if time.monotonic() - last_saved >= CHECKPOINT_SECONDS:
                 save()
-                last = time.monotonic()
-        row = [*(value / steps for value in at.sums), *measure()]
+                last_saved = time.monotonic()
+        row = [*(value / steps for value in position.sums), *measure()]
         refuse(dict(zip(names, row, strict=True)))
-        at.curve.append(row)
-        at.order, at.steps, at.sums = None, 0, []
-        shown = (f"{name} {value:.6f}" for name, value in zip(names, at.curve[-1], strict=True))
-        print(f"epoch {epoch + 1}: {', '.join(shown)}")
+        position.curve.append(row)
+        position.order, position.steps, position.sums = None, 0, []
+        named = (f"{name} {value:.6f}" for name, value in zip(names, row, strict=True))
+        print(f"epoch {epoch + 1}: {', '.join(named)}")
         save()
-    return np.array(at.curve)
+    return np.array(position.curve)
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:
@@ -214,22 +218,23 @@ def _tensors(state: Any) -> Iterator[Tensor]:
     if isinstance(state, Tensor):
         yield state
     elif isinstance(state, Mapping):
-        for each in state.values():
-            yield from _tensors(each)
+        for value in state.values():
+            yield from _tensors(value)
     elif isinstance(state, list | tuple):
-        for each in state:
-            yield from _tensors(each)
+        for value in state:
+            yield from _tensors(value)
 
 
 def _diverged(
-    what: str, name: str, value: float, at: Position, steps: int, learning_rate: float
+    subject: str, name: str, value: float, position: Position, steps: int, learning_rate: float
 ) -> UserError:
     """The error of a value that is not finite."""
-    begun = bool(at.curve or at.steps)
-    other = "" if begun else " If that changes nothing, check the weights that it begins with."
+    started = bool(position.curve or position.steps)
+    advice = "" if started else " If that changes nothing, check the weights that it begins with."
     return UserError(
-        f"{what}: training diverged: {name} is {value} after {len(at.curve)} epochs and {at.steps} "
-        f"of {steps} steps. Set a lower learning_rate than {learning_rate:g}.{other}"
+        f"{subject}: training diverged: {name} is {value} after {len(position.curve)} epochs and "
+        f"{position.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}."
+        f"{advice}"
     )
 
 
@@ -278,13 +283,13 @@ class Training:
         generator: torch.Generator,
         checkpoint: Path,
     ) -> np.ndarray:
-        """Train on varied images, keeping what is needed to go on in a file every few minutes.
+        """Train on varied images, saving a checkpoint every few minutes.
 
         Args:
             learner: changed in place.
             images: 8-bit images ``(n, H, W, 3)`` to learn from.
             held_out: more of them, to measure the error on.
-            saved: what `resume` gave.
+            saved: what `resume` returned.
             device: where the learner is.
             generator: shuffles, varies and disturbs.
             checkpoint: the file.
@@ -294,22 +299,22 @@ class Training:
             varied images, and after it on the held-out ones.
         """
 
-        def step(chosen: np.ndarray, share: float) -> list[float]:
-            clean = noisy = to_tensor(vary(images[chosen], generator, self.crop), device)
+        def step(indices: np.ndarray, share: float) -> list[float]:
+            clean = noisy = to_tensor(vary(images[indices], generator, self.crop), device)
             if self.noise:
-                # Where it is needed; seeded anew, so that only the CPU's generator has to be kept.
-                own = torch.Generator(device).manual_seed(
+                # Drawn on the device, by a generator seeded here: only the CPU's has to be saved.
+                noise_generator = torch.Generator(device).manual_seed(
                     int(torch.randint(2**62, (), generator=generator))
                 )
-                noise = torch.randn(clean.shape, generator=own, device=device)
+                noise = torch.randn(clean.shape, generator=noise_generator, device=device)
                 noisy = clean.add(noise, alpha=self.noise / 255)
             return [learner.step(clean, noisy, self.learning_rate * share) / clean.numel()]
 
-        return passes(
+        return run_epochs(
             step,
             lambda: [learner.error(held_out)],
             lambda: {"learner": learner.state()},
-            what=self.defence,
+            subject=self.defence,
             learning_rate=self.learning_rate,
             names=("error", "held out"),
             images=len(images),
@@ -322,11 +327,11 @@ class Training:
 
 
 def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -> dict[str, Any]:
-    """What `passes` kept, and the generator put where it was; empty without a file.
+    """What `run_epochs` saved, with the generator set back to its state then; empty without a file.
 
-    Training that was cut therefore ends as if it had not been.
+    Training that was interrupted therefore ends as if it had not been.
     """
-    saved = kept(checkpoint, device)
+    saved = load_checkpoint(checkpoint, device)
     if saved:
         generator.set_state(saved["generator"].cpu())
         done = len(saved["position"]["curve"])

@@ -1,4 +1,4 @@
-"""A module's weights as named arrays, as the files of what was learned have them."""
+"""A module's weights as named arrays, as they are stored in files."""
 
 import h5py
 import numpy as np
@@ -12,7 +12,7 @@ def weight_arrays(module: nn.Module, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def load_weights(module: nn.Module, state: h5py.Group, prefix: str = "") -> None:
-    """Take back what `weight_arrays` gave, from a file."""
+    """Load what `weight_arrays` gave, from a file."""
     module.load_state_dict(
         {
             name: torch.from_numpy(np.asarray(state[f"{prefix}{name}"][()]))

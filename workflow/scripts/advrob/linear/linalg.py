@@ -18,11 +18,11 @@ from advrob.errors import UserError
 from advrob.files.store import Images
 from advrob.job.progress import progress
 
-# Bytes that one of these functions holds of images or of a result at a time. Not what the job was
-# given: sums over other blocks are rounded otherwise, and results do not depend on the machine.
+# Bytes that one of these functions holds of images or of a result at a time. It does not depend on
+# the job's memory: sums over other blocks would be rounded differently.
 BUDGET = 2 * 2**30
-# Images to a tile of the Gram matrix: large enough for full speed, small enough that the diagonal
-# tiles, of which half is superfluous, are few.
+# Images to a tile of the Gram matrix: large enough for full speed, small enough that there are few
+# diagonal tiles, half of which is computed for nothing.
 TILE = 1024
 
 
@@ -96,7 +96,7 @@ def inner_products(rows: Tensor) -> Tensor:
 
 
 def batches(images: Images, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """Consecutive images as float32 rows ``(b, d)`` in [0, 1], each with its first one's number."""
+    """Batches of images as float32 rows ``(b, d)`` in [0, 1], each with its first row's number."""
     d = int(np.prod(images.shape[1:]))
     size = max(1, BUDGET // (16 * d))  # float32 copies of a quarter of the budget
     starts = range(0, len(images), size)

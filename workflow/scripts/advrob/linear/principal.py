@@ -22,8 +22,8 @@ class Principal:
             pixels in [0, 1].
         total: the sum of squares of the centred images: of all eigenvalues, found or not.
         rank: number of eigenvalues that are not 0 up to rounding.
-        components: gives the first so many, up to the rank: orthonormal rows ``(k, d)`` float32,
-            in blocks.
+        components: gives the first k, up to the rank: orthonormal rows ``(k, d)`` float32, in
+            blocks.
     """
 
     eigenvalues: Tensor
@@ -45,7 +45,7 @@ def principal(
     Args:
         images: 8-bit images ``(n, H, W, 3)``.
         mean: theirs, ``(d,)`` in [0, 1], on the device that computes.
-        components: how many are wanted at most; None for as many as a share of the variance takes.
+        components: the most that are needed; None for as many as a share of the variance takes.
         generator: starts the search.
         defence: its kind, for the message.
 
@@ -54,9 +54,9 @@ def principal(
     """
     if len(images) <= size.GRAM_LIMIT:
         return from_gram(images, mean, defence)
-    found = from_search(images, mean, size.span(components, len(mean)), generator)
-    _check_variance(found.rank, defence, f"{len(images)} images")
-    return found
+    result = from_search(images, mean, size.span(components, len(mean)), generator)
+    _check_variance(result.rank, defence, f"{len(images)} images")
+    return result
 
 
 def from_gram(images: Images, mean: Tensor, defence: str) -> Principal:
@@ -67,7 +67,7 @@ def from_gram(images: Images, mean: Tensor, defence: str) -> Principal:
     products are exact, the decomposition is float64, and only the components are rounded.
 
     It takes `principal_memory` and a time that grows with n^3: for 10,000 images 3 GiB and a minute
-    or two on two cores, too little for a checkpoint.
+    or two on two cores, not worth a checkpoint.
     """
     products = linalg.gram(images, mean.device)
     # A single call that reports no progress: half a minute for 5,000 images, minutes for 10,000.
@@ -92,7 +92,7 @@ def decompose(
         symmetric: ``(n, n)`` float64.
         defence: its kind, for the message.
         fitted_to: what the matrix was computed from, for the message.
-        scale: how large the numbers were that it is a difference of; their rounding is no rank.
+        scale: of the numbers whose difference the matrix is; their rounding errors add no rank.
 
     Raises:
         UserError: there is no variance.
@@ -132,20 +132,20 @@ def from_search(images: Images, mean: Tensor, span: int, generator: torch.Genera
         generator: draws the combinations.
     """
     device = mean.device
-    basis, spare = (torch.zeros(span, len(mean), device=device) for _ in range(2))
+    basis, scratch = (torch.zeros(span, len(mean), device=device) for _ in range(2))
     total = 0.0
     for _, batch in linalg.batches(images, device):
         rows = batch.sub_(mean)
         total += rows.square().sum(dtype=torch.float64).item()
         basis.addmm_(torch.randn(span, len(rows), generator=generator).to(device), rows)
     for _ in range(size.ITERATIONS):
-        basis, spare = orthonormal(basis, spare)
-        spare = spare[: len(basis)].zero_()
+        basis, scratch = orthonormal(basis, scratch)
+        scratch = scratch[: len(basis)].zero_()
         for _, batch in linalg.batches(images, device):
             rows = batch.sub_(mean)
-            spare.addmm_(basis @ rows.T, rows)
-        basis, spare = spare, basis
-    basis, _ = orthonormal(basis, spare)
+            scratch.addmm_(basis @ rows.T, rows)
+        basis, scratch = scratch, basis
+    basis, _ = orthonormal(basis, scratch)
     products = torch.zeros(len(basis), len(basis), dtype=torch.float64, device=device)
     for _, batch in linalg.batches(images, device):
         coordinates = basis @ batch.sub_(mean).T
@@ -163,26 +163,26 @@ def from_search(images: Images, mean: Tensor, span: int, generator: torch.Genera
     return Principal(eigenvalues, total, rank, components)
 
 
-def orthonormal(rows: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+def orthonormal(rows: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
     """Orthonormal rows with the same span, in place of a QR decomposition that needs a copy.
 
-    The rows' inner products, summed in float64, tell the combinations that are orthonormal; once
-    more removes what rounding left. Rows that depend on others are dropped.
+    The rows' inner products, summed in float64, give the combinations that are orthonormal; a
+    second pass removes rounding errors. Rows that depend on others are dropped.
 
     Args:
         rows: ``(r, d)`` float32; overwritten.
-        spare: as large; overwritten.
+        scratch: as large; overwritten.
 
     Returns:
         The orthonormal rows, and the other matrix.
     """
     for _ in range(2):
         squares, vectors = torch.linalg.eigh(linalg.inner_products(rows))
-        kept = squares > squares[-1:] * len(rows) * torch.finfo(torch.float64).eps
-        combinations = (vectors[:, kept] / squares[kept].sqrt()).T.float()
-        torch.mm(combinations, rows, out=spare[: len(combinations)])
-        rows, spare = spare[: len(combinations)], rows
-    return rows, spare
+        independent = squares > squares[-1:] * len(rows) * torch.finfo(torch.float64).eps
+        combinations = (vectors[:, independent] / squares[independent].sqrt()).T.float()
+        torch.mm(combinations, rows, out=scratch[: len(combinations)])
+        rows, scratch = scratch[: len(combinations)], rows
+    return rows, scratch
 
 
 @dataclass(frozen=True)
@@ -203,8 +203,8 @@ class Extent:
         """Refuse what is out of range."""
         if self.variance is not None and self.components is not None:
             raise UserError(
-                f"{self.defence}: found variance {self.variance} and components "
-                f"{self.components}, expected one of them. Remove the other."
+                f"{self.defence}: found variance {self.variance} and components {self.components}, "
+                "expected only one of them. Remove the other."
             )
         if self.variance is not None and not 0 < self.variance <= 1:
             raise UserError(
@@ -220,13 +220,13 @@ class Extent:
         """Refuse more components than there can be.
 
         Args:
-            rank: so many.
+            rank: the most that there can be.
             fitted_to: what they are the components of, for the message.
         """
         if self.components is not None and self.components > rank:
             raise UserError(
                 f"{self.defence}: components is {self.components}, but the {fitted_to} to fit span "
-                f"{rank} at most. Lower components to {rank} or less, or fit on more, different "
+                f"at most {rank}. Lower components to {rank} or less, or fit on more, different "
                 "images."
             )
 
@@ -234,7 +234,7 @@ class Extent:
         """The number of components to keep.
 
         Args:
-            cumulative: share of the variance that the first so many explain.
+            cumulative: the share of the variance that the first 1, 2, ... components explain.
             rank: as in `check`.
             fitted_to: as in `check`.
 

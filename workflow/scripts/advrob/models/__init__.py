@@ -46,7 +46,8 @@ NORMALISATIONS: dict[str, Normalisation] = {
     "caffe": ((104 / 255, 117 / 255, 123 / 255), (1 / 255,) * 3, True),
     "none": ((0.0,) * 3, (1.0,) * 3, False),
 }
-# The logit of a class that a network does not know: no probability, and finite for attacks.
+# The logit of a class that a network cannot predict: its probability is 0, but it stays finite for
+# attacks.
 UNKNOWN = -1e4
 # Keys of an entry that `build` reads, whatever the kind.
 COMMON = frozenset({"kind", "weights", "key", "sha256", "normalisation", "size", "offset"})
@@ -59,17 +60,17 @@ class Model(nn.Module):
         network: takes normalised images and gives logits.
         normalisation: mean, scale and channel order that ``network`` was trained with.
         size: the side of its square input in pixels, to which other images are resized (bilinear,
-            antialiased); None where it takes images as they are.
+            antialiased); None where it takes images of any size.
 
     Attributes:
-        known: the classes that it answers, int64; None where it answers all.
-        offset: how many of the network's first classes no label means; None for one, background,
-            where it has 1001, and for none elsewhere.
+        class_subset: the only classes that it can predict, int64; None where it can predict all.
+        offset: how many of the network's first classes have no label; None stands for one,
+            background, where it has 1001 classes, and for none elsewhere.
     """
 
     mean: Tensor
     scale: Tensor
-    known: Tensor | None
+    class_subset: Tensor | None
     offset: int | None = None
 
     def __init__(self, network: nn.Module, normalisation: Normalisation, size: int | None) -> None:
@@ -80,28 +81,29 @@ class Model(nn.Module):
         self.layout = Layout(type(network).__name__)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(scale).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("known", None, persistent=False)
+        self.register_buffer("class_subset", None, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""
         logits = self.logits(logits_of(self.answer(images)))
-        if self.known is None:
+        if self.class_subset is None:
             return logits
-        return torch.full_like(logits, UNKNOWN).index_copy(1, self.known, logits[:, self.known])
+        subset = self.class_subset
+        return torch.full_like(logits, UNKNOWN).index_copy(1, subset, logits[:, subset])
 
     def answer(self, images: Tensor) -> Any:
-        """What the network gives for images, as it gives it."""
+        """The network's own output for images, of whatever type it is."""
         if self.size and images.shape[-2:] != (self.size, self.size):
             images = pixels.resize(images, self.size)
         if self.bgr:
             images = images.flip(1)
         return self.layout.call(self.network, (images - self.mean) / self.scale)
 
-    def logits(self, given: Tensor) -> Tensor:
-        """Those of the network's logits ``(N, k)`` that labels mean."""
-        background = given.shape[1] == WITH_BACKGROUND
-        first = int(background) if self.offset is None else self.offset
-        return given[:, first:] if first else given
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Those of the network's logits ``(N, k)`` that belong to labels."""
+        background = outputs.shape[1] == WITH_BACKGROUND
+        offset = int(background) if self.offset is None else self.offset
+        return outputs[:, offset:] if offset else outputs
 
 
 class ModelKind:
@@ -124,14 +126,14 @@ class ModelKind:
             checkpoint: the file that the entry names; without one, the kind's own weights.
 
         Raises:
-            UserError: the network cannot be had; the message names the entry and its key.
+            UserError: the network cannot be built; the message names the entry and its key.
         """
         raise NotImplementedError
 
 
 def build(
     name: str,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     device: torch.device | str = "cpu",
     *,
     state: h5py.Group | None = None,
@@ -140,24 +142,24 @@ def build(
     """The model of a configuration entry, ready to predict.
 
     Args:
-        name: the entry's name, which is its kind unless the settings name another.
-        settings: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
+        name: the entry's name, which is its kind unless the entry names another.
+        entry: ``kind``; ``weights`` (a file), ``key`` (under which it has them, where they are
             there more than once) and ``sha256`` (of that file); ``normalisation`` (a key of
             `NORMALISATIONS`) and ``size`` (of the input in pixels) where the kind's own are not
             right; ``offset`` (see `Model`); and the kind's own keys. A model that is trained has
-            ``train`` and ``base``, the settings of what its training began with.
+            ``train`` and ``base``, the entry of what its training began with.
         device: where it runs.
         state: for a model that is trained, what it learned; see `advrob.training.trainer`.
             Without it the model is the one that its training begins with.
-        fold: whether batch normalisation is folded into convolutions, see `folding.fold`; it never
-            is in a model that is still to be trained.
+        fold: whether to fold batch normalisation into convolutions, see `folding.fold`; models that
+            are yet to be trained are never folded.
 
     Raises:
         UserError: there is no such kind or key; the weights are missing, have another checksum or
-            are of another architecture; a function cannot be imported or gives something else.
+            are of another architecture; a function cannot be imported or does not return a network.
     """
-    trained = "train" in settings
-    model = _assembled(name, settings["base"] if trained else settings)
+    trained = "train" in entry
+    model = _assembled(name, entry["base"] if trained else entry)
     model = model.eval().requires_grad_(False)
     if state is not None:
         _restore(model, state)
@@ -168,47 +170,46 @@ def build(
     return model
 
 
-def _assembled(name: str, settings: Mapping[str, Any]) -> Model:
-    made = _kind(name, settings)
+def _assembled(name: str, entry: Mapping[str, Any]) -> Model:
+    kind = _kind(name, entry)
     try:
-        model = made.build(name, _checkpoint(name, settings, needed=made.needs_weights))
+        model = kind.build(name, _checkpoint(name, entry, needed=kind.needs_weights))
     except (TypeError, ValueError) as error:
-        if not (arguments := settings.get("arguments")):
+        if not (arguments := entry.get("arguments")):
             raise
         raise UserError(
             f"models.{name}.arguments: with {dict(arguments)} the network cannot be built "
-            f"({type(error).__name__}: {error}). Correct or remove what it does not take."
+            f"({type(error).__name__}: {error}). Correct or remove the arguments that it does not "
+            "accept."
         ) from error
-    if "normalisation" in settings:
-        model = _normalised(name, model, settings["normalisation"])
-    model.size = settings.get("size", model.size)
-    model.offset = settings.get("offset")
+    if "normalisation" in entry:
+        model = _normalised(name, model, entry["normalisation"])
+    model.size = entry.get("size", model.size)
+    model.offset = entry.get("offset")
     return model
 
 
-def _kind(name: str, settings: Mapping[str, Any]) -> ModelKind:
-    kind = settings.get("kind", name)
+def _kind(name: str, entry: Mapping[str, Any]) -> ModelKind:
+    kind = entry.get("kind", name)
     cls = load("model", kind)
-    own = {key: value for key, value in settings.items() if key not in COMMON}
+    parameters = {key: value for key, value in entry.items() if key not in COMMON}
     declared = kinds.kind("model", kind, f"models.{name}.kind").keys
-    if unknown := sorted(own.keys() - declared.keys()):
+    if unknown := sorted(parameters.keys() - declared.keys()):
         raise UserError(
             f"models.{name}: '{unknown[0]}' is not a key of {kind}. Expected of its own: "
             f"{', '.join(declared) or 'none'}; of all kinds: {', '.join(sorted(COMMON))}."
         )
-    made: ModelKind = cls(**own)
-    return made
+    model_kind: ModelKind = cls(**parameters)
+    return model_kind
 
 
-def _checkpoint(name: str, settings: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
-    if (weights := settings.get("weights")) is not None:
-        return Checkpoint(
-            name, Path(weights), sha256=settings.get("sha256"), key=settings.get("key")
-        )
+def _checkpoint(name: str, entry: Mapping[str, Any], *, needed: bool) -> Checkpoint | None:
+    if (weights := entry.get("weights")) is not None:
+        return Checkpoint(name, Path(weights), sha256=entry.get("sha256"), key=entry.get("key"))
     if needed:
         raise UserError(
-            f"models.{name}.weights: is missing. {settings.get('kind', name)} comes without "
-            "weights of its own; name the file that has them."
+            f"models.{name}.weights: is missing. {entry.get('kind', name)} has no weights of its "
+            "own; name a file with them."
         )
     return None
 
@@ -223,13 +224,13 @@ def _normalised(name: str, model: Model, normalisation: str) -> Model:
     return Model(model.network, NORMALISATIONS[normalisation], model.size)
 
 
-def learned(model: Model) -> dict[str, np.ndarray]:
-    """What `build` takes back of a trained model: its weights, and the classes that it knows."""
-    known = {} if model.known is None else {"known": model.known.cpu().numpy()}
-    return weight_arrays(model.network, "network.") | known
+def trained_state(model: Model) -> dict[str, np.ndarray]:
+    """What `build` restores a trained model from: its weights and the classes that it predicts."""
+    subset = {} if model.class_subset is None else {"known": model.class_subset.cpu().numpy()}
+    return weight_arrays(model.network, "network.") | subset
 
 
 def _restore(model: Model, state: h5py.Group) -> None:
     load_weights(model.network, state, "network.")
     if "known" in state:
-        model.known = torch.from_numpy(state["known"][:])
+        model.class_subset = torch.from_numpy(state["known"][:])

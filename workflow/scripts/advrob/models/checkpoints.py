@@ -2,7 +2,7 @@
 
 A file may hold the weights under a key of their own, beside optimisers and counters, with the names
 of wrappers before every tensor's, several times over, or with a wrapper's own tensors among them.
-So the tensors are found by their names: where all that a network needs are, there its weights are.
+So tensors are found by their names: the weights are where all that a network needs stand together.
 """
 
 import argparse
@@ -54,12 +54,12 @@ class Checkpoint:
         self.entry = entry
         self.path = path
         self._check(sha256)
-        found = list(_flat(self._read()))
-        # Two names that differ in a wrapper only are two tensors.
-        self.bare = len({_bare(name) for _, name, _ in found}) == len(found)
-        self.tensors = {self._here(name): value for _, name, value in found}
+        entries = list(_flat(self._read()))
+        # Names that differ only in a wrapper are kept apart.
+        self.bare = len({_bare(name) for _, name, _ in entries}) == len(entries)
+        self.tensors = {self._stored_name(name): value for _, name, value in entries}
         # The key that each is under, in the file.
-        self._keys = {self._here(name): self._here(key) for key, name, _ in found}
+        self._keys = {self._stored_name(name): self._stored_name(key) for key, name, _ in entries}
         if not self.tensors:
             raise UserError(
                 f"models.{entry}.weights: {path} holds no tensors. Expected tensors by name, as a "
@@ -76,12 +76,12 @@ class Checkpoint:
             )
         if sha256 is not None:
             with self.path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != sha256.lower():
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != sha256.lower():
                 raise UserError(
-                    f"models.{self.entry}.sha256: {self.path} has {found}, expected {sha256}. The "
-                    "file is damaged or another one; download it again, or correct the checksum if "
-                    "you trust the file."
+                    f"models.{self.entry}.sha256: {self.path} has {digest}, expected {sha256}. The "
+                    "file is damaged, or it is another one. Download it again, or correct the "
+                    "checksum if you trust the file."
                 )
 
     def _read(self) -> object:
@@ -93,8 +93,8 @@ class Checkpoint:
                 return torch.load(self.path, map_location="cpu", weights_only=True)
         except PermissionError as error:
             raise UserError(
-                f"models.{self.entry}.weights: {self.path} cannot be read: you have no permission "
-                "to. Ask its owner, or name a copy of your own."
+                f"models.{self.entry}.weights: {self.path} cannot be read: you have no permission. "
+                "Ask its owner, or name a copy of your own."
             ) from error
         except Exception as error:
             raise UserError(
@@ -104,94 +104,98 @@ class Checkpoint:
             ) from error
 
     def _below(self, key: str) -> None:
-        beginning = self._here(key.strip(".")) + "."
-        below = {name: value for name, value in self.tensors.items() if name.startswith(beginning)}
-        if not below:
-            first = dict.fromkeys(name.partition(".")[0] for name in self.tensors)
+        prefix = self._stored_name(key.strip(".")) + "."
+        selected = {name: value for name, value in self.tensors.items() if name.startswith(prefix)}
+        if not selected:
+            top_keys = dict.fromkeys(name.partition(".")[0] for name in self.tensors)
             raise UserError(
                 f"models.{self.entry}.key: {self.path} has nothing below '{key}'. Expected one of "
-                f"its keys: {_listed(list(first), 8)}."
+                f"its keys: {_listed(list(top_keys), 8)}."
             )
-        self.tensors = below
+        self.tensors = selected
 
-    def _here(self, name: str) -> str:
+    def _stored_name(self, name: str) -> str:
         return _bare(name) if self.bare else name
 
-    def beginnings(self, names: Iterable[str]) -> list[str]:
-        """What stands before the tensors of these names, wherever in the file all of them are."""
-        needed = [self._here(name) for name in names if not name.endswith(COUNTER)]
-        # A long name is in few places.
+    def prefixes_of(self, names: Iterable[str]) -> list[str]:
+        """The prefixes under each of which the file has all tensors of these names."""
+        needed = [self._stored_name(name) for name in names if not name.endswith(COUNTER)]
+        # A long name ends few others.
         anchor = max(needed, key=lambda name: (name.count("."), len(name)), default="")
-        before = [
+        prefixes = [
             name.removesuffix(anchor)
             for name in self.tensors
             if anchor and f".{name}".endswith(f".{anchor}")
         ]
-        return [start for start in before if all(start + name in self.tensors for name in needed)]
+        return [
+            prefix for prefix in prefixes if all(prefix + name in self.tensors for name in needed)
+        ]
 
     def fits(self, network: nn.Module) -> bool:
         """Whether all that a network needs is here, under its names and in its shapes."""
-        own = {self._here(name): value.shape for name, value in network.state_dict().items()}
+        shapes = {
+            self._stored_name(name): value.shape for name, value in network.state_dict().items()
+        }
         return any(
             all(
-                self.tensors[start + name].shape == shape
-                for name, shape in own.items()
-                if start + name in self.tensors
+                self.tensors[prefix + name].shape == shape
+                for name, shape in shapes.items()
+                if prefix + name in self.tensors
             )
-            for start in self.beginnings(own)
+            for prefix in self.prefixes_of(shapes)
         )
 
     def largest(self) -> dict[str, Tensor]:
-        """The tensors under the key that has most of them, without what stands before it."""
+        """The tensors under the key that has most of them, without that key."""
         counts = Counter(self._keys[name] for name in self.tensors)
         key = counts.most_common(1)[0][0]
-        start = f"{key}." if key else ""
+        prefix = f"{key}." if key else ""
         return {
-            name.removeprefix(start): value
+            name.removeprefix(prefix): value
             for name, value in self.tensors.items()
             if self._keys[name] == key
         }
 
-    def select(self, names: Iterable[str], *, spare: Sequence[str] = ()) -> dict[str, Tensor]:
-        """The tensors of these names, without what stands before them in the file.
+    def select(self, names: Iterable[str], *, ignored: Sequence[str] = ()) -> dict[str, Tensor]:
+        """The tensors of these names, without their prefix in the file.
 
-        Where there are averages over training and plain weights, the averages.
+        Where there are both averages over training and plain weights, it takes the averages.
 
         Args:
             names: all that a network has.
-            spare: beginnings of names that the file may have beside them.
+            ignored: prefixes of further names that the file may have.
 
         Raises:
             UserError: some are missing, others beside them belong to another network, or the file
                 has them several times with different values.
         """
-        here = {name: self._here(name) for name in names}
-        places = self.beginnings(here)
-        if not places:
-            raise self._missing(list(here.values()))
-        start = self._choose(places, list(here.values()))
-        own = {start + name for name in here.values()}
-        beside = [
-            name.removeprefix(start)
+        stored_names = {name: self._stored_name(name) for name in names}
+        prefixes = self.prefixes_of(stored_names)
+        if not prefixes:
+            raise self._missing_error(list(stored_names.values()))
+        prefix = self._choose(prefixes, list(stored_names.values()))
+        selected = {prefix + name for name in stored_names.values()}
+        extra = [
+            name.removeprefix(prefix)
             for name in self.tensors
-            if name.startswith(start)
-            and name not in own
-            and not any(name.startswith(place) for place in places if place > start)
+            if name.startswith(prefix)
+            and name not in selected
+            and not any(name.startswith(other) for other in prefixes if other > prefix)
         ]
-        self._refuse_others(start, [name for name in beside if not name.startswith(tuple(spare))])
+        self._refuse_others(prefix, [name for name in extra if not name.startswith(tuple(ignored))])
         return {
-            name: self.tensors[start + found]
-            for name, found in here.items()
-            if start + found in self.tensors
+            name: self.tensors[prefix + stored_name]
+            for name, stored_name in stored_names.items()
+            if prefix + stored_name in self.tensors
         }
 
-    def fill(self, network: nn.Module, *, spare: Sequence[str] = ()) -> None:
+    def fill(self, network: nn.Module, *, ignored: Sequence[str] = ()) -> None:
         """Load the weights into a network; the arguments are those of `select`.
 
         Raises:
             UserError: they are those of another architecture.
         """
-        tensors = self.select(network.state_dict(), spare=spare)
+        tensors = self.select(network.state_dict(), ignored=ignored)
         with self.architecture():
             network.load_state_dict(tensors)
 
@@ -204,44 +208,44 @@ class Checkpoint:
             raise self.other_architecture(" ".join(str(error).split())[:300]) from error
 
     def other_architecture(self, reason: str) -> UserError:
-        """What says that the weights are of another architecture."""
+        """The error of weights of another architecture."""
         return UserError(
             f"models.{self.entry}.weights: {self.path} holds the tensors of another architecture: "
             f"{reason}. Give the weights that belong to '{self.entry}', or correct its kind, "
             "architecture or arguments."
         )
 
-    def _choose(self, places: list[str], names: list[str]) -> str:
+    def _choose(self, prefixes: list[str], names: list[str]) -> str:
         distinct: list[str] = []
-        for place in places:
-            if not any(self._equal(place, other, names) for other in distinct):
-                distinct.append(place)
+        for prefix in prefixes:
+            if not any(self._equal(prefix, other, names) for other in distinct):
+                distinct.append(prefix)
         if len(distinct) == 1:
             return distinct[0]
-        keys = [place.strip(".") for place in distinct]
-        averaged = [place for place in distinct if AVERAGED.search(place)]
+        keys = [prefix.strip(".") for prefix in distinct]
+        averaged = [prefix for prefix in distinct if AVERAGED.search(prefix)]
         if len(averaged) != 1:
             raise UserError(
-                f"models.{self.entry}.weights: {self.path} holds such weights more than once: "
-                f"{_listed(keys, 8)}. Name the one that you mean as models.{self.entry}.key."
+                f"models.{self.entry}.weights: {self.path} holds several sets of such weights: "
+                f"{_listed(keys, 8)}. Name the one to use as models.{self.entry}.key."
             )
-        (taken,) = averaged
-        others = [key for key, place in zip(keys, distinct, strict=True) if place != taken]
+        (average,) = averaged
+        other_keys = [key for key, prefix in zip(keys, distinct, strict=True) if prefix != average]
         print(
             f"models.{self.entry}: of the weights in {self.path} the averaged ones are taken "
-            f"({taken.strip('.')}). For the others set models.{self.entry}.key to "
-            f"{_listed(others, 8)}."
+            f"({average.strip('.')}). For the others set models.{self.entry}.key to "
+            f"{_listed(other_keys, 8)}."
         )
-        return taken
+        return average
 
-    def _equal(self, one: str, other: str, names: list[str]) -> bool:
+    def _equal(self, first: str, second: str, names: list[str]) -> bool:
         return all(
-            torch.equal(self.tensors[one + name], self.tensors[other + name])
+            torch.equal(self.tensors[first + name], self.tensors[second + name])
             for name in names
             if not name.endswith(COUNTER)
         )
 
-    def _missing(self, names: list[str]) -> UserError:
+    def _missing_error(self, names: list[str]) -> UserError:
         needed = [name for name in names if not name.endswith(COUNTER)]
         held = {name for name in self.tensors if not name.endswith(COUNTER)}
         missing = [name for name in needed if not any(f".{n}".endswith(f".{name}") for n in held)]
@@ -251,13 +255,13 @@ class Checkpoint:
             reason = "its tensors are not all below one key"
         return self.other_architecture(f"{reason}; the file has {_listed(sorted(held))}")
 
-    def _refuse_others(self, start: str, beside: list[str]) -> None:
-        large = [name for name in beside if self.tensors[start + name].numel() > SMALL]
+    def _refuse_others(self, prefix: str, extra: list[str]) -> None:
+        large = [name for name in extra if self.tensors[prefix + name].numel() > SMALL]
         if large:
             raise self.other_architecture(
                 f"{len(large)} of its tensors have no place in the network ({_listed(large)})"
             )
-        layer = [name for name in beside if re.search(r"(mean|std|sigma)$", name)]
+        layer = [name for name in extra if re.search(r"(mean|std|sigma)$", name)]
         if layer:
             print(
                 f"models.{self.entry}: {self.path} has a layer that normalises images "
@@ -265,13 +269,13 @@ class Checkpoint:
             )
 
 
-def _flat(found: object, before: str = "") -> Iterator[tuple[str, str, Tensor]]:
+def _flat(content: object, key: str = "") -> Iterator[tuple[str, str, Tensor]]:
     """The key, the full name and the tensor of each tensor in mappings of mappings."""
-    if isinstance(found, Mapping):
-        for key, value in found.items():
-            name = f"{before}.{key}" if before else str(key)
+    if isinstance(content, Mapping):
+        for part, value in content.items():
+            name = f"{key}.{part}" if key else str(part)
             if isinstance(value, Tensor):
-                yield before, name, value
+                yield key, name, value
             else:
                 yield from _flat(value, name)
 
@@ -280,6 +284,6 @@ def _bare(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def _listed(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _listed(names: Sequence[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

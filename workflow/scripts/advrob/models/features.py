@@ -1,4 +1,4 @@
-"""What a network's last layer sees."""
+"""The features that a network's last layer takes."""
 
 import functools
 from typing import Any
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The features that a network's last layer sees, and the logits that come of them.
+    """The features that a network's last layer takes, and the logits.
 
-    The last layer is the linear or convolutional one that runs last, whatever its name. Where what
-    it gives are not the logits, by image or by position, there is no such layer: the logits then
-    stand for the features, and a line says so.
+    The last layer is the linear or convolutional one that runs last, whatever its name. Where its
+    output is not the logits, by image or by position, there is no such layer: the logits then stand
+    for the features, and a line in the log says so.
 
     Args:
         network: images in [0, 1] to logits.
@@ -21,20 +21,20 @@ def penultimate(network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         Features ``(N, features)``, their mean over the positions if the last layer is a
         convolution, and logits ``(N, classes)``.
     """
-    last: list[tuple[nn.Module, tuple[Any, ...], Any]] = []
+    last_call: list[tuple[nn.Module, tuple[Any, ...], Any]] = []
 
-    def keep(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        last[:] = [(layer, inputs, output)]
+    def record(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        last_call[:] = [(layer, inputs, output)]
 
     layers = [part for part in network.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
-    hooks = [layer.register_forward_hook(keep) for layer in layers]
+    hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         logits = network(images)
     finally:
         for hook in hooks:
             hook.remove()
-    if last and _gives(last[0][0], last[0][2], logits) and len(last[0][1]) == 1:
-        (features,) = last[0][1]
+    if last_call and _gives(last_call[0][0], last_call[0][2], logits) and len(last_call[0][1]) == 1:
+        (features,) = last_call[0][1]
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features, logits
     _say_once(
         f"{type(getattr(network, 'network', network)).__name__} has no last layer whose input "

@@ -36,18 +36,18 @@ class LocalResponseNorm(nn.Module):
     """
 
     band: Tensor
-    one: Tensor
+    ones: Tensor
 
     def __init__(self, channels: int, *, size: int = 5, alpha: float = 1e-4) -> None:
         super().__init__()
         distance = torch.arange(channels)[:, None] - torch.arange(channels)[None, :]
         band = (distance.abs() <= size // 2).float() * (alpha / size)
         self.register_buffer("band", band[:, :, None, None], persistent=False)
-        self.register_buffer("one", torch.ones(channels), persistent=False)
+        self.register_buffer("ones", torch.ones(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise activations ``(N, channels, H, W)``."""
-        root = F.conv2d(x * x, self.band, self.one).rsqrt()
+        root = F.conv2d(x * x, self.band, self.ones).rsqrt()
         return x * (root * root.sqrt())
 
 

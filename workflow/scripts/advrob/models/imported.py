@@ -14,12 +14,12 @@ from advrob.models.checkpoints import Checkpoint
 class ImportedModel(ModelKind):
     """A network from a function of another package, RobustBench or your own.
 
-    It takes images in [0, 1] as they are, its normalisation inside, unless the entry has a size or
-    a normalisation.
+    It receives images in [0, 1] as they are and normalises them itself, unless the entry has a size
+    or a normalisation.
 
     Args:
-        function: package.module:name of a function that gives a torch.nn.Module from RGB images in
-            [0, 1] to logits. Its code runs in every job.
+        function: package.module:name of a function that returns a torch.nn.Module, which maps RGB
+            images in [0, 1] to logits. Its code runs in every job.
         arguments: keyword arguments of that function.
     """
 
@@ -49,9 +49,9 @@ class ImportedModel(ModelKind):
         network = make(**self.arguments)
         if not isinstance(network, nn.Module):
             raise UserError(
-                f"{key}: '{self.function}' gave an object of type {type(network).__name__}, "
-                "expected a torch.nn.Module that gives logits. Name another function, or correct "
-                "its arguments."
+                f"{key}: '{self.function}' returned an object of type {type(network).__name__}, "
+                "expected a torch.nn.Module that returns logits. Name another function, or "
+                "correct its arguments."
             )
         if checkpoint:
             checkpoint.fill(network)

@@ -1,4 +1,4 @@
-"""What networks make of images: predictions and confidences, in float32."""
+"""Predictions and confidences of networks, in float32."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,9 +34,9 @@ def predict(
         images: 8-bit images ``(n, H, W, 3)``, read once, in slices of ``batch_size``.
         batch_size: images at a time.
         device: where the networks are.
-        part: the N of them to predict, beginning with a batch; all by default.
+        part: the N images to predict, from the start of a batch; all by default.
         reseed: called before each batch with the number of its first image, to give stochastic
-            defences a generator of the batch's own: what they draw is then the same however the
+            defences a generator of that batch's own: what they draw then does not depend on how the
             batches are shared out.
 
     Returns:
@@ -51,7 +51,7 @@ def predict(
     starts = rows[::batch_size]
     for start in progress(starts, "batches scored", len(starts)):
         end = min(start + batch_size, rows.stop)
-        done = slice(start - rows.start, end - rows.start)
+        columns = slice(start - rows.start, end - rows.start)
         reseed(start)
         batch = to_tensor(images[start:end], device)
         for row, network in enumerate(networks):
@@ -64,6 +64,6 @@ def predict(
                     "training and its defence."
                 )
             highest = logits.softmax(dim=1).max(dim=1)
-            predicted[row, done] = highest.indices.cpu().numpy()
-            confidence[row, done] = highest.values.cpu().numpy()
+            predicted[row, columns] = highest.indices.cpu().numpy()
+            confidence[row, columns] = highest.values.cpu().numpy()
     return predicted, confidence

@@ -8,15 +8,15 @@ from torch import nn
 
 from advrob.models import Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
-from advrob.models.zoo import check_known, download
+from advrob.models.zoo import check_architecture, download
 
 
 class TimmModel(ModelKind):
     """A network of timm's zoo, with its default weights, normalisation and input size.
 
     Args:
-        architecture: its name in the zoo, with the weights' tag if you like (resnet50.a1_in1k); by
-            default the entry's own.
+        architecture: its name in the zoo, optionally with the tag of the weights
+            (resnet50.a1_in1k). Default is the entry's own name.
         arguments: keyword arguments of timm's create_model, ``num_classes`` for example.
     """
 
@@ -30,7 +30,7 @@ class TimmModel(ModelKind):
         """See `ModelKind.build`."""
         architecture = self.architecture or name
         if not zoo.is_model(architecture):
-            check_known(name, "timm", architecture, zoo.list_models())
+            check_architecture(name, "timm", architecture, zoo.list_models())
         if checkpoint:
             network = self._filled(architecture, checkpoint)
         else:
@@ -44,11 +44,11 @@ class TimmModel(ModelKind):
         if checkpoint.fits(network):
             checkpoint.fill(network)
             return network
-        # timm converts its networks' original releases and resizes positions where it fetches
-        # weights, and so it does with tensors that are given in their place.
-        given = {"state_dict": checkpoint.largest(), "num_classes": network.num_classes}
+        # Where timm fetches weights it converts original releases and resizes position embeddings;
+        # it does the same with tensors that take their place.
+        source = {"state_dict": checkpoint.largest(), "num_classes": network.num_classes}
         arguments = dict(self.arguments)
-        overlay = arguments.pop("pretrained_cfg_overlay", {}) | given
+        overlay = arguments.pop("pretrained_cfg_overlay", {}) | source
         with checkpoint.architecture():
             return zoo.create_model(
                 architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments

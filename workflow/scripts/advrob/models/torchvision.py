@@ -8,24 +8,24 @@ from torchvision.models import WeightsEnum
 
 from advrob.models import Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
-from advrob.models.zoo import check_known, download
+from advrob.models.zoo import check_architecture, download
 
 # What torchvision's functions set where they fetch weights, which were trained elsewhere: images in
 # [-1, 1], made of normalised ones inside the network.
 GOOGLES = {"inception_v3", "googlenet"}
-# Heads that learned along and that nothing asks afterwards.
+# Heads that were trained as well, and that prediction does not use.
 AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 
 
 class TorchvisionModel(ModelKind):
     """A network of torchvision's zoo, with its default weights, normalisation and input size.
 
-    Weights from a file meet what torchvision decides where it fetches them itself. For inception_v3
-    and googlenet that is transform_input, which you set to false in the arguments for weights that
-    do not come from torchvision.
+    With weights from a file, a network is built as torchvision builds it when it downloads them.
+    For inception_v3 and googlenet that sets transform_input; set it to false in the arguments if
+    the weights do not come from torchvision.
 
     Args:
-        architecture: its name in the zoo; by default the entry's own.
+        architecture: its name in the zoo. Default is the entry's own name.
         arguments: keyword arguments of the zoo's function, ``num_classes`` for example.
     """
 
@@ -38,25 +38,25 @@ class TorchvisionModel(ModelKind):
     def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
         """See `ModelKind.build`."""
         architecture = self.architecture or name
-        check_known(name, "torchvision", architecture, zoo.list_models(module=zoo))
-        weights = zoo.get_model_weights(architecture)
-        chosen = weights.DEFAULT
+        check_architecture(name, "torchvision", architecture, zoo.list_models(module=zoo))
+        available = zoo.get_model_weights(architecture)
+        weights = available.DEFAULT
         if checkpoint:
-            # A file that torchvision itself fetched at another time has kept its name.
+            # A file that torchvision once fetched still has its name.
             file = checkpoint.path.name
-            chosen = next((w for w in weights if w.url.endswith(f"/{file}")), chosen)
-            arguments = decided(architecture, chosen) | self.arguments
+            weights = next((w for w in available if w.url.endswith(f"/{file}")), weights)
+            arguments = fetch_arguments(architecture, weights) | self.arguments
             network = zoo.get_model(architecture, weights=None, **arguments)
-            checkpoint.fill(network, spare=AUXILIARY)
+            checkpoint.fill(network, ignored=AUXILIARY)
         else:
             with download(name):
-                network = zoo.get_model(architecture, weights=chosen, **self.arguments)
-        preset = chosen.transforms()
+                network = zoo.get_model(architecture, weights=weights, **self.arguments)
+        preset = weights.transforms()
         normalisation = (tuple(preset.mean), tuple(preset.std), False)
         return Model(network, normalisation, preset.crop_size[0])
 
 
-def decided(architecture: str, weights: WeightsEnum) -> dict[str, Any]:
+def fetch_arguments(architecture: str, weights: WeightsEnum) -> dict[str, Any]:
     """The arguments that torchvision adds where it fetches these weights itself."""
     if architecture in GOOGLES:
         return {"transform_input": True, "aux_logits": False, "init_weights": False}

@@ -9,7 +9,7 @@ from advrob.errors import UserError
 
 @contextmanager
 def download(name: str) -> Iterator[None]:
-    """Explain what goes wrong inside as a download that failed.
+    """Explain errors of the block as a failed download.
 
     Args:
         name: of the configuration entry.
@@ -24,21 +24,23 @@ def download(name: str) -> Iterator[None]:
         ) from error
 
 
-def check_known(name: str, library: str, architecture: str, known: Sequence[str]) -> None:
+def check_architecture(
+    name: str, library: str, architecture: str, available: Sequence[str]
+) -> None:
     """Refuse an architecture that a library does not have.
 
     Args:
         name: of the configuration entry.
         library: its name, for the message.
-        architecture: what was asked for.
-        known: all that there are.
+        architecture: the configured one.
+        available: all architectures that it has.
 
     Raises:
         UserError: with the nearest names.
     """
-    if architecture not in known:
-        near = get_close_matches(architecture, known, n=3, cutoff=0.4)
+    if architecture not in available:
+        nearest = get_close_matches(architecture, available, n=3, cutoff=0.4)
         raise UserError(
             f"models.{name}.architecture: {library} has no '{architecture}'. Nearest names: "
-            f"{', '.join(near) or 'none'}."
+            f"{', '.join(nearest) or 'none'}."
         )

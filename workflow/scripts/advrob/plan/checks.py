@@ -40,8 +40,9 @@ def _images(plan: "Plan") -> None:
     images = plan["images"]
     if images["layout"] != "packages" and not (plan["images_root"] or "archive" in images):
         raise ConfigurationError(
-            f"images_root: is not set, but the layout is {images['layout']}. Expected where the "
-            "photographs are. Set it on the command line with: --config images_root=/path"
+            f"images_root: is not set, but the layout is {images['layout']}. Expected the folder "
+            "or archive of the photographs. Set it on the command line with: --config "
+            "images_root=/path"
         )
 
 
@@ -51,7 +52,7 @@ def _defences(plan: "Plan") -> None:
         if (kind := plan.defence_kind(name).name) != name:
             raise ConfigurationError(
                 f"defences.{name}.kind: found '{kind}', expected {name}: the name is reserved for "
-                f"{why}. Give the other defence a name of its own."
+                f"{why}. Give the other defence another name."
             )
     chains = {name for name in defences if plan.defence_kind(name).name == "chain"}
     for chain in sorted(chains):
@@ -76,8 +77,8 @@ def _models(plan: "Plan") -> None:
         weights = entry.get("weights")
         if name in used and weights is None and _needs_weights(name, plan):
             raise ConfigurationError(
-                f"models.{name}.weights: is missing. {plan.places['models', name].kind_name} comes "
-                "without weights of its own: name the file that has them."
+                f"models.{name}.weights: is missing. {plan.plug_ins['models', name].kind_name} has "
+                "no weights of its own: name a file with them."
             )
         if name in used and weights is not None and not _is_file(weights):
             raise ConfigurationError(
@@ -88,19 +89,23 @@ def _models(plan: "Plan") -> None:
 
 def _needs_weights(name: str, plan: "Plan") -> bool:
     """Whether a model is pretrained and of a kind that has no weights of its own."""
-    place = plan.places.get(("models", name))
-    return place is not None and bool(place.kind().traits.get("needs_weights"))
+    plug_in = plan.plug_ins.get(("models", name))
+    return plug_in is not None and bool(plug_in.kind().traits.get("needs_weights"))
 
 
 def _trained(name: str, plan: "Plan") -> None:
     models = plan["models"]
     key, entry = f"models.{name}", models[name]
     both = {"base", "train"}
-    if odd := sorted(entry.keys() ^ both):
-        found = f"extra.{nearest(odd[0], both - entry.keys())}" if odd[0] in entry else "missing."
+    if unpaired := sorted(entry.keys() ^ both):
+        problem = (
+            f"extra.{nearest(unpaired[0], both - entry.keys())}"
+            if unpaired[0] in entry
+            else "missing."
+        )
         raise ConfigurationError(
-            f"{key}: {odd[0]} is {found} A model that is trained has base, the name of another "
-            "model, and train."
+            f"{key}: {unpaired[0]} is {problem} A model that is trained has base, the name of "
+            "another model, and train."
         )
     pretrained = [other for other in models if "train" not in models[other]]
     require_known(f"{key}.base", entry["base"], pretrained, "a model that is not trained itself")
@@ -125,13 +130,14 @@ def _experiments(plan: "Plan") -> None:
             require_known(key, defence, defences, "a defence")
             if any(map(plan.is_fitted, plan.members(defence))):
                 raise ConfigurationError(
-                    f"{key}: '{defence}' learns from the images to fit, so they cannot tell how "
+                    f"{key}: '{defence}' learns from the images to fit, so they cannot show how "
                     "good it is. Remove it."
                 )
     for key in ("radii", "efforts"):
         if (values := experiments["robustness"][key]) != sorted(values):
             raise ConfigurationError(
-                f"experiments.robustness.{key}: found {values}, expected ascending numbers."
+                f"experiments.robustness.{key}: found {values}, expected numbers in ascending "
+                "order."
             )
     for defence in experiments["downsampling"]:
         if plan.defence_kind(defence).name != "downsample":
@@ -161,7 +167,7 @@ def _preventive(plan: "Plan") -> None:
     bases = {models[name]["base"] for name in [control, *others]}
     if len(bases) > 1:
         raise ConfigurationError(
-            f"{key}: its models begin with {', '.join(sorted(bases))}. Expected one base, so that "
+            f"{key}: its models start from {', '.join(sorted(bases))}. Expected one base, so that "
             "they can be compared."
         )
 

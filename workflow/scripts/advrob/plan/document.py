@@ -21,9 +21,9 @@ plug-ins; edit those. -->
 {description}
 The default is [config.yaml](../config.yaml). Override any part of it with files
 (`--configfile presets/imagenette.yaml mine.yaml`: later ones win) or single keys
-(`--config seed=1 batch_size=64`). `null` takes away what an earlier file gives. What does not fit
-below is refused before anything runs, in a sentence that names the key and the nearest one that
-exists. Editors that know YAML check it, too, with
+(`--config seed=1 batch_size=64`). `null` removes an entry of an earlier file. The workflow reports
+an unknown key or an invalid value before it runs anything, and suggests the nearest valid name.
+Your editor can check the file, too, with
 [config.schema.json](../workflow/schemas/config.schema.json).
 
 In the names of keys, `<name>` is a name that you choose, and `[]` stands for each item of a list.
@@ -65,14 +65,14 @@ def _inner(key: Key) -> dict[str, object]:
 def _plug_ins(sort: str, heading: str) -> list[str]:
     """A section with all plug-ins of a sort."""
     about = SORTS[sort]
-    found = kinds(sort)
+    plug_ins = kinds(sort)
     # A universal method's keys stand in one place, others in entries that have names.
-    names = ", ".join(f"`{name}`" for name in found)
+    names = ", ".join(f"`{name}`" for name in plug_ins)
     intro = (
         f"`{about.section}.{about.key}` is one of {names}: the files in `advrob/{about.folder}`."
     )
     sections = [f"### {heading}\n", f"{intro}\n"]
-    for name, kind in found.items():
+    for name, kind in plug_ins.items():
         sections += [f"#### {name}\n", *_plug_in(kind)]
     return sections
 
@@ -90,11 +90,14 @@ def _plug_in(kind: Kind) -> list[str]:
 
 def _together(words: object) -> str:
     """What a schema, or the traits of a plug-in, says about keys that depend on each other."""
-    found = dict(words) if isinstance(words, dict) else {}
+    groups = dict(words) if isinstance(words, dict) else {}
     return " ".join(
         [
-            *(f"{_listed(group)} exclude each other." for group in found.get("exclusive", ())),
-            *(f"{_listed(group)} must not fall." for group in found.get("ordered", ())),
+            *(f"{_listed(group)} exclude each other." for group in groups.get("exclusive", ())),
+            *(
+                f"{_listed(group)} must be in ascending order."
+                for group in groups.get("ordered", ())
+            ),
         ]
     )
 
@@ -103,8 +106,8 @@ def _listed(names: Iterable[str]) -> str:
     return " and ".join(f"`{name}`" for name in names)
 
 
-def _table(found: Iterable[Key]) -> str:
-    return "\n".join([TABLE, *map(_row, found), ""])
+def _table(table_keys: Iterable[Key]) -> str:
+    return "\n".join([TABLE, *map(_row, table_keys), ""])
 
 
 def _row(key: Key) -> str:
@@ -125,5 +128,5 @@ def _row(key: Key) -> str:
 
 
 if __name__ == "__main__":
-    wanted = json.dumps(editor_schema(), indent=1) + "\n" if "--schema" in sys.argv else document()
-    print(wanted, end="")
+    text = json.dumps(editor_schema(), indent=1) + "\n" if "--schema" in sys.argv else document()
+    print(text, end="")

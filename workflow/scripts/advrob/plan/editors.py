@@ -15,7 +15,7 @@ from .schema import load
 
 # Words of JSON Schema that hold in a file which overlays another. Those that hold schemas, and our
 # own, are translated.
-KEPT = (
+COPIED_WORDS = (
     "title",
     "description",
     "default",
@@ -34,25 +34,25 @@ KEPT = (
 def editor_schema() -> dict[str, Any]:
     """The schema of a file of configuration, JSON Schema."""
     schema = load()
-    found = _overlay(schema)
-    top = found["properties"]
+    overlay = _overlay(schema)
+    top = overlay["properties"]
     raw = schema["properties"]
     definitions: dict[str, Any] = {}
 
     models = raw["models"]["additionalProperties"]
     own = models["properties"]
     base = _overlay(own["base"])
-    train = _plugged("lesson", own["train"], definitions)
+    train = _plug_in_entry("lesson", own["train"], definitions)
     gone = {key: {"type": "null"} for key in ("base", "train")}
     pretrained = {**models, "properties": {**own, **gone}}
     definitions["model"] = {
-        "if": {"anyOf": [_all_given([key]) for key in gone]},
+        "if": {"anyOf": [_all_present([key]) for key in gone]},
         "then": {"properties": {"base": base, "train": train}, "additionalProperties": False},
-        "else": _plugged("model", pretrained, definitions),
+        "else": _plug_in_entry("model", pretrained, definitions),
     }
     _entries(top["models"], "model", gone)
 
-    definitions["defence"] = _plugged(
+    definitions["defence"] = _plug_in_entry(
         "defence", raw["defences"]["additionalProperties"], definitions
     )
     _entries(top["defences"], "defence")
@@ -60,38 +60,40 @@ def editor_schema() -> dict[str, Any]:
     perturbations = raw["perturbations"]["properties"]
     made = top["perturbations"]["properties"]
     untargeted = perturbations["untargeted"]["additionalProperties"]
-    definitions["attack"] = _plugged("attack", untargeted, definitions)
+    definitions["attack"] = _plug_in_entry("attack", untargeted, definitions)
     _entries(made["untargeted"], "attack")
-    made["universal"] = _plugged("universal", perturbations["universal"], definitions)
+    made["universal"] = _plug_in_entry("universal", perturbations["universal"], definitions)
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
-        **found,
+        **overlay,
         "definitions": definitions,
     }
 
 
 def _overlay(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema of what may overlay an earlier value."""
-    found = {word: schema[word] for word in KEPT if word in schema}
+    overlay = {word: schema[word] for word in COPIED_WORDS if word in schema}
     if "type" in schema:
         types = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-        found["type"] = [*types, *({"null"} - {*types})]
+        overlay["type"] = [*types, *({"null"} - {*types})]
     if "enum" in schema:
-        found["enum"] = list(dict.fromkeys([*schema["enum"], None]))
+        overlay["enum"] = list(dict.fromkeys([*schema["enum"], None]))
     if "properties" in schema:
-        found["properties"] = {key: _overlay(part) for key, part in schema["properties"].items()}
+        overlay["properties"] = {key: _overlay(part) for key, part in schema["properties"].items()}
     if "items" in schema:
         # An item overlays nothing: lists are replaced.
         items = schema["items"]
-        found["items"] = {key: part for key, part in items.items() if key != "levels"}
-        found["items"] |= _whole_levels(items)
+        overlay["items"] = {key: part for key, part in items.items() if key != "levels"}
+        overlay["items"] |= _whole_levels(items)
     entries = schema.get("additionalProperties")
     if entries is not None:
-        found["additionalProperties"] = _overlay(entries) if isinstance(entries, dict) else entries
-    found |= _whole_levels(schema)
+        overlay["additionalProperties"] = (
+            _overlay(entries) if isinstance(entries, dict) else entries
+        )
+    overlay |= _whole_levels(schema)
     if groups := schema.get("exclusive"):
-        found["not"] = {"anyOf": [_all_given(group) for group in groups]}
-    return found
+        overlay["not"] = {"anyOf": [_all_present(group) for group in groups]}
+    return overlay
 
 
 def _whole_levels(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,12 +104,14 @@ def _whole_levels(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"not": {"type": "number", "anyOf": ranges}}
 
 
-def _all_given(keys: list[str]) -> dict[str, Any]:
+def _all_present(keys: list[str]) -> dict[str, Any]:
     """The schema of a mapping in which several keys have values."""
     return {"required": list(keys), "properties": {key: {"not": {"type": "null"}} for key in keys}}
 
 
-def _plugged(sort: str, common: Mapping[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def _plug_in_entry(
+    sort: str, common: Mapping[str, Any], definitions: dict[str, Any]
+) -> dict[str, Any]:
     """The schema of an entry that names a plug-in, or whose plug-in an earlier file may name.
 
     Args:
@@ -116,22 +120,22 @@ def _plugged(sort: str, common: Mapping[str, Any], definitions: dict[str, Any]) 
         definitions: takes one for each plug-in, ``SORT KIND``.
     """
     key = SORTS[sort].key
-    found = kinds(sort)
-    for name, kind in found.items():
+    plug_ins = kinds(sort)
+    for name, kind in plug_ins.items():
         definitions[f"{sort} {name}"] = _kind(kind, common)
     named = [
         {
             "if": {"required": [key], "properties": {key: {"const": name}}},
             "then": _reference(f"{sort} {name}"),
         }
-        for name in found
+        for name in plug_ins
     ]
-    any_of_them = {"anyOf": [_reference(f"{sort} {name}") for name in found]}
+    any_of_them = {"anyOf": [_reference(f"{sort} {name}") for name in plug_ins]}
     return {
         "type": ["object", "null"],
         "description": common["description"],
         "properties": {
-            key: {**_overlay(common["properties"][key]), "enum": [*found, None]},
+            key: {**_overlay(common["properties"][key]), "enum": [*plug_ins, None]},
         },
         "allOf": [*named, {"if": {"not": {"required": [key]}}, "then": any_of_them}],
     }
@@ -163,7 +167,7 @@ def _entries(part: dict[str, Any], sort: str, other: Iterable[str] = ()) -> None
     part["properties"] = {
         name: {
             "allOf": [_reference(sort)],
-            "if": {"not": {"anyOf": [_all_given([word]) for word in words]}},
+            "if": {"not": {"anyOf": [_all_present([word]) for word in words]}},
             "then": _reference(f"{sort} {name}"),
         }
         for name in kinds(sort)

@@ -14,26 +14,26 @@ def did_you_mean(names: Iterable[str]) -> str:
     return f" Did you mean {listed}?" if listed else ""
 
 
-def nearest(found: str, names: Iterable[str]) -> str:
-    """`did_you_mean` of the one name that is most like what was found."""
-    return did_you_mean(get_close_matches(found, [*names], n=1))
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`did_you_mean` of the one name that is most like ``name``."""
+    return did_you_mean(get_close_matches(name, [*names], n=1))
 
 
-def require_known(key: str, found: str, names: Iterable[str], what: str) -> None:
+def require_known(key: str, name: str, valid_names: Iterable[str], what: str) -> None:
     """Refuse a name that does not exist.
 
     Args:
         key: of the configuration.
-        found: the name.
-        names: the valid ones.
+        name: found in the configuration.
+        valid_names: the names that exist.
         what: what they are names of, with an article.
 
     Raises:
         ConfigurationError: the name is none of them.
     """
-    expected = sorted(names)
-    if found not in expected:
+    expected = sorted(valid_names)
+    if name not in expected:
         raise ConfigurationError(
-            f"{key}: '{found}' is not {what}. Expected one of: {', '.join(expected) or 'none'}."
-            f"{nearest(found, expected)}"
+            f"{key}: '{name}' is not {what}. Expected one of: {', '.join(expected) or 'none'}."
+            f"{nearest(name, expected)}"
         )

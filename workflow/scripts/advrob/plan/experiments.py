@@ -4,6 +4,7 @@ The rule's input and the table's code read the same list.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from .names import GAN, GRADIENT, UNIVERSAL, Cell, DataSet, Network
 from .plan import Plan
@@ -13,10 +14,10 @@ ORIGINAL_IMAGES = DataSet()
 
 def _once(cells: Iterable[Cell]) -> list[Cell]:
     """Cells in their order, each network and data set once."""
-    found: dict[tuple[DataSet, Network], Cell] = {}
+    unique: dict[tuple[DataSet, Network], Cell] = {}
     for cell in cells:
-        found.setdefault((cell.dataset, cell.network), cell)
-    return list(found.values())
+        unique.setdefault((cell.dataset, cell.network), cell)
+    return list(unique.values())
 
 
 def _both(plan: Plan, model: str) -> tuple[DataSet, DataSet]:
@@ -86,7 +87,24 @@ def fit_images(plan: Plan) -> list[Cell]:
 def replication(plan: Plan) -> list[Cell]:
     """All that the paper's claims are about."""
     grown = fit_images(plan) if plan["experiments.fit_images"] else []
-    return _once([*table_1(plan), *table_2(plan), *table_3(plan), *grown])
+    own = [
+        Cell(DataSet(GRADIENT, network), network)
+        for model in plan.models
+        for pair in plan["experiments.cross_tests"]
+        for network in (Network(model, defence) for defence in pair)
+    ]
+    taught = [
+        Cell(plan.universal(base), Network(model))
+        for base in plan.models
+        for model in taught_models(plan, base).values()
+    ]
+    others = [
+        Cell(plan.universal(other), Network(model))
+        for model in plan.models
+        for other in plan.models
+    ]
+    tables = (table_1(plan), table_2(plan), table_3(plan))
+    return _once([*chain(*tables), *grown, *own, *taught, *others])
 
 
 def robust_networks(plan: Plan) -> list[Network]:
@@ -114,6 +132,25 @@ def robustness(plan: Plan) -> list[Cell]:
             *attacked(plan, network),
         )
     )
+
+
+def tries(plan: Plan) -> list[Cell]:
+    """The cells of `robustness` whose network draws random numbers; none for a single draw."""
+    if plan["experiments.draws"] == 1:
+        return []
+    return [cell for cell in robustness(plan) if plan.is_stochastic(cell.network.defence)]
+
+
+def export(plan: Plan, dataset: str) -> Cell:
+    """A data set with the network whose predictions are exported beside it.
+
+    That is the network that it was made against; of other data sets, the first model alone.
+
+    Raises:
+        ValueError: there is no data set of that name.
+    """
+    images = DataSet.parse(dataset)
+    return Cell(images, images.target or Network(plan.models[0]))
 
 
 def settings(plan: Plan) -> list[Cell]:
@@ -145,7 +182,7 @@ def preventive(plan: Plan) -> list[Cell]:
     if base is None:
         return []
 
-    def shown(network: Network) -> Iterator[Cell]:
+    def cells_of(network: Network) -> Iterator[Cell]:
         yield Cell(ORIGINAL_IMAGES, network, "original")
         for family in (UNIVERSAL, GAN):
             yield Cell(DataSet(family, Network(base)), network, f"static {family}")
@@ -156,8 +193,16 @@ def preventive(plan: Plan) -> list[Cell]:
         cell
         for model in compared_models(plan)
         for defence in plan["experiments.preventive.defences"]
-        for cell in shown(Network(model, defence))
+        for cell in cells_of(Network(model, defence))
     ]
+
+
+def taught_models(plan: Plan, base: str) -> dict[str, str]:
+    """By lesson: the first of `compared_models` that was trained by it from a model."""
+    taught: dict[str, str] = {}
+    for model in compared_models(plan) if preventive_base(plan) == base else []:
+        taught.setdefault(plan["models"][model]["train"]["method"], model)
+    return taught
 
 
 def figure_sweep(plan: Plan, *, attacked: bool) -> list[Cell]:

@@ -4,7 +4,7 @@ Every method takes what Snakemake knows of a job, its wildcards and its input, a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import needs
 from .experiments import attacked
 from .kinds import kind
 from .names import Network
-from .needs import Need
+from .needs import THREADS, Need
 from .plan import Plan
 
 
@@ -43,6 +43,22 @@ class Jobs:
     def images_in(self, file: str, shards: int = 1) -> float:
         """How many images of a file are a job's, nearly: it holds little else."""
         return megabytes(file) * 1e6 / self.numbers / shards
+
+    @staticmethod
+    def threads(need: Callable[[Any, Any], Need]) -> Callable[[Any, Any], int]:
+        """The number of threads of a rule whose jobs have a need.
+
+        Unlike memory and time it has to be a number before the job's input exists. Snakemake asks
+        again once it does.
+        """
+
+        def count(wildcards: Any, input: Any) -> int:
+            try:
+                return need(wildcards, input).threads
+            except FileNotFoundError:
+                return THREADS
+
+        return count
 
     def images(self, wildcards: Any, input: Any) -> Need:
         """Decode photographs."""
@@ -120,9 +136,11 @@ class Jobs:
         """Make untargeted attacks."""
         attack = self.plan.attack(wildcards.attack)
         assert attack.kind is not None
-        given = attack.kind.values(attack.settings)
+        values = attack.kind.values(attack.entry)
         efforts = attack.kind.traits.get("effort", "iterations")
-        passes = [given.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)]
+        passes = [
+            values.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)
+        ]
         return needs.gradient(
             images=self._robust_images(),
             iterations=math.prod(passes),
@@ -189,6 +207,10 @@ class Jobs:
             state=megabytes(input.learned),
             **self.network,
         )
+
+    def export(self, wildcards: Any, input: Any) -> Need:
+        """Write a data set for other programs."""
+        return needs.exporting(megabytes(input.images), images=self.images_in(input.images))
 
     def drawing(self, wildcards: Any, input: Any) -> Need:
         """Draw a figure that needs networks."""

@@ -36,7 +36,7 @@ class Sort:
         base: the class that its plug-ins derive from.
         section: of the configuration, where entries name it.
         key: of an entry, which names the kind.
-        given: the parameters of ``__init__`` that are no keys: what the workflow passes.
+        workflow_arguments: parameters of ``__init__`` that the workflow passes: no keys.
     """
 
     title: str
@@ -44,7 +44,7 @@ class Sort:
     base: str
     section: str
     key: str = "kind"
-    given: tuple[str, ...] = ()
+    workflow_arguments: tuple[str, ...] = ()
 
 
 SORTS = {
@@ -58,7 +58,12 @@ SORTS = {
         "method",
     ),
     "lesson": Sort(
-        "a lesson", "training", "Lesson", "models.<name>.train", "method", given=("pupil",)
+        "a lesson",
+        "training",
+        "Lesson",
+        "models.<name>.train",
+        "method",
+        workflow_arguments=("pupil",),
     ),
     "model": Sort("a kind of model", "models", "ModelKind", "models.<name>"),
 }
@@ -108,9 +113,9 @@ class Kind:
     traits: Mapping[str, Any] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
 
-    def values(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+    def values(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all keys: those that an entry gives, else their defaults."""
-        return {key: settings.get(key, schema.get("default")) for key, schema in self.keys.items()}
+        return {key: entry.get(key, schema.get("default")) for key, schema in self.keys.items()}
 
     @property
     def fitted(self) -> bool:
@@ -129,13 +134,13 @@ def kinds(sort: str) -> dict[str, Kind]:
 
 @cache
 def _kinds(library: Path, sort: str) -> Mapping[str, Kind]:
-    found = {}
+    plug_ins = {}
     for path in sorted((library / SORTS[sort].folder).glob("*.py")):
         kind = read(path, sort) if path.stem != "__init__" else None
         if kind is not None and not kind.traits.get("abstract"):
             names = kind.traits.get("names", [kind.name])
-            found.update({name: replace(kind, name=name) for name in names})
-    return found
+            plug_ins.update({name: replace(kind, name=name) for name in names})
+    return plug_ins
 
 
 def kind(sort: str, name: str, key: str) -> Kind:
@@ -149,8 +154,8 @@ def kind(sort: str, name: str, key: str) -> Kind:
     Raises:
         ConfigurationError: there is none of that name, or its file is not a plug-in.
     """
-    known = kinds(sort)
-    if name not in known:
+    plug_ins = kinds(sort)
+    if name not in plug_ins:
         file = f"advrob/{SORTS[sort].folder}/{name}.py"
         files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
         if name in files and read(files[name], sort) is None:
@@ -159,8 +164,8 @@ def kind(sort: str, name: str, key: str) -> Kind:
                 "such class, which is the plug-in."
             )
         missing = "" if name in files else f" (there is no file {file})"
-        require_known(key, name, known, f"{SORTS[sort].title}{missing}")
-    return known[name]
+        require_known(key, name, plug_ins, f"{SORTS[sort].title}{missing}")
+    return plug_ins[name]
 
 
 def read(path: Path, sort: str) -> Kind | None:
@@ -175,16 +180,17 @@ def read(path: Path, sort: str) -> Kind | None:
     lineages = {node.name: _lineage(node, path, sort) for node in classes}
     # A class from which another in the same file derives is a part of that one.
     inner = {name for lineage in lineages.values() for name in lineage[1:]}
-    found = [node for node in classes if lineages[node.name] and node.name not in inner]
-    if not found:
+    plug_ins = [node for node in classes if lineages[node.name] and node.name not in inner]
+    if not plug_ins:
         return None
-    where = f"{path.parent.name}/{path.name}"
-    if len(found) > 1:
+    file_name = f"{path.parent.name}/{path.name}"
+    if len(plug_ins) > 1:
         raise ConfigurationError(
-            f"{where}: holds {len(found)} classes that derive from {SORTS[sort].base} "
-            f"({', '.join(node.name for node in found)}). Expected one: one file for each plug-in."
+            f"{file_name}: holds {len(plug_ins)} classes that derive from {SORTS[sort].base} "
+            f"({', '.join(node.name for node in plug_ins)}). Expected one: one file for each "
+            "plug-in."
         )
-    lineage = [_class(parsed(file), name) for name, file in _bases(found[0], path, sort)]
+    lineage = [_class(parsed(file), name) for name, file in _bases(plug_ins[0], path, sort)]
     traits: dict[str, Any] = {}
     methods: set[str] = set()
     for node in reversed(lineage):
@@ -193,13 +199,13 @@ def read(path: Path, sort: str) -> Kind | None:
         traits |= _traits(node)
         methods |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     # An abstract class is configured through those that derive from it.
-    keys, required = ({}, ()) if traits.get("abstract") else _keys(lineage, where, sort)
+    keys, required = ({}, ()) if traits.get("abstract") else _keys(lineage, file_name, sort)
     return Kind(
         sort=sort,
         name=path.stem,
         module=f"{SORTS[sort].folder.replace('/', '.')}.{path.stem}",
-        class_name=found[0].name,
-        summary=(ast.get_docstring(found[0]) or "").partition("\n")[0],
+        class_name=plug_ins[0].name,
+        summary=(ast.get_docstring(plug_ins[0]) or "").partition("\n")[0],
         keys=keys,
         required=required,
         traits=traits,
@@ -222,9 +228,9 @@ def _parsed(path: Path, changed: int) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        said = error.msg if isinstance(error, SyntaxError) else error
+        reason = error.msg if isinstance(error, SyntaxError) else error
         raise ConfigurationError(
-            f"{path}{line}: is not valid Python ({said}). Correct it."
+            f"{path}{line}: is not valid Python ({reason}). Correct it."
         ) from error
 
 
@@ -245,11 +251,11 @@ def _bases(
     Empty if it does not derive from that.
     """
     for base in node.bases:
-        name, file, found = _defined(ast.unparse(base), path, (*below, node))
+        name, file, base_class = _defined(ast.unparse(base), path, (*below, node))
         if name == SORTS[sort].base:
             return [(node.name, path)]
-        if found is not None:
-            above = _bases(found, file, sort, (*below, node))
+        if base_class is not None:
+            above = _bases(base_class, file, sort, (*below, node))
             if above:
                 return [(node.name, path), *above]
     return []
@@ -269,20 +275,20 @@ def _defined(
         No class where it is defined outside the library.
     """
     tree = parsed(path)
-    module, _, own = name.rpartition(".")
+    module, _, class_name = name.rpartition(".")
     for node in tree.body if not module else ():
-        if isinstance(node, ast.ClassDef) and node.name == own and node not in below:
-            return own, path, node
+        if isinstance(node, ast.ClassDef) and node.name == class_name and node not in below:
+            return class_name, path, node
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
             parts = _parts(node, path)
             for alias in node.names:
-                called = alias.asname or alias.name
-                if called == own and not module:
+                local_name = alias.asname or alias.name
+                if local_name == class_name and not module:
                     return _imported(alias.name, parts, path, below)
-                if called == module:
-                    return _imported(own, [*parts, alias.name], path, below)
-    return own, path, None
+                if local_name == module:
+                    return _imported(class_name, [*parts, alias.name], path, below)
+    return class_name, path, None
 
 
 def _imported(
@@ -306,7 +312,7 @@ def _parts(node: ast.ImportFrom, path: Path) -> list[str]:
 
 
 def _traits(node: ast.ClassDef) -> dict[str, Any]:
-    found = {}
+    traits = {}
     for item in node.body:
         if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
             name, value = item.targets[0].id, item.value
@@ -315,106 +321,110 @@ def _traits(node: ast.ClassDef) -> dict[str, Any]:
         else:
             continue
         try:
-            found[name] = ast.literal_eval(value)
+            traits[name] = ast.literal_eval(value)
         except (ValueError, TypeError):
             continue
-    return found
+    return traits
 
 
 def _keys(
-    lineage: list[ast.ClassDef], where: str, sort: str
+    lineage: list[ast.ClassDef], file_name: str, sort: str
 ) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
     """Keys and which are required, of the nearest class with an ``__init__``."""
     for node in lineage:
         for item in node.body:
             if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                _require_keywords(item.args, where, SORTS[sort].given)
+                _require_keywords(item.args, file_name, SORTS[sort].workflow_arguments)
                 sentences = _arguments(ast.get_docstring(node) or "")
                 keys, required = {}, []
                 pairs = zip(item.args.kwonlyargs, item.args.kw_defaults, strict=True)
                 for argument, default in pairs:
-                    place = f"{where}: {argument.arg}"
-                    schema = _key(argument.annotation, place)
+                    location = f"{file_name}: {argument.arg}"
+                    schema = _key(argument.annotation, location)
                     if argument.arg in sentences:
                         schema["description"] = sentences[argument.arg]
                     if default is None:
                         required.append(argument.arg)
                     else:
-                        schema["default"] = _literal(default, place, "the default")
+                        schema["default"] = _literal(default, location, "the default")
                     keys[argument.arg] = schema
                 return keys, tuple(required)
     return {}, ()
 
 
-def _require_keywords(arguments: ast.arguments, where: str, given: tuple[str, ...]) -> None:
+def _require_keywords(
+    arguments: ast.arguments, file_name: str, workflow_arguments: tuple[str, ...]
+) -> None:
     """Refuse parameters that a configuration could not set."""
     positional = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
-    extra = [name for name in positional[1:] if name not in given]
+    extra = [name for name in positional[1:] if name not in workflow_arguments]
     if extra:
         raise ConfigurationError(
-            f"{where}: __init__ takes {', '.join(extra)} by position. Expected parameters that are "
-            f"keyword-only, since they are the keys of the configuration. Write "
-            f"({', '.join(['self', *given, '*', *extra])})."
+            f"{file_name}: __init__ takes {', '.join(extra)} by position. Expected parameters that "
+            "are keyword-only, since they are the keys of the configuration. Write "
+            f"({', '.join(['self', *workflow_arguments, '*', *extra])})."
         )
     for star in filter(None, (arguments.vararg, arguments.kwarg)):
         raise ConfigurationError(
-            f"{where}: __init__ takes any number of arguments as {star.arg}. Expected each one by "
-            "name, since they are the keys of the configuration."
+            f"{file_name}: __init__ takes any number of arguments as {star.arg}. Expected each one "
+            "by name, since they are the keys of the configuration."
         )
 
 
-def _literal(node: ast.expr, place: str, what: str) -> Any:
+def _literal(node: ast.expr, location: str, what: str) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError):
         raise ConfigurationError(
-            f"{place}: has {what} {ast.unparse(node)}. Expected a literal value, such as 0.5, "
+            f"{location}: has {what} {ast.unparse(node)}. Expected a literal value, such as 0.5, "
             "since files of plug-ins are read without running them."
         ) from None
 
 
-def _key(annotation: ast.expr | None, place: str) -> dict[str, Any]:
+def _key(annotation: ast.expr | None, location: str) -> dict[str, Any]:
     """JSON Schema of a key, which has to say something."""
-    schema = {} if annotation is None else _schema(annotation, place)
+    schema = {} if annotation is None else _schema(annotation, location)
     if not schema:
-        found = "without an annotation" if annotation is None else "annotated as Any"
-        raise ConfigurationError(f"{place}: is {found}, so nothing would be checked. {EXPECTED}")
+        problem = "without an annotation" if annotation is None else "annotated as Any"
+        raise ConfigurationError(
+            f"{location}: is {problem}, so nothing would be checked. {EXPECTED}"
+        )
     return schema
 
 
-def _schema(annotation: ast.expr, place: str) -> dict[str, Any]:
+def _schema(annotation: ast.expr, location: str) -> dict[str, Any]:
     """JSON Schema of a type."""
     match annotation:
         case ast.Name(id=name) if name in TYPES:
             return {"type": TYPES[name]}
         case ast.BinOp(op=ast.BitOr(), left=left, right=ast.Constant(value=None)):
-            inner = _key(left, place)
+            inner = _key(left, location)
             null = {"type": [inner["type"], "null"]}
             # The word "enum" does not let null pass.
             return inner | null | ({"enum": [*inner["enum"], None]} if "enum" in inner else {})
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[kind, *words])):
-            inner = _schema(kind, place)
+            inner = _schema(kind, location)
             for word in words:
-                found = _literal(word, place, "the words")
-                if not isinstance(found, Mapping):
+                literal = _literal(word, location, "the words")
+                if not isinstance(literal, Mapping):
                     break
-                inner |= found
+                inner |= literal
             else:
                 return inner
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-            found = _literal(values, place, "the values")
-            listed = list(found) if isinstance(found, tuple) else [found]
+            literal = _literal(values, location, "the values")
+            listed = list(literal) if isinstance(literal, tuple) else [literal]
             types = {LITERALS.get(type(value)) for value in listed}
             if len(types) == 1 and None not in types:
                 return {"type": types.pop(), "enum": listed}
         case ast.Subscript(value=ast.Name(id="Sequence" | "list"), slice=item):
-            inner = _schema(item, place)
+            inner = _schema(item, location)
             return {"type": "array", "items": inner or {"type": "string"}}
         case ast.Subscript(value=ast.Name(id="Mapping" | "dict"), slice=ast.Tuple(elts=[_, value])):
-            return {"type": "object", "additionalProperties": _schema(value, place) or True}
+            return {"type": "object", "additionalProperties": _schema(value, location) or True}
         case ast.Name(id="Any" | "Defence"):
             return {}
-    raise ConfigurationError(f"{place}: is annotated as {ast.unparse(annotation)}. {EXPECTED}")
+    raise ConfigurationError(f"{location}: is annotated as {ast.unparse(annotation)}. {EXPECTED}")
 
 
 # A line of a docstring's arguments that begins one: its name, a colon, a sentence.
@@ -423,14 +433,16 @@ ARGUMENT = re.compile(r"^    (\w+): (.*)$")
 
 def _arguments(docstring: str) -> dict[str, str]:
     """The sentences of a docstring's section ``Args:``."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     name = ""
     for line in docstring.partition("\nArgs:\n")[2].split("\n"):
         if line and not line.startswith(" "):
             break
-        if begun := ARGUMENT.match(line):
-            name = begun[1]
-            found[name] = begun[2]
+        if beginning := ARGUMENT.match(line):
+            name = beginning[1]
+            sentences[name] = beginning[2]
         elif name:
-            found[name] = f"{found[name]} {line.strip()}".strip()
-    return {name: text[:1].upper() + text[1:].replace("``", "`") for name, text in found.items()}
+            sentences[name] = f"{sentences[name]} {line.strip()}".strip()
+    return {
+        name: text[:1].upper() + text[1:].replace("``", "`") for name, text in sentences.items()
+    }

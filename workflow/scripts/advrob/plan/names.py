@@ -104,7 +104,8 @@ class DataSet:
                 if family not in (ORIGINAL, PUBLISHED, TUNING):
                     return cls(family, Network(model, defence), tuning=tuning)
         raise ValueError(
-            f"'{name}' is no data set. Expected original, published-NAME or ATTACK-MODEL-DEFENCE."
+            f"'{name}' is not a data set. Expected original, published-NAME or "
+            "ATTACK-MODEL-DEFENCE."
         )
 
     def knowledge_of(self, network: Network) -> Knowledge:

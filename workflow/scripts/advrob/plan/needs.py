@@ -42,6 +42,9 @@ GPU = 20
 LONGEST = 24 * 60
 # Starting, waiting for files, writing, in minutes.
 SHORTEST = 20
+# A job that takes less than so many minutes, by these cautious figures, has one thread.
+SHORT = 10
+THREADS = 8
 
 # How many photographs there may be, by layout: two splits of ImageNet, or a guess.
 PHOTOGRAPHS = {"packages": 1_000, "tree": 100_000, "table": 100_000, "imagenet": 1_350_000}
@@ -52,33 +55,41 @@ NUMBERS = 3 * 224**2
 
 @dataclass(frozen=True)
 class Need:
-    """What a job asks for: memory in MB and a limit to its time in minutes."""
+    """What a job asks for.
+
+    Attributes:
+        memory: in MB.
+        minutes: a limit to its time.
+        threads: one for a short job, which spends most of its time on starting, so that several
+            run at once.
+    """
 
     memory: int
     minutes: int
+    threads: int
 
 
 def fitting(
-    kind: Kind, settings: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
+    kind: Kind, entry: Mapping[str, Any], *, images: float, numbers: int, gpu: bool
 ) -> Need:
     """Fitting a defence.
 
     Args:
         kind: of the defence; one that is not known here is taken for a network that learns.
-        settings: its parameters in the configuration.
+        entry: its parameters in the configuration.
         images: how many there are to fit.
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
-    given = kind.values(settings)
+    values = kind.values(entry)
     gigabytes, seconds, learning = 0.0, 0.0, 0.0
     if kind.name == "pca":
-        images = min(images, given["images"] or images)
+        images = min(images, values["images"] or images)
     if kind.name in ("pca", "autoencoder"):
-        wanted = given.get("components", given.get("hidden"))
-        gigabytes, seconds = _components(wanted, images, numbers, gpu)
+        components = values.get("components", values.get("hidden"))
+        gigabytes, seconds = _components(components, images, numbers, gpu)
     if kind.name == "autoencoder":
-        weights = given["hidden"] * numbers
+        weights = values["hidden"] * numbers
         # In float32, their copy for products and their momentum in bfloat16.
         gigabytes += 8 * weights / 1e9
         learning = WEIGHT * weights * images
@@ -87,48 +98,50 @@ def fitting(
     elif kind.name != "pca":
         gigabytes += LEARNING
         learning = GRADIENT * images * numbers / NUMBERS
-    seconds += given.get("epochs", 30) * learning / (GPU if gpu else 1)
+    seconds += values.get("epochs", 30) * learning / (GPU if gpu else 1)
     return _need(1000 * gigabytes, seconds)
 
 
-def _components(wanted: int | None, images: float, numbers: int, gpu: bool) -> tuple[float, float]:
+def _components(
+    components: int | None, images: float, numbers: int, gpu: bool
+) -> tuple[float, float]:
     """GB and seconds of a search for principal components; see `advrob.linear.principal`."""
-    memory = principal_memory(images, numbers, wanted)
+    memory = principal_memory(images, numbers, components)
     if images <= GRAM_LIMIT:
         # Sums of products and components, growing with n^2 d, and the decomposition, with n^3.
         seconds = 5e-6 * images**2 * numbers / NUMBERS + 2e-10 * images**3
         return memory / 1e9 + BLOCKS, seconds
-    wide = span(wanted, numbers)
-    operations = (8 * ITERATIONS + 6) * wide * images * numbers
+    directions = span(components, numbers)
+    operations = (8 * ITERATIONS + 6) * directions * images * numbers
     seconds = operations / FLOPS / (GPU if gpu else 1)
-    return (memory + 24 * wide**2) / 1e9 + BLOCKS, seconds
+    return (memory + 24 * directions**2) / 1e9 + BLOCKS, seconds
 
 
 def training(
-    kind: Kind, settings: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0
+    kind: Kind, entry: Mapping[str, Any], *, images: float, gpu: bool, state: float = 0
 ) -> Need:
     """Training a network, or a generator against it.
 
     Args:
         kind: the lesson; ``gan`` for a generator.
-        settings: a model's ``train``, or the configuration's ``perturbations.gan``.
+        entry: a model's ``train``, or the configuration's ``perturbations.gan``.
         images: how many there are to fit.
         gpu: whether the job has one.
         state: size of the fitted defence's file in MB, 0 without one.
     """
-    used = min(images, settings.get("images") or images)
+    used = min(images, entry.get("images") or images)
     # Passes there and back that a lesson makes of an image, and how many images for one it holds.
     passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
     if "iterations" in kind.keys:
-        passes += settings.get("iterations", kind.keys["iterations"]["default"])
-    seconds = settings["epochs"] * used * passes * GRADIENT
-    memory = _network(state) + held * settings["batch_size"] * BACKWARD
+        passes += entry.get("iterations", kind.keys["iterations"]["default"])
+    seconds = entry["epochs"] * used * passes * GRADIENT
+    memory = _network(state) + held * entry["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
 
 
 def universal(
     kind: Kind,
-    settings: Mapping[str, Any],
+    entry: Mapping[str, Any],
     *,
     images: float,
     held_out: float,
@@ -141,7 +154,7 @@ def universal(
 
     Args:
         kind: the method.
-        settings: the configuration's ``perturbations.universal``.
+        entry: the configuration's ``perturbations.universal``.
         images: how many there are to make it from.
         held_out: how many it is measured on besides.
         numbers: in an image, 3 H W.
@@ -149,16 +162,16 @@ def universal(
         batch_size: images in the network at a time.
         gpu: whether the job has one.
     """
-    limit = settings.get("images")
+    limit = entry.get("images")
     used = min(images, limit or images)
     if "steps" in kind.keys:
-        given = kind.values(settings)
+        values = kind.values(entry)
         # Few images need more than ten steps, however many are allowed.
-        visit = PREDICTION + min(given["steps"], 10) * given["classes"] * GRADIENT
+        visit = PREDICTION + min(values["steps"], 10) * values["classes"] * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION
-    seconds = measured + settings["passes"] * (used * visit + measured)
+    seconds = measured + entry["passes"] * (used * visit + measured)
     # Some of the images are copied, all of them stay in their file.
     held = used * numbers / 1e6 if limit else 0
     memory = held + _network(state) + batch_size * BACKWARD
@@ -182,14 +195,19 @@ def drawing(state: float) -> Need:
     return _need(_network(state) + 16 * FORWARD, 0)
 
 
-def photographs(settings: Mapping[str, Any], shards: int) -> Need:
+def exporting(size: float, *, images: float) -> Need:
+    """``images`` images of ``size`` MB in 8 bits as pictures, and all together in float32."""
+    return _need(4 * size, images * PHOTOGRAPH)
+
+
+def photographs(image_options: Mapping[str, Any], shards: int) -> Need:
     """A shard of the photographs that the configuration's ``images`` draws and decodes.
 
     Where it leaves their number to what is there, as many as `PHOTOGRAPHS` says are expected.
     """
-    everything = PHOTOGRAPHS[settings["layout"]]
+    everything = PHOTOGRAPHS[image_options["layout"]]
     count = 0
-    for part in (settings["test"], settings["fit"]):
+    for part in (image_options["test"], image_options["fit"]):
         count += part.get("total") or 1000 * part.get("per_class", 0) or everything
     # Names and checksums of all that could be drawn.
     return _need(0.001 * everything, count * PHOTOGRAPH / shards)
@@ -205,4 +223,5 @@ def _need(memory: float, seconds: float) -> Need:
     return Need(
         memory=math.ceil((BASE + MARGIN * memory) / 1000) * 1000,
         minutes=min(SHORTEST + math.ceil(seconds / 60), LONGEST),
+        threads=1 if seconds < 60 * SHORT else THREADS,
     )

@@ -64,28 +64,28 @@ class Attack:
     Attributes:
         name: its name in the configuration, and the family of its data sets.
         kind: of an untargeted attack; None for the universal and the targeted one.
-        settings: its entry.
+        entry: its entry in the configuration.
     """
 
     name: str
     kind: Kind | None
-    settings: Mapping[str, Any]
+    entry: Mapping[str, Any]
 
     @property
     def norm(self) -> str:
         """The norm that it bounds: its key, or the only one that it has."""
         norms = self.kind.traits.get("norms", ("linf",)) if self.kind else ("linf",)
-        return str(self.settings.get("norm", norms[0]))
+        return str(self.entry.get("norm", norms[0]))
 
     @property
     def radius(self) -> float:
         """The bound, in units of 1/255."""
-        return float(self.settings["radius"])
+        return float(self.entry["radius"])
 
     @property
     def options(self) -> dict[str, Any]:
         """Its hyperparameters."""
-        return {key: value for key, value in self.settings.items() if key != "kind"}
+        return {key: value for key, value in self.entry.items() if key != "kind"}
 
     @property
     def needs_gradient(self) -> bool:
@@ -105,27 +105,27 @@ class Plan:
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        given = schema.without_nulls(config)
-        if mistake := schema.mistake(given):
+        configured = schema.without_nulls(config)
+        if mistake := schema.mistake(configured):
             raise ConfigurationError(mistake)
-        self.config: dict[str, Any] = schema.filled(given)
+        self.config: dict[str, Any] = schema.filled(configured)
         self.config["defences"] |= _fit_defences(self.config)
         _complete_images(self.config["images"])
-        self.places = {place.path: place for place in schema.plugged(self.config)}
+        self.plug_ins = {plug_in.path: plug_in for plug_in in schema.plug_ins(self.config)}
         check(self)
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key; None where it is not given."""
-        found: Any = self.config
+        value: Any = self.config
         for part in key.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-        return found
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return value
 
     # Models and defences ----------------------------------------------------------------------
 
     def defence_kind(self, defence: str) -> Kind:
         """The kind of a configured defence."""
-        return self.places["defences", defence].kind()
+        return self.plug_ins["defences", defence].kind()
 
     def is_fitted(self, defence: str) -> bool:
         """Whether a configured defence learns from images."""
@@ -136,21 +136,32 @@ class Plan:
         entry = self.config["defences"][defence]
         return list(entry["defences"]) if self.defence_kind(defence).name == "chain" else [defence]
 
+    def is_stochastic(self, defence: str) -> bool:
+        """Whether two passes through a configured defence may differ."""
+
+        def draws(member: str) -> bool:
+            kind = self.defence_kind(member)
+            given = kind.values(self.config["defences"][member])
+            switch = kind.traits.get("stochastic_if", "")
+            return bool(kind.traits.get("stochastic")) and given.get(switch) != 0
+
+        return any(map(draws, self.members(defence)))
+
     def is_trained(self, model: str) -> bool:
         """Whether a model is trained here."""
         return "train" in self.config["models"][model]
 
     def learned_from(self, defence: str) -> list[Network]:
-        """The model whose predictions a defence learns from, where its entry names one."""
+        """The model whose predictions a defence learns from, if its entry names one."""
         entry = self.config["defences"][defence]
         name = pretrained.classifier(self.defence_kind(defence), entry)
         return [] if name is None else [Network(name)]
 
     def defence_settings(self, defence: str) -> dict[str, Any]:
-        """A defence's entry, with what decides a result in place of names.
+        """A defence's entry, in which contents replace names.
 
-        That is a chain's members' entries, the entry of the model that is learned from, and the
-        checksum of a file of weights.
+        The contents are the entries of a chain's members, the entry of the model that is learned
+        from, and the checksum of a file of weights.
         """
         entry, kind = dict(self.config["defences"][defence]), self.defence_kind(defence)
         if kind.name == "chain":
@@ -159,8 +170,8 @@ class Plan:
                 for member in entry["defences"]
             ]
         for network in self.learned_from(defence):
-            settings = self.model_settings(network.model)
-            entry[kind.traits["classifier"]] = {"model": network.model, **settings}
+            model_entry = self.model_settings(network.model)
+            entry[kind.traits["classifier"]] = {"model": network.model, **model_entry}
         if "sha256" in kind.keys and (file := pretrained.weights_file(kind, entry)):
             entry["sha256"] = pretrained.sha256(file)
         return entry
@@ -178,8 +189,8 @@ class Plan:
 
     def weights_file(self, model: str) -> str | None:
         """The file with a model's pretrained weights, where the configuration names one."""
-        settings = self.model_settings(model)
-        weights = settings.get("base", settings).get("weights")
+        entry = self.model_settings(model)
+        weights = entry.get("base", entry).get("weights")
         return None if weights is None else str(weights)
 
     def weights_files(self, *networks: Network) -> list[str]:
@@ -209,10 +220,10 @@ class Plan:
             files: `learned_files` as the job finds them. A workflow that imports this one may put
                 them into a folder, so they are known by the ends of their paths.
         """
-        found = {(Path(file).parent.name, Path(file).stem): str(file) for file in files}
+        by_path = {(Path(file).parent.name, Path(file).stem): str(file) for file in files}
         learned = {
             f"{'model' if folder == 'models' else 'defence'} {stem}": file
-            for (folder, stem), file in found.items()
+            for (folder, stem), file in by_path.items()
         }
         return {
             "model": network.model,
@@ -232,7 +243,7 @@ class Plan:
         base = self.config["models"][model].get("base", model)
         return [
             *(self.defence_kind(name).module for name in names),
-            self.places["models", base].kind().module,
+            self.plug_ins["models", base].kind().module,
         ]
 
     def code(self, script: str, *networks: Network, modules: Iterable[str] = ()) -> str:
@@ -245,15 +256,15 @@ class Plan:
         code = versions.code_version(script, *dict.fromkeys([*every, *modules]))
         if not networks:
             return code
-        settings = json.dumps([self.describe(network) for network in networks], sort_keys=True)
-        return f"{code}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+        descriptions = json.dumps([self.describe(network) for network in networks], sort_keys=True)
+        return f"{code}-{hashlib.sha256(descriptions.encode()).hexdigest()[:16]}"
 
     def fitting_code(self, defence: str) -> str:
-        """The version of what is behind fitting a defence."""
+        """The version of the code that fits a defence."""
         models = self.learned_from(defence)
-        # The script imports what builds models by its name, where there is one.
-        building = ["networks"] if models else []
-        return self.code("defence", *models, modules=[self.defence_kind(defence).module, *building])
+        # The script imports the module that builds models by its name, if there is a model.
+        builder = ["networks"] if models else []
+        return self.code("defence", *models, modules=[self.defence_kind(defence).module, *builder])
 
     # Attacks ----------------------------------------------------------------------------------
 
@@ -269,17 +280,17 @@ class Plan:
 
     def attack(self, name: str) -> Attack:
         """An untargeted attack."""
-        place = self.places["perturbations", "untargeted", name]
-        return Attack(name, place.kind(), place.entry)
+        plug_in = self.plug_ins["perturbations", "untargeted", name]
+        return Attack(name, plug_in.kind(), plug_in.entry)
 
     @property
     def universal_kind(self) -> Kind:
         """The method of universal perturbations."""
-        return self.places["perturbations", "universal"].kind()
+        return self.plug_ins["perturbations", "universal"].kind()
 
     def lesson_kind(self, model: str) -> Kind:
         """The lesson of a trained model."""
-        return self.places["models", model, "train"].kind()
+        return self.plug_ins["models", model, "train"].kind()
 
     # Experiments ------------------------------------------------------------------------------
 
@@ -301,21 +312,23 @@ class Plan:
         name = template.replace("{model}", model)
         if "{" in name or "}" in name:
             raise ConfigurationError(
-                f"{key}: found '{template}', expected no name in braces but {{model}}, which "
+                f"{key}: found '{template}', expected no name in braces except {{model}}, which "
                 f"stands for each model.{did_you_mean([re.sub(BRACES, '{model}', template)])}"
             )
         try:
-            found = DataSet.parse(name)
+            dataset = DataSet.parse(name)
         except ValueError as error:
             raise ConfigurationError(f"{key}: {error}") from None
-        require_known(key, found.family, (UNIVERSAL, PUBLISHED), "a family of perturbed data sets")
-        if found.family == PUBLISHED:
-            known = self["perturbations.published"]
-            require_known(key, found.label, known, "a published perturbation")
-        elif found.target:
-            require_known(key, found.target.model, self.config["models"], "a model")
-            require_known(key, found.target.defence, self.config["defences"], "a defence")
-        return found
+        require_known(
+            key, dataset.family, (UNIVERSAL, PUBLISHED), "a family of perturbed data sets"
+        )
+        if dataset.family == PUBLISHED:
+            published = self["perturbations.published"]
+            require_known(key, dataset.label, published, "a published perturbation")
+        elif dataset.target:
+            require_known(key, dataset.target.model, self.config["models"], "a model")
+            require_known(key, dataset.target.defence, self.config["defences"], "a defence")
+        return dataset
 
     @property
     def parts(self) -> dict[str, str]:
@@ -358,7 +371,7 @@ def _fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for name in sorted(added.keys() & config["defences"].keys()):
         raise ConfigurationError(
             f"experiments.fit_images: adds a defence {name}, but the configuration has one of that "
-            "name. Rename that, or leave the number out."
+            "name. Rename that one, or leave the number out."
         )
     return added
 

@@ -1,9 +1,9 @@
-"""What a defence's entry names besides numbers: a file of weights, and a model to learn from.
+"""Pretrained weights of a defence, and a model that it learns from.
 
-A kind of defence with the key ``weights`` comes with weights. Where its trait ``package`` names a
-Python package and a file in it, that file is the default, and its trait ``install`` says how to get
-it. A kind whose trait ``classifier`` names one of its keys learns from the predictions of the model
-which that key names.
+A kind of defence with the key ``weights`` has pretrained weights. If its trait ``package`` names a
+Python package and a file in it, that file is the default, and its trait ``install`` says how to
+install it. A kind whose trait ``classifier`` names one of its keys learns from the predictions of
+the model that this key names.
 """
 
 import hashlib
@@ -19,8 +19,8 @@ from .kinds import Kind
 
 def packaged(package: str, file: str) -> Path | None:
     """A file in an installed Python package, which is not imported; None if there is none."""
-    found = importlib.util.find_spec(package)
-    path = Path(found.origin).with_name(file) if found and found.origin else None
+    spec = importlib.util.find_spec(package)
+    path = Path(spec.origin).with_name(file) if spec and spec.origin else None
     return path if path and path.is_file() else None
 
 
@@ -28,7 +28,7 @@ def weights_file(kind: Kind, entry: Mapping[str, Any]) -> Path | None:
     """The file with a defence's weights, whether it exists or not.
 
     Returns:
-        None for a kind without weights, and where neither the entry nor a package has a file.
+        None for a kind without weights, and if neither the entry nor a package has a file.
     """
     if "weights" not in kind.keys:
         return None
@@ -49,13 +49,13 @@ def _sha256(file: Path, changed: int) -> str:
 
 
 def classifier(kind: Kind, entry: Mapping[str, Any]) -> str | None:
-    """The model that a defence learns from, by its name; None for those that learn from none."""
+    """The name of the model that a defence learns from; None if it learns from none."""
     name = entry.get(kind.traits.get("classifier", ""))
     return None if name is None else str(name)
 
 
 def check_weights(key: str, kind: Kind, entry: Mapping[str, Any]) -> None:
-    """Refuse a defence whose weights are not there, or are not those of its checksum.
+    """Refuse a defence whose weights are missing or do not match its checksum.
 
     Args:
         key: of the entry, dotted.
@@ -63,7 +63,7 @@ def check_weights(key: str, kind: Kind, entry: Mapping[str, Any]) -> None:
         entry: its keys.
 
     Raises:
-        ConfigurationError: with what to do.
+        ConfigurationError: the message says what to do.
     """
     if "weights" not in kind.keys:
         return
@@ -71,8 +71,8 @@ def check_weights(key: str, kind: Kind, entry: Mapping[str, Any]) -> None:
     hint = f" {install}." if install else ""
     if file is None and ("package" in kind.traits or "weights" in kind.required):
         raise ConfigurationError(
-            f"{key}.weights: is missing, and so is a Python package with the weights of "
-            f"{kind.name}.{hint} Or name a file that has them."
+            f"{key}.weights: is missing, and no Python package with the weights of {kind.name} is "
+            f"installed.{hint} Or name a file that has them."
         )
     if file is None:
         return
@@ -81,18 +81,18 @@ def check_weights(key: str, kind: Kind, entry: Mapping[str, Any]) -> None:
             f"{key}.weights: found no file {file}. Put the weights of {kind.name} there, or name "
             f"another file.{hint}"
         )
-    wanted = entry.get("sha256")
-    if wanted is not None and (found := sha256(file)) != wanted:
+    expected = entry.get("sha256")
+    if expected is not None and (checksum := sha256(file)) != expected:
         raise ConfigurationError(
-            f"{key}.sha256: {file} has {found}, expected {wanted}. Get the file again, or correct "
-            "the checksum if you trust the file."
+            f"{key}.sha256: {file} has {checksum}, expected {expected}. Get the file again, or "
+            "correct the checksum if you trust the file."
         )
 
 
 def check_classifier(
     key: str, kind: Kind, entry: Mapping[str, Any], models: Mapping[str, Any]
 ) -> None:
-    """Refuse a defence that is to learn from a model which the configuration does not have.
+    """Refuse a defence that learns from a model which the configuration lacks.
 
     Args:
         key: of the entry, dotted.
@@ -101,7 +101,7 @@ def check_classifier(
         models: of the configuration.
 
     Raises:
-        ConfigurationError: with the nearest name.
+        ConfigurationError: the message suggests the nearest name.
     """
     if name := classifier(kind, entry):
         require_known(f"{key}.{kind.traits['classifier']}", name, models, "a model")

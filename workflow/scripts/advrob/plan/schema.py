@@ -139,14 +139,14 @@ def mistake(config: Mapping[str, Any]) -> str | None:
     error = next(_validator_class()(load()).iter_errors(config), None)
     if error is not None:
         return _sentence(error)
-    for place in plugged(config):
+    for plug_in in plug_ins(config):
         try:
-            schema = place.schema()
-        except ConfigurationError as wrong:
-            return str(wrong)
-        error = next(_validator_class()(schema).iter_errors(place.entry), None)
+            schema = plug_in.schema()
+        except ConfigurationError as unknown_kind:
+            return str(unknown_kind)
+        error = next(_validator_class()(schema).iter_errors(plug_in.entry), None)
         if error is not None:
-            return _sentence(error, place)
+            return _sentence(error, plug_in)
     return None
 
 
@@ -181,29 +181,29 @@ def filled(config: Any, schema: Mapping[str, Any] | None = None) -> Any:
     schema = load() if schema is None else schema
     if not isinstance(config, Mapping):
         return config
-    found = dict(config)
+    completed = dict(config)
     properties = schema.get("properties", {})
     for key, part in properties.items():
-        if key not in found and "default" in part:
-            found[key] = copy.deepcopy(part["default"])
-        if key in found:
-            found[key] = filled(found[key], part)
+        if key not in completed and "default" in part:
+            completed[key] = copy.deepcopy(part["default"])
+        if key in completed:
+            completed[key] = filled(completed[key], part)
     if isinstance(entries := schema.get("additionalProperties"), Mapping):
-        found |= {
-            key: filled(value, entries) for key, value in found.items() if key not in properties
+        completed |= {
+            key: filled(value, entries) for key, value in completed.items() if key not in properties
         }
-    return found
+    return completed
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place of a configuration that names a plug-in.
+class PlugIn:
+    """An entry of a configuration that names a plug-in.
 
     Attributes:
         sort: a key of `kinds.SORTS`.
         path: of the entry.
-        entry: what is there.
-        common: the schema of what all plug-ins of this sort take there.
+        entry: its keys and values.
+        common: the schema of the keys that all plug-ins of this sort take.
     """
 
     sort: str
@@ -222,8 +222,8 @@ class Place:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        given = kinds.SORTS[self.sort].key in self.entry
-        key = [*self.path, kinds.SORTS[self.sort].key] if given else self.path
+        names_kind = kinds.SORTS[self.sort].key in self.entry
+        key = [*self.path, kinds.SORTS[self.sort].key] if names_kind else self.path
         return kinds.kind(self.sort, self.kind_name, _dotted(key))
 
     def schema(self) -> dict[str, Any]:
@@ -252,26 +252,26 @@ def combined(common: Mapping[str, Any], kind: kinds.Kind) -> dict[str, Any]:
     }
 
 
-def plugged(config: Mapping[str, Any]) -> Iterator[Place]:
-    """Every place of a valid configuration that names a plug-in."""
+def plug_ins(config: Mapping[str, Any]) -> Iterator[PlugIn]:
+    """Every entry of a valid configuration that names a plug-in."""
     schema = load()["properties"]
     perturbations = schema["perturbations"]["properties"]
     models = schema["models"]["additionalProperties"]
     for name, entry in config["defences"].items():
         common = schema["defences"]["additionalProperties"]
-        yield Place("defence", ("defences", name), entry, common)
+        yield PlugIn("defence", ("defences", name), entry, common)
     for name, entry in config["perturbations"]["untargeted"].items():
         common = perturbations["untargeted"]["additionalProperties"]
-        yield Place("attack", ("perturbations", "untargeted", name), entry, common)
+        yield PlugIn("attack", ("perturbations", "untargeted", name), entry, common)
     universal = config["perturbations"]["universal"]
     path = ("perturbations", "universal")
-    yield Place("universal", path, universal, perturbations["universal"])
+    yield PlugIn("universal", path, universal, perturbations["universal"])
     for name, entry in config["models"].items():
         if "train" in entry:
             common = models["properties"]["train"]
-            yield Place("lesson", ("models", name, "train"), entry["train"], common)
+            yield PlugIn("lesson", ("models", name, "train"), entry["train"], common)
         elif "base" not in entry:
-            yield Place("model", ("models", name), entry, _without_training(models))
+            yield PlugIn("model", ("models", name), entry, _without_training(models))
 
 
 def _without_training(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -294,21 +294,21 @@ def _validator_class() -> Any:
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.validators import extend
 
-    def levels(validator: Any, wanted: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
-        if wanted and _is_number(value) and 0 < abs(value) < 1:
+    def levels(validator: Any, enabled: bool, value: Any, schema: Any) -> Iterator[ValidationError]:
+        if enabled and _is_number(value) and 0 < abs(value) < 1:
             yield ValidationError("less than one level")
 
     def exclusive(
         validator: Any, groups: Any, value: Any, schema: Any
     ) -> Iterator[ValidationError]:
         for group in groups:
-            if len(given := [key for key in group if key in value]) > 1:
-                yield ValidationError(" and ".join(given))
+            if len(present := [key for key in group if key in value]) > 1:
+                yield ValidationError(" and ".join(present))
 
     def ordered(validator: Any, groups: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
         for group in groups:
-            given = [value[key] for key in group if key in value]
-            if all(map(_is_number, given)) and given != sorted(given):
+            values = [value[key] for key in group if key in value]
+            if all(map(_is_number, values)) and values != sorted(values):
                 pairs = (f"{key} is {value[key]}" for key in group if key in value)
                 yield ValidationError(f"{' and '.join(pairs)}; expected {' <= '.join(group)}")
 
@@ -329,80 +329,82 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def _sentence(error: Any, place: Place | None = None) -> str:
+def _sentence(error: Any, plug_in: PlugIn | None = None) -> str:
     """An error of jsonschema, for a user."""
-    path, found, schema = list(error.absolute_path), error.instance, error.schema
-    path = [*(place.path if place else ()), *path]
+    path, value, schema = list(error.absolute_path), error.instance, error.schema
+    path = [*(plug_in.path if plug_in else ()), *path]
     if error.validator == "additionalProperties":
-        (name, *_) = [key for key in found if key not in schema["properties"]]
-        foreign = place and not error.absolute_path and _of_other_kinds(place, str(name))
+        (name, *_) = [key for key in value if key not in schema["properties"]]
+        foreign = plug_in and not error.absolute_path and _of_other_kinds(plug_in, str(name))
         return foreign or _unknown(path, str(name), schema["properties"])
     if error.validator == "exclusive":
         return (
-            f"{_dotted(path)}: found {error.message}, expected one of them. Remove the other; what "
-            "an earlier file gives is taken away by null."
+            f"{_dotted(path)}: found {error.message}, expected only one of them. Remove the other "
+            "(with null, if an earlier file sets it)."
         )
     if error.validator == "ordered":
         return f"{_dotted(path)}: {error.message}. Correct them."
     if error.validator == "required":
-        name = next(key for key in schema["required"] if key not in found)
+        name = next(key for key in schema["required"] if key not in value)
         part = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
         return f"{_dotted([*path, name])}: is missing. Expected {expected(part)}."
     if "propertyNames" in error.absolute_schema_path:
-        name = _dotted([*path, str(found)])
+        name = _dotted([*path, str(value)])
         return f"{name}: is a name that cannot be used. Expected {expected(schema)}."
     if error.validator == "levels":
         return (
-            f"{_dotted(path)}: found {_shown(found)}, which is less than one of the 255 levels of "
-            "a pixel. Expected a number in units of 1/255: did you mean "
-            f"{round(255 * found, 2):g}?"
+            f"{_dotted(path)}: found {_abbreviated(value)}, which is less than one of the 255 "
+            "levels of a pixel. Expected a number in units of 1/255: did you mean "
+            f"{round(255 * value, 2):g}?"
         )
-    return f"{_dotted(path)}: found {_shown(found)}, expected {expected(schema)}.{_hint(error)}"
+    return (
+        f"{_dotted(path)}: found {_abbreviated(value)}, expected {expected(schema)}.{_hint(error)}"
+    )
 
 
 def _hint(error: Any) -> str:
     """What may be behind a value that cannot be right."""
-    found, schema = error.instance, error.schema
-    if error.validator == "type" and isinstance(found, str) and _reads_as_number(found):
+    value, schema = error.instance, error.schema
+    if error.validator == "type" and isinstance(value, str) and _reads_as_number(value):
         return (
-            " What was found is text to YAML: leave out quotes, write 1e-4 as 1.0e-4, and put a "
-            "mapping into a file instead of behind --config."
+            " YAML reads this as text: leave out quotes, write 1e-4 as 1.0e-4, and put a mapping "
+            "into a file instead of after --config."
         )
-    if error.validator == "type" and isinstance(found, int) and abs(found) >= LARGEST:
-        return " What was found takes more than 64 bits."
+    if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
+        return " This number takes more than 64 bits."
     if error.validator in ("minimum", "maximum") and "reason" in schema:
         return f" {schema['reason']}"
     if error.validator == "uniqueItems":
-        twice = next(item for item in found if found.count(item) > 1)
-        return f" {_shown(twice)} is in it twice: remove one."
+        twice = next(item for item in value if value.count(item) > 1)
+        return f" {_abbreviated(twice)} is in it twice: remove one."
     if "enum" in schema:
-        return did_you_mean(get_close_matches(str(found), map(str, schema["enum"]), n=1))
+        return did_you_mean(get_close_matches(str(value), map(str, schema["enum"]), n=1))
     return ""
 
 
-def _of_other_kinds(place: Place, name: str) -> str | None:
+def _of_other_kinds(plug_in: PlugIn, name: str) -> str | None:
     """The sentence about a key that other plug-ins of the sort have; None if none has it."""
-    sort = kinds.SORTS[place.sort]
-    others = [kind.name for kind in kinds.kinds(place.sort).values() if name in kind.keys]
+    sort = kinds.SORTS[plug_in.sort]
+    others = [kind.name for kind in kinds.kinds(plug_in.sort).values() if name in kind.keys]
     if not others:
         return None
-    own = ", ".join(place.kind().keys) or "none"
+    own = ", ".join(plug_in.kind().keys) or "none"
     return (
-        f"{_dotted([*place.path, name])}: belongs to the {sort.key} {' or '.join(others)}, but the "
-        f"{sort.key} is {place.kind_name}, whose own keys are: {own}. Remove the key (null takes "
-        f"away what an earlier file gives), or change the {sort.key}."
+        f"{_dotted([*plug_in.path, name])}: belongs to the {sort.key} {' or '.join(others)}, but "
+        f"the {sort.key} is {plug_in.kind_name}, whose own keys are: {own}. Remove the key (with "
+        f"null, if an earlier file sets it), or change the {sort.key}."
     )
 
 
-def _unknown(path: list[str | int], name: str, known: Iterable[str]) -> str:
+def _unknown(path: list[str | int], name: str, valid_keys: Iterable[str]) -> str:
     """The sentence about a key that does not exist."""
-    known = sorted(known)
-    near = [_dotted([*path, key]) for key in get_close_matches(name, known, n=1)]
+    valid_keys = sorted(valid_keys)
+    near = [_dotted([*path, key]) for key in get_close_matches(name, valid_keys, n=1)]
     elsewhere = [key.path for key in keys(load()) if key.path.endswith(f".{name}")][:3]
     where = f"below {_dotted(path)}" if path else "at the top"
     return (
-        f"{_dotted([*path, name])}: is no key of the configuration. Expected {where} one of: "
-        f"{', '.join(known)}.{did_you_mean(near or elsewhere)}"
+        f"{_dotted([*path, name])}: is not a key of the configuration. Expected {where} one of: "
+        f"{', '.join(valid_keys)}.{did_you_mean(near or elsewhere)}"
     )
 
 
@@ -420,7 +422,7 @@ def _dotted(parts: Iterable[str | int]) -> str:
     ).removeprefix(".")
 
 
-def _shown(value: Any) -> str:
+def _abbreviated(value: Any) -> str:
     """A value for a message, cut where it is long."""
     try:
         text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)

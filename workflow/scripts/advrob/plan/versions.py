@@ -7,8 +7,15 @@ job.
 """
 
 import ast
+import atexit
+import contextlib
+import copy
 import hashlib
-from collections.abc import Iterator
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +23,7 @@ from .kinds import LIBRARY, parsed
 
 SCRIPTS = LIBRARY.parent
 # What decides which jobs run, and how: it computes nothing that is not a parameter.
-RUNNING = (
+WITHOUT_EFFECT = (
     "advrob/plan/",
     *(
         f"advrob/job/{name}.py"
@@ -33,11 +40,31 @@ RUNNING = (
         )
     ),
 )
-COMPUTING = ("advrob/plan/components.py",)
+WITH_EFFECT = ("advrob/plan/components.py",)
 # Statements that only tell a reader something.
-TELLING = {"print", "announce"}
+LOGGING_CALLS = {"print", "log_start"}
+# Of files, enough for the library at ten times.
+MOST_SUMMARIES = 3000
 # What gives its first argument, and tells a reader how far it is.
-COUNTING = "progress"
+PROGRESS_CALL = "progress"
+
+
+# Summaries of files outlive a run, for to read the library's syntax takes longer than all other
+# planning. Their names say how they were made.
+SUMMARIES = Path("~/.cache/deep-adversarial-robustness/versions.json")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a version needs to know of a file.
+
+    Attributes:
+        essence: a hash of its code without what only a reader sees.
+        modules: everything that it imports, or may: dotted names.
+    """
+
+    essence: str
+    modules: tuple[str, ...]
 
 
 def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> list[Path]:
@@ -52,15 +79,15 @@ def imported_modules(script: str, *modules: str, scripts: Path = SCRIPTS) -> lis
     if not (scripts / f"{script}.py").is_file():
         # The library is installed without its scripts: all of it stands for each of them.
         return sorted((scripts / "advrob").rglob("*.py"))
-    found: set[Path] = set()
+    files: set[Path] = set()
     waiting = [scripts / f"{script}.py"]
     waiting += [scripts / "advrob" / f"{module.replace('.', '/')}.py" for module in modules]
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            waiting += _imports(file, scripts, file.stat().st_mtime_ns)
-    return sorted(found)
+        if file not in files:
+            files.add(file)
+            waiting += _files(_summary(file, scripts, file.stat().st_mtime_ns).modules, scripts)
+    return sorted(files)
 
 
 def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
@@ -68,16 +95,57 @@ def code_version(script: str, *modules: str, scripts: Path = SCRIPTS) -> str:
     digest = hashlib.sha256()
     for file in imported_modules(script, *modules, scripts=scripts):
         name = file.relative_to(scripts).as_posix()
-        if name in COMPUTING or not name.startswith(RUNNING):
-            digest.update(f"{name}\0{_essence(file, file.stat().st_mtime_ns)}\0".encode())
+        if name in WITH_EFFECT or not name.startswith(WITHOUT_EFFECT):
+            summary = _summary(file, scripts, file.stat().st_mtime_ns)
+            digest.update(f"{name}\0{summary.essence}\0".encode())
     return digest.hexdigest()[:16]
 
 
 @cache
-def _imports(file: Path, scripts: Path, changed: int) -> tuple[Path, ...]:
-    tree = parsed(file)
+def _summary(file: Path, scripts: Path, changed: int) -> Summary:
+    name = file.relative_to(scripts).as_posix()
+    stored = _stored()
+    key = hashlib.sha256(name.encode() + b"\0" + file.read_bytes()).hexdigest()
+    if key not in stored:
+        # A tree of its own: `parsed` keeps the whole one.
+        code = ast.unparse(_Silent().visit(copy.deepcopy(parsed(file))))
+        summary = Summary(hashlib.sha256(code.encode()).hexdigest(), _modules(file, scripts))
+        stored[key] = summary
+    return stored[key]
+
+
+@cache
+def _stored() -> dict[str, Summary]:
+    """Summaries by a hash of the file, from the last run and for the next one."""
+    # As they were made: by this module, and by this version of Python.
+    maker = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()
+    stored = {}
+    with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+        saved = json.loads(SUMMARIES.expanduser().read_text(encoding="utf-8"))
+        if saved["maker"] == maker:
+            stored = {key: Summary(e, tuple(m)) for key, (e, m) in saved["summaries"].items()}
+    count_before = len(stored)
+
+    def save() -> None:
+        if len(stored) == count_before:
+            return
+        # What is needed again is summarised again.
+        newest = dict(list(stored.items())[-MOST_SUMMARIES:])
+        content = {key: (each.essence, each.modules) for key, each in newest.items()}
+        with contextlib.suppress(OSError, RuntimeError):  # there may be no home
+            file = SUMMARIES.expanduser()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary = file.with_name(f".{file.name}.{os.getpid()}")
+            temporary.write_text(json.dumps({"maker": maker, "summaries": content}))
+            temporary.replace(file)
+
+    atexit.register(save)
+    return stored
+
+
+def _modules(file: Path, scripts: Path) -> tuple[str, ...]:
     modules: set[str] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -88,23 +156,16 @@ def _imports(file: Path, scripts: Path, changed: int) -> tuple[Path, ...]:
                 base = ".".join([*inner, *([base] if base else [])])
             modules.add(base)
             modules.update(f"{base}.{alias.name}" for alias in node.names)
-    return tuple(_files(modules, scripts))
+    return tuple(sorted(modules))
 
 
-def _files(modules: set[str], scripts: Path) -> Iterator[Path]:
-    for module in sorted(modules):
+def _files(modules: Iterable[str], scripts: Path) -> Iterator[Path]:
+    for module in modules:
         if module.partition(".")[0] == "advrob":
             path = scripts / module.replace(".", "/")
             for candidate in (path.with_suffix(".py"), path / "__init__.py"):
                 if candidate.is_file():
                     yield candidate
-
-
-@cache
-def _essence(file: Path, changed: int) -> str:
-    """A file's code without what only a reader sees."""
-    # A tree of its own: `parsed` keeps the whole one.
-    return ast.unparse(_Silent().visit(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 class _Silent(ast.NodeTransformer):
@@ -115,14 +176,14 @@ class _Silent(ast.NodeTransformer):
         value = node.value
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             return ast.Pass()
-        if isinstance(value, ast.Call) and _called(value) in TELLING:
+        if isinstance(value, ast.Call) and _called(value) in LOGGING_CALLS:
             return ast.Pass()
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Drop what a loop is called in the log."""
         self.generic_visit(node)
-        return node.args[0] if _called(node) == COUNTING and node.args else node
+        return node.args[0] if _called(node) == PROGRESS_CALL and node.args else node
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Keep what is raised, not what it says."""

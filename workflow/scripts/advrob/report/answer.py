@@ -17,7 +17,7 @@ from advrob.findings.checks import Verdict
 from advrob.findings.robustness import NORMS, WORST, ThreatModel
 from advrob.plan.names import ORIGINAL, UNDEFENDED, Knowledge, Network
 
-Rows = Iterable[Mapping[str, str]]
+TableRows = Iterable[Mapping[str, str]]
 # A network is called robust if it classifies more than this share of the images correctly under
 # the worst attack, and the interval and the checks show it.
 ROBUST = 0.5
@@ -215,23 +215,23 @@ def _rows(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _counted(rows: Rows, verdicts: Iterable[str]) -> dict[str, int]:
+def _counted(rows: TableRows, verdicts: Iterable[str]) -> dict[str, int]:
     counts = Counter(row["verdict"] for row in rows)
     return {verdict: counts[verdict] for verdict in verdicts if counts[verdict]}
 
 
-def evaluated(robustness: Rows, checks: Rows) -> list[Evaluated]:
+def evaluated(robustness: TableRows, checks: TableRows) -> list[Evaluated]:
     """The networks, in the table's order.
 
     Args:
         robustness: rows of ``table_robustness.csv``.
         checks: rows of ``checks.csv``.
     """
-    of: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    by_network: dict[tuple[str, str], list[Mapping[str, str]]] = {}
     for row in checks:
-        of.setdefault((row["model"], row["defence"]), []).append(row)
+        by_network.setdefault((row["model"], row["defence"]), []).append(row)
     return [
-        _evaluated(Network(*names), list(group), of.get(names, []))
+        _evaluated(Network(*names), list(group), by_network.get(names, []))
         for names, group in groupby(robustness, lambda row: (row["model"], row["defence"]))
     ]
 
@@ -270,7 +270,7 @@ def _threat(row: Mapping[str, str]) -> ThreatModel:
     return ThreatModel(row["norm"], float(row["radius"]))
 
 
-def guarantees(rows: Rows) -> dict[str, Guarantee]:
+def guarantees(rows: TableRows) -> dict[str, Guarantee]:
     """The best guarantee of each model: most images at the smallest radius above 0.
 
     Args:
@@ -281,17 +281,17 @@ def guarantees(rows: Rows) -> dict[str, Guarantee]:
     for (model, defence, sigma), group in groupby(
         usable, lambda row: (row["model"], row["defence"], row["sigma"])
     ):
-        by = {float(row["radius"]): Share.of(row) for row in group}
-        reached = [radius for radius, share in by.items() if share.accuracy > 0]
-        found = Guarantee(
+        shares = {float(row["radius"]): Share.of(row) for row in group}
+        reached = [radius for radius, share in shares.items() if share.accuracy > 0]
+        guarantee = Guarantee(
             network=Network(model, defence),
             sigma=float(sigma),
-            radius=min(by),
-            share=by[min(by)],
+            radius=min(shares),
+            share=shares[min(shares)],
             farthest=max(reached, default=None),
         )
-        if model not in best or found.share.accuracy > best[model].share.accuracy:
-            best[model] = found
+        if model not in best or guarantee.share.accuracy > best[model].share.accuracy:
+            best[model] = guarantee
     return best
 
 
@@ -317,37 +317,37 @@ def as_data(answer: Answer, sentences: Mapping[str, Sequence[str]]) -> dict[str,
     }
 
 
-def _threat_data(found: ModelAnswer, threat: ThreatModel) -> dict[str, Any]:
-    best = found.best(threat)
+def _threat_data(model: ModelAnswer, threat: ThreatModel) -> dict[str, Any]:
+    best = model.best(threat)
     return {
         **asdict(threat),
-        "robust": found.robust(threat),
+        "robust": model.robust(threat),
         "best_defence": best and best.network.defence,
-        "gains_beyond_chance": found.gains(threat),
+        "gains_beyond_chance": model.gains(threat),
     }
 
 
-def _network_data(found: Evaluated) -> dict[str, Any]:
+def _network_data(evaluation: Evaluated) -> dict[str, Any]:
     return {
-        "defence": found.network.defence,
-        "images": found.images,
-        "original": asdict(found.original),
+        "defence": evaluation.network.defence,
+        "images": evaluation.images,
+        "original": asdict(evaluation.original),
         "worst_cases": [
             {**asdict(threat), **asdict(worst.share), "grade": worst.grade, "robust": worst.robust}
-            for threat, worst in found.worst.items()
+            for threat, worst in evaluation.worst.items()
         ],
-        "attacks_unaware_of_the_defence": found.unaware and asdict(found.unaware),
-        "checks": found.checks,
-        "failed_checks": found.failed,
+        "attacks_unaware_of_the_defence": evaluation.unaware and asdict(evaluation.unaware),
+        "checks": evaluation.checks,
+        "failed_checks": evaluation.failed,
     }
 
 
-def _guarantee_data(found: Guarantee) -> dict[str, Any]:
+def _guarantee_data(guarantee: Guarantee) -> dict[str, Any]:
     return {
-        "defence": found.network.defence,
-        "sigma": found.sigma,
+        "defence": guarantee.network.defence,
+        "sigma": guarantee.sigma,
         "norm": "l2",
-        "radius": found.radius,
-        **asdict(found.share),
-        "farthest_radius": found.farthest,
+        "radius": guarantee.radius,
+        **asdict(guarantee.share),
+        "farthest_radius": guarantee.farthest,
     }

@@ -89,9 +89,9 @@ def _rows(content: Mapping[str, Any]) -> Markup:
 
 def _cell(text: str) -> Markup:
     # Names, numbers and intervals are not broken into lines, sentences are.
-    whole = " " not in text or re.match(r"[+-]?[\d–]", text)
+    unbroken = " " not in text or re.match(r"[+-]?[\d–]", text)
     return Markup("<td{}>{}</td>").format(
-        Markup(' class="whole"') if whole else "", markup.inline(text)
+        Markup(' class="whole"') if unbroken else "", markup.inline(text)
     )
 
 

@@ -24,19 +24,19 @@ MARKS = re.compile(
 DOCUTILS = {"raw_enabled": False, "file_insertion_enabled": False, "halt_level": 2}
 # What a value is to docutils: its number between two characters that no text has.
 OPEN, CLOSE = "\ue000", "\ue001"
-HELD = re.compile(f"{OPEN}(\\d+){CLOSE}")
+PLACEHOLDER = re.compile(f"{OPEN}(\\d+){CLOSE}")
 
 
 def inline(text: str) -> Markup:
     """The HTML of a marked-up text; whatever is no mark-up is shown as it is."""
     parts, end = [Markup("")], 0
-    for found in MARKS.finditer(text):
-        kind = next(kind for kind in ("code", "strong", "em") if found[kind])
-        inner = found[kind]
-        if len(found["fence"] or "") > 1 and inner.strip() and inner[0] == inner[-1] == " ":
+    for mark in MARKS.finditer(text):
+        kind = next(kind for kind in ("code", "strong", "em") if mark[kind])
+        inner = mark[kind]
+        if len(mark["fence"] or "") > 1 and inner.strip() and inner[0] == inner[-1] == " ":
             inner = inner[1:-1]
-        parts += [escape(text[end : found.start()]), Markup(f"<{kind}>{{}}</{kind}>").format(inner)]
-        end = found.end()
+        parts += [escape(text[end : mark.start()]), Markup(f"<{kind}>{{}}</{kind}>").format(inner)]
+        end = mark.end()
     return Markup("").join((*parts, escape(text[end:])))
 
 
@@ -60,4 +60,4 @@ def caption(text: str, params: Mapping[str, Any]) -> Markup:
     environment = Environment(undefined=StrictUndefined, finalize=hold)
     filled = environment.from_string(text).render(snakemake={"params": params})
     html = publish_parts(filled, writer="html5", settings_overrides=DOCUTILS)["body"]
-    return Markup(HELD.sub(lambda found: str(escape(values[int(found[1])])), html))
+    return Markup(PLACEHOLDER.sub(lambda match: str(escape(values[int(match[1])])), html))

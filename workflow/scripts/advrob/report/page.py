@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from advrob.files import store
 from advrob.report import timings
@@ -21,6 +22,7 @@ from advrob.report.entries import Entry
 from advrob.report.sentences import name, within
 from advrob.report.timings import Jobs
 
+STYLE = Path(__file__).with_name("style.css")
 # What results depend on, of what is installed.
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "h5py", "pillow", "matplotlib")
 
@@ -33,7 +35,7 @@ def write(
     sentences: Mapping[str, Sequence[str]],
     entries: Sequence[Entry],
     jobs: Jobs,
-    settings: Mapping[str, Any],
+    configuration: Mapping[str, Any],
     versions: Mapping[str, str],
     **content: Any,
 ) -> None:
@@ -46,7 +48,7 @@ def write(
         sentences: the same in words.
         entries: tables and figures.
         jobs: where jobs ran and what they took.
-        settings: the whole configuration.
+        configuration: all of it, defaults included.
         versions: of Python and Snakemake.
         content: what else the template asks for.
     """
@@ -57,8 +59,8 @@ def write(
         robust=ROBUST,
         entries=entries,
         jobs=jobs,
-        settings=plain_yaml(settings),
-        versions={**versions, **{package: metadata.version(package) for package in PACKAGES}},
+        configuration=plain_yaml(configuration),
+        versions=with_packages(versions),
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **content,
     )
@@ -67,21 +69,37 @@ def write(
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_data(path: str, data: Mapping[str, Any]) -> None:
-    """Write the answer as JSON."""
+def write_data(path: str, data: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+    """Write the answer as JSON, with the versions that it was made with.
+
+    Args:
+        path: where it goes.
+        data: the answer.
+        versions: of Python and Snakemake.
+    """
+    text = json.dumps({**data, "versions": with_packages(versions)}, indent=1)
     with store.replacing(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def with_packages(versions: Mapping[str, str]) -> dict[str, str]:
+    """Versions of Python and Snakemake, and those of the packages that results depend on."""
+    return {**versions, **{package: metadata.version(package) for package in PACKAGES}}
 
 
 def fill(template: str, **content: Any) -> str:
-    """Fill the template; everything but `Markup` is escaped, and nothing may be missing."""
+    """Fill the template, with the pages' ``style`` as one of its values.
+
+    Everything but `Markup` is escaped, and nothing may be missing.
+    """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
         duration=timings.duration, within=within, name=name, unbroken=_unbroken
     )
-    return environment.from_string(template).render(content)
+    style = Markup(STYLE.read_text(encoding="utf-8"))
+    return environment.from_string(template).render(content, style=style)
 
 
 def _unbroken(text: object) -> str:

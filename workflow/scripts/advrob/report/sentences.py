@@ -45,41 +45,41 @@ def name(network: Network) -> str:
     return f"{network.model} behind {network.defence}"
 
 
-def _robust(found: ModelAnswer) -> str:
-    threat = found.threats[0]
-    robust = [name(each.network) for each in found.networks if each.worst[threat].robust == YES]
+def _robust(answer: ModelAnswer) -> str:
+    threat = answer.threats[0]
+    robust = [name(each.network) for each in answer.networks if each.worst[threat].robust == YES]
     verdict = {
         YES: f"{_listed(robust)} {_be(len(robust))} robust within {within(threat)}.",
-        NO: f"{found.model} is not robust within {within(threat)}.",
-        UNDECIDED: f"Whether {found.model} is robust within {within(threat)} is undecided.",
+        NO: f"{answer.model} is not robust within {within(threat)}.",
+        UNDECIDED: f"Whether {answer.model} is robust within {within(threat)} is undecided.",
     }
-    return verdict[found.robust(threat)]
+    return verdict[answer.robust(threat)]
 
 
-def _numbers(found: ModelAnswer) -> Iterator[str]:
-    threat = found.threats[0]
-    bare, best, gains = found.undefended, found.best(threat), found.gains(threat)
+def _numbers(answer: ModelAnswer) -> Iterator[str]:
+    threat = answer.threats[0]
+    bare, best, gains = answer.undefended, answer.best(threat), answer.gains(threat)
     if bare:
         yield (
-            f"Without a defence, {found.model} classifies {bare.original} of {bare.images:,} "
+            f"Without a defence, {answer.model} classifies {bare.original} of {bare.images:,} "
             f"original images correctly, and {bare.worst[threat].share} under the worst attack "
             f"(evidence: {bare.worst[threat].grade})."
         )
     if best is None:
         return
-    left = best.worst[threat]
+    worst = best.worst[threat]
     sentence = (
         f"The best defence is {best.network.defence}: {best.original} are correct without an "
-        f"attack, and {left.share} under the worst one (evidence: {left.grade})"
+        f"attack, and {worst.share} under the worst one (evidence: {worst.grade})"
     )
     if gains:
         sentence += ", more than without a defence and more than chance explains"
-    elif bare and left.share.accuracy > bare.worst[threat].share.accuracy:
+    elif bare and worst.share.accuracy > bare.worst[threat].share.accuracy:
         sentence += ", which may be more than without a defence only by chance"
     elif bare:
         sentence += ", no more than without a defence"
     yield f"{sentence}."
-    if best.unaware and best.unaware.accuracy > left.share.accuracy:
+    if best.unaware and best.unaware.accuracy > worst.share.accuracy:
         yield (
             f"Attacks that do not know the defence leave {best.unaware}, which says nothing about "
             "an attacker who does."
@@ -91,8 +91,8 @@ def _sure(answer: Answer) -> Iterator[str]:
     counts = Counter[str]()
     for each in networks:
         counts.update(each.checks)
-    found = _listed([f"{counts[key]} {words}" for key, words in CHECKED.items() if counts[key]])
-    yield f"Of {counts.total()} checks of the attacks and networks, {found}."
+    outcomes = _listed([f"{counts[key]} {words}" for key, words in CHECKED.items() if counts[key]])
+    yield f"Of {counts.total()} checks of the attacks and networks, {outcomes}."
     for each in networks:
         if each.failed:
             yield (
@@ -108,13 +108,13 @@ def _sure(answer: Answer) -> Iterator[str]:
 
 
 def _calibrated(answer: Answer) -> str:
-    of = sum(answer.calibration.values())
+    total = sum(answer.calibration.values())
     passed, flagged, failed = (
         answer.calibration.get(verdict, 0) for verdict in ("passed", "flagged", "failed")
     )
     sentence = (
         f"On networks whose robustness is known exactly, the attacks came close to the truth in "
-        f"{passed} of {of} worst cases"
+        f"{passed} of {total} worst cases"
     )
     if flagged:
         sentence += (
@@ -123,10 +123,10 @@ def _calibrated(answer: Answer) -> str:
     return f"{sentence}; {failed} {_be(failed)} wrong without a warning."
 
 
-def _guaranteed(found: ModelAnswer) -> str:
-    best: Guarantee | None = found.guarantee
+def _guaranteed(answer: ModelAnswer) -> str:
+    best: Guarantee | None = answer.guarantee
     if best is None:
-        return f"{found.model} has no guarantee: no certificates were computed."
+        return f"{answer.model} has no guarantee: no certificates were computed."
     noise = f"{name(best.network)}, under Gaussian noise of standard deviation {best.sigma:g}/255"
     if best.farthest is None:
         return f"{noise}, has no guarantee: no image is certified within l_2 {best.radius:g}/255."
@@ -163,23 +163,23 @@ def _next(answer: Answer) -> Iterator[str]:
         )
 
 
-def _advice(found: ModelAnswer) -> Iterator[str]:
-    threat = found.threats[0]
-    robust, gains = found.robust(threat), found.gains(threat)
+def _advice(answer: ModelAnswer) -> Iterator[str]:
+    threat = answer.threats[0]
+    robust, gains = answer.robust(threat), answer.gains(threat)
     if robust == YES:
         yield (
-            f"Attack {found.model} with methods of your own before you rely on it: accuracy under "
+            f"Attack {answer.model} with methods of your own before you rely on it: accuracy under "
             "attack is an upper bound."
         )
     elif gains:
         yield (
-            f"Do not rely on {found.model} yet: its best defence helps, but "
+            f"Do not rely on {answer.model} yet: its best defence helps, but "
             f"{'does not reach' if robust == NO else 'is not shown to reach'} "
             f"{100 * ROBUST:.0f} % of the images under attack."
         )
     else:
         yield (
-            f"Do not rely on any of the defences that were tried with {found.model}; adversarial "
+            f"Do not rely on any of the defences that were tried with {answer.model}; adversarial "
             "training and randomised smoothing are the ones to try next."
         )
 

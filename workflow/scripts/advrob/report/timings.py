@@ -39,7 +39,7 @@ class Certifying:
         dataset: the data set's name.
         network: the network.
         images: how many were certified.
-        seconds: for each, all strengths of noise, attacks and the job's start included.
+        seconds: per image, all strengths of noise, attacks and the job's start included.
     """
 
     dataset: str
@@ -71,30 +71,30 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
     Args:
         logs: rule -> where its logs are: a ``folder``, and a ``regex`` of their whole path.
     """
-    found = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
-    every = [each for records in found.values() for each, _ in records]
+    records = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
+    all_records = [each for jobs in records.values() for each, _ in jobs]
     timings = [
         Timing(
             rule,
-            len(records),
-            sum(each.seconds for each, _ in records),
-            max(each.memory for each, _ in records) / 1e6,
+            len(jobs),
+            sum(each.seconds for each, _ in jobs),
+            max(each.memory for each, _ in jobs) / 1e6,
         )
-        for rule, records in found.items()
-        if records
+        for rule, jobs in records.items()
+        if jobs
     ]
     return Jobs(
         timings=sorted(timings, key=lambda timing: -timing.seconds),
-        machines=_counted(each.machine for each in every),
-        devices=_counted(f"{each.device}, {each.precision}" for each in every if each.device),
+        machines=_counted(each.machine for each in all_records),
+        devices=_counted(f"{each.device}, {each.precision}" for each in all_records if each.device),
         certifying=sorted(
             (
                 _certifying(each, names)
-                for rule, records in found.items()
+                for rule, jobs in records.items()
                 # A workflow that imports this one puts a prefix before the names of rules.
                 if rule.endswith(CERTIFYING)
-                for each, names in records
-                # The last attempt has not certified what an earlier one had.
+                for each, names in jobs
+                # A resumed attempt takes less than the time of all its certificates.
                 if each.images and not each.resumed
             ),
             key=lambda each: (each.dataset, each.network),
@@ -102,10 +102,10 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
     )
 
 
-def _certifying(found: Record, names: Mapping[str, str]) -> Certifying:
-    assert found.images
+def _certifying(job: Record, names: Mapping[str, str]) -> Certifying:
+    assert job.images
     network = Network(names["model"], names.get("defence", UNDEFENDED))
-    return Certifying(names["dataset"], network, found.images, found.seconds / found.images)
+    return Certifying(names["dataset"], network, job.images, job.seconds / job.images)
 
 
 def _records(pattern: Mapping[str, str]) -> Iterator[tuple[Record, dict[str, str]]]:
@@ -114,9 +114,9 @@ def _records(pattern: Mapping[str, str]) -> Iterator[tuple[Record, dict[str, str
     for file in sorted(Path(pattern["folder"]).rglob("*")):
         match = regex.match(file.as_posix())
         if match and file.is_file():
-            found = record.read(file)
-            if found and found.succeeded:
-                yield found, match.groupdict()
+            job = record.read(file)
+            if job and job.succeeded:
+                yield job, match.groupdict()
 
 
 def _counted(names: Iterator[str]) -> dict[str, int]:

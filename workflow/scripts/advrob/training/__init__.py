@@ -1,4 +1,4 @@
-"""Preventive models: networks that learn to be robust, by lessons that differ in what they show.
+"""Preventive models: networks trained to be robust, by lessons that differ in the images they show.
 
 A lesson is one file of this folder and one entry in the configuration; see `advrob.plan.kinds`.
 """
@@ -20,7 +20,7 @@ class Pupil:
         model: the network that learns.
         size: side of its images in pixels.
         batch_size: images in a batch.
-        generator: draws all that a lesson leaves to chance.
+        generator: the source of a lesson's random numbers.
         device: where the model is.
     """
 
@@ -32,15 +32,15 @@ class Pupil:
 
 
 class Lesson(nn.Module):
-    """What a network is shown of a batch of images, and the loss that it is to lower.
+    """What a network is shown of a batch of images, and the loss that it minimises.
 
-    What a lesson learns itself, perturbations or further networks, are its own parameters, buffers
-    and extra state, so that interrupted training resumes with them.
+    What a lesson itself learns, perturbations or further networks, are its parameters, buffers and
+    extra state, so that interrupted training resumes with them.
 
     Attributes:
         replays: how many times each batch is shown; there are as many fewer epochs.
-        measures: names of what `loss` measures besides.
-        progress: the share of the training that is done; the trainer keeps it up to date.
+        measures: names of what `loss` measures beside the loss.
+        progress: the share of the training that is done; the trainer updates it.
     """
 
     replays: int = 1
@@ -63,13 +63,13 @@ class Lesson(nn.Module):
         raise NotImplementedError
 
     def update(self) -> None:
-        """Learn from the gradients that the loss has left, after the network's own step."""
+        """Learn from the gradients of the loss, after the network's own step."""
 
-    def taught(self) -> list[nn.Parameter]:
-        """Parameters beside the network's that lower the loss together with it."""
+    def extra_parameters(self) -> list[nn.Parameter]:
+        """Parameters that are trained together with the network's, such as auxiliary heads'."""
         return []
 
 
-def right(logits: Tensor, labels: Tensor) -> float:
+def batch_accuracy(logits: Tensor, labels: Tensor) -> float:
     """The share of a batch that is classified correctly."""
     return float((logits.detach().argmax(dim=1) == labels).float().mean())

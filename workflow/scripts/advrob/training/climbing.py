@@ -1,28 +1,28 @@
-"""Perturbations that learn along with the network, by the gradients of its own training."""
+"""Perturbations that are learned along with the network, by the gradients of its training."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advrob.training import Lesson, Pupil, right
+from advrob.training import Lesson, Pupil, batch_accuracy
 
-# By which share of the training an image's perturbation has grown from nothing to its radius
-# (curriculum adversarial training, Cai, Du, Liu and Song 2018): given all of it from the first
-# step, a small pretrained network falls to calling all classes equally likely and stays there.
-GROWN = 0.5
+# The share of the training after which a perturbation has grown from nothing to its radius
+# (curriculum adversarial training, Cai, Du, Liu and Song 2018): attacked within all of it from the
+# first step, a small pretrained network soon finds all classes equally likely and stays there.
+FULL_RADIUS_AT = 0.5
 MEASURES = ("accuracy while learning, attacked",)
 
 
-def grown(progress: float) -> float:
-    """The share of its radius that a perturbation has at a point of the training; see `GROWN`."""
-    return min(1.0, progress / GROWN)
+def share_of_radius(progress: float) -> float:
+    """The share of its radius that a perturbation may have by now; see `FULL_RADIUS_AT`."""
+    return min(1.0, progress / FULL_RADIUS_AT)
 
 
 class Climbing(Lesson):
-    """Perturbations that climb while the network descends, by the gradients of one pass back.
+    """Perturbations that climb while the network descends, both by the same backward pass.
 
     Args:
-        count: perturbations: one for all images, or one for each place in a batch.
+        count: perturbations: one for all images, or one for each position in a batch.
         pupil: who is taught.
         radius: bound of every pixel's change, in units of 1/255.
         step: how far a pixel moves after each pass, in units of 1/255.
@@ -43,7 +43,7 @@ class Climbing(Lesson):
         """See `Lesson.loss`."""
         self.perturbation.grad = None
         logits = network((images + self.perturbation / 255).clamp(0, 1))
-        return F.cross_entropy(logits, labels), [right(logits, labels)]
+        return F.cross_entropy(logits, labels), [batch_accuracy(logits, labels)]
 
     def size(self) -> float:
         """The share of the radius that perturbations may have by now."""
@@ -51,7 +51,7 @@ class Climbing(Lesson):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move up the gradient that is left of the network's own step."""
+        """Move up the gradient that the network's own backward pass has left."""
         gradient, size = self.perturbation.grad, self.size()
         assert gradient is not None
         radius, step = self.radius * size, self.step * size

@@ -3,11 +3,11 @@
 from typing import Annotated
 
 from advrob.training import Pupil
-from advrob.training.climbing import Climbing, grown
+from advrob.training.climbing import Climbing, share_of_radius
 
 
 class Free(Climbing):
-    """Each batch several times in a row, each image with a perturbation of its own.
+    """Train on each batch several times in a row, with a perturbation for each image.
 
     Shafahi, Najibi, Ghiasi, Xu, Dickerson, Studer, Davis, Taylor and Goldstein, "Adversarial
     training for free!" (2019), Algorithm 1: steps are as long as the radius, and a batch begins
@@ -15,8 +15,8 @@ class Free(Climbing):
 
     Args:
         pupil: who is taught.
-        radius: bound of every pixel's change, in units of 1/255.
-        replays: times that a batch is shown.
+        radius: bound on each pixel's change, in units of 1/255.
+        replays: how many times each batch is shown.
     """
 
     def __init__(
@@ -30,5 +30,5 @@ class Free(Climbing):
         self.replays = replays
 
     def size(self) -> float:
-        """See `GROWN`."""
-        return grown(self.progress)
+        """See `FULL_RADIUS_AT`."""
+        return share_of_radius(self.progress)

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
 from advrob.errors import UserError
-from advrob.files.store import Rows
+from advrob.files.store import ImageRows
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import autocast
-from advrob.learning.fitting import passes, resume
+from advrob.learning.fitting import resume, run_epochs
 from advrob.learning.weights import load_weights, weight_arrays
-from advrob.training import Lesson, Pupil, right
+from advrob.training import Lesson, Pupil, batch_accuracy
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # The generator starts from, and the discriminator ends at, feature maps of at most this side.
@@ -32,20 +32,20 @@ SMALLEST = 7
 
 
 def doublings(size: int) -> int:
-    """How many times a side of ``size`` pixels halves before it is at most `SMALLEST`.
+    """How many times a side of ``size`` pixels must be halved to be at most `SMALLEST`.
 
     Raises:
         UserError: it becomes odd before.
     """
-    times, side = 0, size
+    count, side = 0, size
     while side > SMALLEST and side % 2 == 0:
-        times, side = times + 1, side // 2
-    if side > SMALLEST or not times:
+        count, side = count + 1, side // 2
+    if side > SMALLEST or not count:
         raise UserError(
-            f"size: found {size}, which does not halve down to {SMALLEST} pixels or fewer. Expected"
-            f" 1 to {SMALLEST} times a power of two, such as 224 = 7 x 32."
+            f"size: found {size}, which cannot be halved to {SMALLEST} pixels or fewer. Expected 1 "
+            f"to {SMALLEST} times a power of two, such as 224 = 7 x 32."
         )
-    return times
+    return count
 
 
 class Generator(nn.Module):
@@ -80,11 +80,13 @@ class Generator(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.upsample = nn.Sequential()
-        for before, after in pairwise(widths):
+        for in_channels, out_channels in pairwise(widths):
             self.upsample.extend(
                 (
-                    nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
-                    nn.BatchNorm2d(after),
+                    nn.ConvTranspose2d(
+                        in_channels, out_channels, 4, stride=2, padding=1, bias=False
+                    ),
+                    nn.BatchNorm2d(out_channels),
                     nn.ReLU(inplace=True),
                 )
             )
@@ -113,20 +115,20 @@ class Discriminator(nn.Module):
         super().__init__()
         stages = doublings(size)
         self.downsample = nn.Sequential()
-        before = 3
+        in_channels = 3
         for stage in range(stages):
-            after = channels << stage
+            out_channels = channels << stage
             # No normalisation of the first features, which would hide the images' contrast.
-            normalise = [nn.BatchNorm2d(after)] if stage else []
+            normalise = [nn.BatchNorm2d(out_channels)] if stage else []
             self.downsample.extend(
                 (
-                    nn.Conv2d(before, after, 4, stride=2, padding=1, bias=not stage),
+                    nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=not stage),
                     *normalise,
                     nn.LeakyReLU(0.2, inplace=True),
                 )
             )
-            before = after
-        self.judge = nn.Sequential(nn.Conv2d(before, 1, size >> stages), nn.Flatten(0))
+            in_channels = out_channels
+        self.judge = nn.Sequential(nn.Conv2d(in_channels, 1, size >> stages), nn.Flatten(0))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N,)`` of images ``(N, 3, size, size)`` in [0, 1]."""
@@ -146,7 +148,7 @@ class Game(nn.Module):
         size: side of the images in pixels.
         draws: the source of the random vectors.
         device: where the players are.
-        radius: bound of every pixel's change, in units of 1/255.
+        radius: bound on each pixel's change, in units of 1/255.
         latent: length of the random vectors.
         realism: weight of the discriminator's part in the generator's loss.
         learning_rate: Adam's, of both players.
@@ -207,38 +209,41 @@ class Game(nn.Module):
         attacked = self.attacked(images)
         with autocast(images.device):
             real, false = self.discriminator(images), self.discriminator(attacked.detach())
-        told = (F.softplus(-real.float()) + F.softplus(false.float())).mean()
-        self._step("discriminator", told)
+        discriminator_loss = (F.softplus(-real.float()) + F.softplus(false.float())).mean()
+        self._step("discriminator", discriminator_loss)
         with autocast(images.device):
-            unmasked = F.softplus(-self.discriminator(attacked).float()).mean()
+            realism_loss = F.softplus(-self.discriminator(attacked).float()).mean()
         losses = F.cross_entropy(network(attacked), labels, reduction="none")
-        self._step("generator", self.realism * unmasked - losses.clamp(max=self.BETA).mean())
-        return [float(told.detach()), float(unmasked.detach()), float(losses.detach().mean())]
+        self._step("generator", self.realism * realism_loss - losses.clamp(max=self.BETA).mean())
+        return [
+            float(discriminator_loss.detach()),
+            float(realism_loss.detach()),
+            float(losses.detach().mean()),
+        ]
 
     def _step(self, name: str, loss: Tensor) -> None:
-        # Gradients of this player alone: those of the classifier's weights would be work for
-        # nothing.
+        # Gradients of this player alone: those of the classifier's weights would be wasted work.
         weights = list(getattr(self, name).parameters())
         for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = gradient
         self.optimisers[name].step()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What the optimisers remember, for `state_dict`."""
+        """The optimisers' states, for `state_dict`."""
         return {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take that back."""
+        """Load them again."""
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state[name])
 
 
 class Adversary(Lesson):
-    """Original images and a generator's, the generator learning in turn with the network.
+    """Train on original and on generated images; generator and network learn in turn.
 
     Args:
         pupil: who is taught.
-        radius: bound of every pixel's change, in units of 1/255.
+        radius: bound on each pixel's change, in units of 1/255.
         latent: length of the random vectors.
         realism: weight of the discriminator in the generator's loss.
     """
@@ -275,12 +280,12 @@ class Adversary(Lesson):
             attacked = self.game.attacked(images)
         logits = network(torch.cat((images, attacked)))
         loss = F.cross_entropy(logits, labels.repeat(2))
-        return loss, [right(logits[len(images) :], labels), *measured]
+        return loss, [batch_accuracy(logits[len(images) :], labels), *measured]
 
 
 def train_generator(
     network: nn.Module,
-    images: Rows,
+    images: ImageRows,
     predicted: np.ndarray,
     *,
     device: torch.device,
@@ -301,7 +306,7 @@ def train_generator(
         generator: orders the images and draws the vectors.
         epochs: passes over the images.
         batch_size: images to a step.
-        checkpoint: the file to resume from and to keep up to date.
+        checkpoint: a file to resume from if it exists, and to keep up to date.
         learning_rate: Adam's, of both players.
         options: of `Game`.
 
@@ -317,15 +322,15 @@ def train_generator(
     if saved:
         game.load_state_dict(saved["game"])
 
-    def step(chosen: np.ndarray, share: float) -> list[float]:
-        labels = torch.from_numpy(predicted[chosen]).to(device)
-        return game.play(network, to_tensor(images[chosen], device), labels)
+    def step(indices: np.ndarray, share: float) -> list[float]:
+        labels = torch.from_numpy(predicted[indices]).to(device)
+        return game.play(network, to_tensor(images[indices], device), labels)
 
-    curve = passes(
+    curve = run_epochs(
         step,
         list,
         lambda: {"game": game.state_dict()},
-        what="perturbations.gan",
+        subject="perturbations.gan",
         learning_rate=learning_rate,
         names=Game.MEASURES,
         images=len(images),
@@ -343,7 +348,7 @@ def load_generator(state: h5py.Group, params: Mapping[str, Any], size: int) -> G
     """A generator that `train_generator` has trained, ready for use.
 
     Args:
-        state: what that gave.
+        state: what that returned.
         params: with the options ``latent`` and ``radius`` that it was given.
         size: side of the images in pixels.
     """

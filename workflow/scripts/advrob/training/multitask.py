@@ -1,7 +1,7 @@
 """One network for several tasks: a shared trunk, and a head for each task.
 
 The paper's sections 2 and 7: features that serve several tasks should be less brittle than those
-that serve one. Its main head is the network's own last layer; auxiliary heads see what that sees.
+that serve one. Its main head is the network's own last layer; auxiliary heads share its input.
 """
 
 import csv
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from advrob.errors import UserError
 from advrob.images import labels as classes
 from advrob.models import penultimate
-from advrob.training import Lesson, Pupil, right
+from advrob.training import Lesson, Pupil, batch_accuracy
 
 # Quarter turns that an image may have been rotated by.
 TURNS = 4
@@ -32,12 +32,12 @@ class MultiTaskNetwork(nn.Module):
     """A network whose last layer's input several heads share.
 
     As a network it answers its main task only, so that it is attacked, defended and scored like
-    any other; `tasks` gives all the answers, to train on.
+    any other; `tasks` gives the answers to all tasks, for training.
 
     Args:
         network: images ``(N, 3, H, W)`` to the main task's logits.
-        heads: auxiliary task -> what makes its answer of the features ``(N, features)`` that the
-            last layer of ``network`` sees.
+        heads: for each auxiliary task, a map from the features ``(N, features)`` that the last
+            layer of ``network`` takes to its answer.
     """
 
     def __init__(self, network: nn.Module, heads: nn.ModuleDict) -> None:
@@ -57,11 +57,11 @@ class MultiTaskNetwork(nn.Module):
 
 
 def categories() -> tuple[list[str], Tensor]:
-    """WordNet's coarse categories, and that of each class of ImageNet-1k, int64 ``(1000,)``."""
+    """WordNet's coarse categories, and the index of each ImageNet-1k class's, int64 ``(1000,)``."""
     with CATEGORIES.open(encoding="utf-8", newline="") as lines:
-        named = {row["class"]: row["category"] for row in csv.DictReader(lines)}
-    names = sorted(set(named.values()))
-    return names, torch.tensor([names.index(named[name]) for name in classes.wordnet_ids()])
+        category_of = {row["class"]: row["category"] for row in csv.DictReader(lines)}
+    names = sorted(set(category_of.values()))
+    return names, torch.tensor([names.index(category_of[name]) for name in classes.wordnet_ids()])
 
 
 def build_heads(tasks: Mapping[str, Any], features: int) -> nn.ModuleDict:
@@ -70,7 +70,7 @@ def build_heads(tasks: Mapping[str, Any], features: int) -> nn.ModuleDict:
     Args:
         tasks: their names: ``coarse`` (the category in WordNet's hierarchy), ``rotation`` (by how
             many quarter turns) and ``reconstruction`` (the image itself, made small).
-        features: that they see.
+        features: how many they take.
 
     Raises:
         UserError: there is no such task.
@@ -101,17 +101,17 @@ def build(architecture: str, tasks: Mapping[str, Any]) -> MultiTaskNetwork:
     import timm
 
     if not timm.is_model(architecture):
-        near = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        nearest = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
         raise UserError(
             f"architecture: timm has no '{architecture}'. Nearest names: "
-            f"{', '.join(near) or 'none'}."
+            f"{', '.join(nearest) or 'none'}."
         )
     network: Any = timm.create_model(architecture)
     return MultiTaskNetwork(network, build_heads(tasks, network.num_features))
 
 
 class MultiTask(Lesson):
-    """Classes and auxiliary tasks together, on original images.
+    """Learn classes and auxiliary tasks together, on original images.
 
     The loss is the main task's cross-entropy and, each times its weight, those of the coarse
     category (top-down, as the paper has it) and of a random quarter turn (Gidaris, Singh and
@@ -177,11 +177,11 @@ class MultiTask(Lesson):
         self, network: nn.Module, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[float]]:
         """See `Lesson.loss`."""
-        n, shown = len(images), images
+        n, inputs = len(images), images
         if "rotation" in self.weights:
             turns = torch.randint(TURNS, (n,), generator=self.generator).to(images.device)
-            shown = torch.cat((images, rotated(images, turns)))
-        answers = MultiTaskNetwork(network, self.heads).tasks(shown)
+            inputs = torch.cat((images, rotated(images, turns)))
+        answers = MultiTaskNetwork(network, self.heads).tasks(inputs)
         losses = {}
         if "coarse" in self.weights:
             losses["coarse"] = F.cross_entropy(answers["coarse"][:n], self.category[labels])
@@ -195,9 +195,9 @@ class MultiTask(Lesson):
         for task, weight in self.weights.items():
             total = total + weight * losses[task]
         measured = [float(losses[task].detach()) for task in self.weights]
-        return total, [right(logits, labels), *measured]
+        return total, [batch_accuracy(logits, labels), *measured]
 
-    def taught(self) -> list[nn.Parameter]:
+    def extra_parameters(self) -> list[nn.Parameter]:
         """The heads'."""
         return list(self.heads.parameters())
 
@@ -206,6 +206,6 @@ def rotated(images: Tensor, turns: Tensor) -> Tensor:
     """Square images ``(N, 3, H, H)``, each rotated by so many quarter turns, ``(N,)``."""
     result = torch.empty_like(images)
     for turn in range(TURNS):
-        chosen = turns == turn
-        result[chosen] = images[chosen].rot90(turn, dims=(2, 3))
+        rows = turns == turn
+        result[rows] = images[rows].rot90(turn, dims=(2, 3))
     return result

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.attacks.pgd import PGD
-from advrob.training import Lesson, Pupil, right
-from advrob.training.climbing import MEASURES, grown
+from advrob.training import Lesson, Pupil, batch_accuracy
+from advrob.training.climbing import MEASURES, share_of_radius
 
 
 class Pgd(Lesson):
-    """Images that projected gradient descent makes against the network as it is.
+    """Train on images that projected gradient descent makes against the current network.
 
     Madry, Makelov, Schmidt, Tsipras and Vladu, "Towards Deep Learning Models Resistant to
     Adversarial Attacks" (2018), equation 2.1. One iteration from a random start is the fast variant
@@ -21,10 +21,10 @@ class Pgd(Lesson):
 
     Args:
         pupil: who is taught.
-        radius: bound of every pixel's change, in units of 1/255.
-        iterations: of the attack.
-        step: of the attack, in units of 1/255; by default 2.5 radii over all iterations and one
-            more, which for a single one are the fast variant's 1.25 radii.
+        radius: bound on each pixel's change, in units of 1/255.
+        iterations: steps of the attack.
+        step: length of a step, in units of 1/255. Default is 2.5 * radius / (iterations + 1); for
+            one iteration that is the fast variant's 1.25 radii.
     """
 
     measures = MEASURES
@@ -46,14 +46,14 @@ class Pgd(Lesson):
         self, network: nn.Module, images: Tensor, labels: Tensor
     ) -> tuple[Tensor, list[float]]:
         """See `Lesson.loss`."""
-        size = grown(self.progress)
+        share = share_of_radius(self.progress)
         attack = PGD(
             norm="linf",
-            radius=self.radius * size,
-            step=self.step * size,
+            radius=self.radius * share,
+            step=self.step * share,
             iterations=self.iterations,
         )
-        # Images that are fooled are attacked on.
+        # Images that already fool the network are attacked further.
         attacked = attack(network, images, labels, generator=self.generator, surplus=math.inf)
         logits = network(attacked)
-        return F.cross_entropy(logits, labels), [right(logits, labels)]
+        return F.cross_entropy(logits, labels), [batch_accuracy(logits, labels)]

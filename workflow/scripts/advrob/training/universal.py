@@ -7,14 +7,14 @@ from advrob.training.climbing import Climbing
 
 
 class Universal(Climbing):
-    """One perturbation for all images.
+    """Train on all images with one perturbation, which each batch updates.
 
     Shafahi, Najibi, Xu, Dickerson, Davis and Goldstein, "Universal adversarial training" (2020),
     Algorithm 2. It costs what training on original images costs.
 
     Args:
         pupil: who is taught.
-        radius: bound of every pixel's change, in units of 1/255.
+        radius: bound on each pixel's change, in units of 1/255.
         step: how far a pixel moves after each batch, in units of 1/255.
     """
 

@@ -10,7 +10,7 @@ from advrob.attacks.universal.search import Search, UniversalMethod
 
 
 class SummedDeepFool(UniversalMethod):
-    """Sum the smallest perturbations that fool the images of a batch which hold.
+    """Sum the smallest perturbations that fool those images of a batch not fooled yet.
 
     Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, "Universal adversarial perturbations" (2017),
     Algorithm 1; the reproduced paper's equation 3. For the images of a batch that ``v`` does not
@@ -25,11 +25,11 @@ class SummedDeepFool(UniversalMethod):
     where ``classes=10``, ``overshoot=0.02``, ``steps=10`` took 17 times as long and fooled 0.15.
 
     Args:
-        classes: how many of an image's most likely classes are considered; the original method
-            has 10.
-        overshoot: by which fraction an image's perturbation is longer than up to the boundary; the
-            original method has 0.02, and more needs fewer passes.
-        steps: at most so many steps of DeepFool for each image.
+        classes: how many of an image's most likely classes are considered; 10 in the original
+            method.
+        overshoot: how far an image's perturbation reaches beyond the boundary, as a fraction of its
+            length; 0.02 in the original method. A larger value needs fewer passes.
+        steps: maximum number of DeepFool steps per image.
     """
 
     # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.

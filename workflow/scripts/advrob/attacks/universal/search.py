@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.files.checkpoints import keep, kept
+from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
@@ -44,7 +44,7 @@ class Universal:
 
 @dataclass
 class Search:
-    """Where a search stands, and all that going on from there needs.
+    """The state of a search, and all that is needed to resume it.
 
     Attributes:
         perturbation: float32 ``(3, H, W)`` in units of 1/255, on the network's device.
@@ -55,7 +55,7 @@ class Search:
         position: how many of them the current pass has seen.
         updates: how often the perturbation was updated in all passes together.
         history: see `Universal`.
-        memory: what an update rule keeps from batch to batch.
+        memory: the state of an update rule from batch to batch.
     """
 
     perturbation: Tensor
@@ -99,15 +99,15 @@ def fooling_rate(
         batch_size: images at a time.
         device: where ``network`` is.
     """
-    now = _predict(network, images, perturbation, batch_size=batch_size, device=device)
-    return float((now != predicted).mean())
+    perturbed = _predict(network, images, perturbation, batch_size=batch_size, device=device)
+    return float((perturbed != predicted).mean())
 
 
 class UniversalMethod:
     """How a search improves its perturbation from batch to batch.
 
     A method is one file of this folder and one entry in the configuration; see
-    `advrob.plan.kinds`. Its hyperparameters are attributes, by which a checkpoint is known.
+    `advrob.plan.kinds`. Its hyperparameters are attributes, which identify a checkpoint.
 
     Attributes:
         mixed: whether it tolerates a network that multiplies in bfloat16.
@@ -131,7 +131,7 @@ class UniversalMethod:
 
         Args:
             network: images in [0, 1] to logits.
-            state: where the search stands.
+            state: of the search.
             images: the batch, ``(B, 3, H, W)`` in [0, 1].
             predicted: what the network predicts for the images as they are, int64 ``(B,)``.
             norm: that is bounded.
@@ -177,7 +177,7 @@ def search(
         batch_size: images at a time.
         checkpoint: a file to resume from if it exists, and to keep up to date. One network's file
             must not be given to another. The caller removes it.
-        noise: what a stochastic network draws from: its place is kept in the checkpoint, so that a
+        noise: what a stochastic network draws from. The checkpoint keeps its state, so that a
             resumed search draws what an uninterrupted one would have drawn.
     """
     identity = _identity(
@@ -301,10 +301,10 @@ def _as_stored(perturbation: Tensor) -> np.ndarray:
     return np.ascontiguousarray(perturbation.permute(1, 2, 0).cpu().numpy())
 
 
-def _identity(images: Images, held_out: Images, **settings: Any) -> str:
+def _identity(images: Images, held_out: Images, **options: Any) -> str:
     """What two searches must share for one to resume from the other's checkpoint."""
-    settings |= {"images": images.shape, "held_out": held_out.shape}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    options |= {"images": images.shape, "held_out": held_out.shape}
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for part in (images[:32], held_out[:32]):
         digest.update(part.tobytes())
     return digest.hexdigest()
@@ -316,21 +316,21 @@ def _save(path: Path, identity: str, generators: list[torch.Generator], state: S
         "generators": [generator.get_state() for generator in generators],
         "search": vars(state),
     }
-    keep(path, content)
+    save_checkpoint(path, content)
 
 
 def _load(
     path: Path | None, identity: str, generators: list[torch.Generator], device: torch.device
 ) -> Search | None:
-    """The search that a checkpoint holds, its generators put where they were; None without one."""
+    """The search of a checkpoint, with its generators set as they were; None without one."""
     if path is None or not path.exists():
         return None
-    content = kept(path)
+    content = load_checkpoint(path)
     if content["identity"] != identity:
-        print(f"{path}: belongs to another search, which is not gone on from")
+        print(f"{path}: belongs to another search, which is not resumed")
         return None
-    for generator, place in zip(generators, content["generators"], strict=True):
-        generator.set_state(place)
+    for generator, generator_state in zip(generators, content["generators"], strict=True):
+        generator.set_state(generator_state)
     state = Search(**content["search"])
     state.perturbation = state.perturbation.to(device)
     state.best = state.best.to(device)

@@ -16,7 +16,7 @@ EPSILON = 1e-12
 
 
 class StochasticGradient(UniversalMethod):
-    """Ascend a truncated loss by stochastic gradients, stronger and far cheaper than DeepFool's.
+    """Ascend a truncated loss by stochastic gradients; stronger and far cheaper than DeepFool.
 
     Shafahi, Najibi, Xu, Dickerson, Davis and Goldstein, "Universal adversarial training" (2018),
     Section 4: each batch moves the perturbation along the gradient of the mean of
@@ -30,8 +30,9 @@ class StochasticGradient(UniversalMethod):
     steps along the gradient's sign 0.67, in batches of 50 only 0.53: small batches pay.
 
     Args:
-        step: Adam's rate at the start, about how far a value first moves, in units of 1/255.
-        beta: where the cross-entropy of an image is cut off, in nats.
+        step: initial learning rate of Adam: about how far a value moves at first, in units of
+            1/255.
+        beta: limit at which the cross-entropy of an image is cut off, in nats.
     """
 
     largest_batch = 20
