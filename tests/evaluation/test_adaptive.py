@@ -147,6 +147,33 @@ def test_accuracy_falls_to_nothing_as_the_budget_grows(tmp_path, monkeypatch, de
         np.testing.assert_array_equal(again[name], arrays[name])
 
 
+@pytest.mark.parametrize("levels", [256, None])
+def test_what_rounding_takes_back_is_recorded(tmp_path, levels):
+    network = Network(defences.build("none", {}, generator=None), Brightness(), mixed=True)
+    shade = np.array([126, 127, 128, 129], np.uint8)
+    pixels = np.broadcast_to(shade[:, None, None, None], (4, 8, 8, 3)).copy()
+    labels = (shade > 127).astype(np.int64)
+    rows = store.ImageRows(pixels, np.arange(4))
+    sample = Sample(np.arange(4), IDS[:4], rows, labels, ["dark", "bright", ""])
+    # No level can be moved by 0.75, but that is enough to cross the middle from 127 and 128.
+    entry = {"kind": "apgd", "norm": "linf", "radius": 0.75, "iterations": 5, "levels": levels}
+    options = {"draws": 1, "job": a_job(batch_size=2), "identity": ("a", "m", "none")}
+    arrays = adaptive.attacked_images(
+        network, sample, "a", entry, checkpoint=tmp_path / "a", **options
+    )
+    np.testing.assert_array_equal(arrays["images"], pixels)
+    assert arrays["distances"].tolist() == [0, 0, 0, 0]
+    if levels:
+        assert "correct_real" not in arrays
+        return
+    assert arrays["correct_real"].tolist() == [True, False, False, True]
+    # Resumed after the first batch, the second gives the same.
+    cut = tmp_path / "cut"
+    cut.write_bytes((tmp_path / "a").read_bytes()[: 2 * (8 * 8 * 3 + 1)])
+    again = adaptive.attacked_images(network, sample, "a", entry, checkpoint=cut, **options)
+    assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
+
+
 # The scripts ------------------------------------------------------------------------------------
 
 

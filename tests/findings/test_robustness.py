@@ -9,6 +9,7 @@ from test_checks import IDS, N, budget, control, findings, first, last
 
 import table_robustness as script
 from advrob.errors import UserError
+from advrob.files import store
 from advrob.findings import metrics, robustness
 from advrob.findings.checks import Check, Verdict
 from advrob.findings.robustness import Evaluation, ThreatModel
@@ -343,6 +344,7 @@ def test_the_script_writes_both_tables(tmp_path):
         cells=cells,
         **files(tmp_path),
         bounds={"pgd": ("linf", 4), "square": ("linf", 4)},
+        real=[],
         gradient_free=["square"],
         note="A remark.",
         **{name: str(path) for name, path in outputs.items()},
@@ -350,8 +352,41 @@ def test_the_script_writes_both_tables(tmp_path):
     assert said.startswith("worst case: at best 20.0% (m/noise within l_inf 4); ")
     assert said.endswith(ALL_PASSED.format(30))
     lines = outputs["csv"].read_text().splitlines()
-    assert lines[0].endswith(",spread,checks,norm,radius,grade")
+    assert lines[0].endswith(",spread,checks,norm,radius,grade,accuracy_real")
     assert "m,noise,all,worst case,100,0.200000," in "\n".join(lines)
     assert outputs["checks_csv"].read_text().startswith("model,defence,check,subject,passed,found")
     assert outputs["markdown"].read_text().endswith("A remark.\n")
     assert outputs["checks_markdown"].read_text().startswith("# Checks of the evaluation\n")
+
+
+def attacked(folder: Path, dataset: str, correct_real: np.ndarray | None) -> str:
+    """A data set, with outcomes in real values if an attack searched among them."""
+    arrays = {
+        "images": np.zeros((N, 2, 2, 3), np.uint8),
+        "labels": np.zeros(N, np.int64),
+        "ids": np.array(IDS, dtype=object),
+        "classes": np.array(["a"], dtype=object),
+    }
+    if correct_real is not None:
+        arrays["correct_real"] = correct_real
+    path = folder / f"{dataset}.h5"
+    store.save(path, "images/1", arrays, seed=0, params={}, source="a test")
+    return str(path)
+
+
+def test_what_holds_among_real_values_stands_beside_it(tmp_path):
+    evaluations = read(tmp_path, CORRECT)
+    real = attacked(tmp_path, "pgd_l2-m-none", first(0.15))
+    robustness.add_real_values(evaluations, [real])
+    table = robustness.table_robustness(evaluations, BOUNDS)
+    reached = {
+        (row["defence"], row["attack"], row["norm"]): row["accuracy_real"]
+        for row in rows(table)
+        if row["accuracy_real"] != "–"
+    }
+    assert reached == {("none", "pgd_l2", "l2"): 0.15, ("none", "worst case", "l2"): 0.15}
+    text = "\n".join(" ".join(line) for line in table.lines)
+    assert text.count("15.0 in real values") == 2
+    wrong = attacked(tmp_path, "square-m-none", None)
+    with pytest.raises(UserError, match=r"square-m-none\.h5: has no outcome in real values"):
+        robustness.add_real_values(evaluations, [wrong])

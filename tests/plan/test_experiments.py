@@ -209,3 +209,11 @@ def test_the_sweeps_are_over_undefended_models(plan):
 def test_the_cells_of_presets(name, counts, tmp_path, monkeypatch):
     plan = Plan(preset(name, tmp_path, monkeypatch))
     assert {key: len(getattr(experiments, key)(plan)) for key in counts} == counts
+
+
+def test_attacks_among_real_values_are_named():
+    assert experiments.real_valued(Plan(default())) == []
+    entry = "{kind: apgd, norm: l2, radius: 30, levels: null}"
+    plan = Plan(changed(f"perturbations: {{untargeted: {{real: {entry}}}}}"))
+    named = [dataset.name for dataset in experiments.real_valued(plan)]
+    assert named == [f"real-{M}-none", f"real-{M}-noise"]

@@ -112,6 +112,7 @@ rule table_robustness:
         budgets=[f"results/budgets/{network}.h5" for network in ROBUST_NETWORKS],
         controls=[f"results/controls/{network}.h5" for network in ROBUST_NETWORKS],
         checkups=[f"results/checkups/{network}.json" for network in ROBUST_NETWORKS],
+        real=[dataset_file(dataset) for dataset in experiments.real_valued(PLAN)],
     output:
         csv="results/tables/table_robustness.csv",
         markdown=report(

@@ -11,6 +11,7 @@ def main(
     budgets: list[str],
     controls: list[str],
     checkups: list[str],
+    real: list[str],
     bounds: dict[str, tuple[str, float]],
     gradient_free: list[str],
     note: str | None,
@@ -24,6 +25,7 @@ def main(
     """Join the scores of networks under attacks; test what a sound evaluation would show."""
     threats = {family: robustness.ThreatModel(*bound) for family, bound in bounds.items()}
     evaluations = robustness.read_outcomes(scores, cells)
+    robustness.add_real_values(evaluations, real)
     robustness.add_checks(evaluations, checkups, budgets, controls, threats, gradient_free)
     table = robustness.table_robustness(evaluations, threats)
     checks = robustness.table_checks(evaluations)

@@ -1,13 +1,14 @@
 """A job's network: the configured model behind the configured defence, with its fitted state."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from advrob import defences, models
-from advrob.defences import Defence
+from advrob.defences import Defence, straight_through
+from advrob.defences.none import Identity
 from advrob.files import store
 from advrob.images.layout import Layout
 from advrob.job.compute import autocast
@@ -46,6 +47,29 @@ class Network(nn.Module):
         It is given a copy: other people's defences may write into what they are given.
         """
         return self._layout.call(self.defence, images.clone(), self.defence.generator)
+
+    def undefended(self) -> "Network":
+        """The model alone."""
+        return Network(Identity(), self.model, mixed=self.mixed)
+
+    def rerouted(self, backward: Callable[[Tensor], Tensor]) -> "Network":
+        """The network whose defence has the backward pass of another map from images to images."""
+        return Network(_Rerouted(self.defence, backward), self.model, mixed=self.mixed)
+
+
+class _Rerouted(Defence):
+    """A defence with the backward pass of another map."""
+
+    def __init__(self, defence: Defence, backward: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.defence, self.backward = defence, backward
+        self.stochastic, self.generator = defence.stochastic, defence.generator
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The defence's images."""
+        with torch.no_grad():
+            value = self.defence(images)
+        return straight_through(value, self.backward(images))
 
 
 def build(

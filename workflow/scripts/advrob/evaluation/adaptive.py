@@ -1,5 +1,6 @@
 """Attacks on a network as a whole: what knows the model and the defence before it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,25 +45,28 @@ class Attacker:
 
     def __init__(self, network: Network, kind: str, options: Mapping[str, Any], draws: int) -> None:
         self.attack = attacks.build(kind, options)
-        real = "levels" in options and options["levels"] is None
-        self.bound = (options.get("norm", "linf"), options["radius"]) if real else None
+        # Whether it searches among real-valued images.
+        self.real = options.get("levels", 256) is None
+        self.bound = (options.get("norm", "linf"), options["radius"])
         self.draws = draws if network.defence.stochastic else 1
         self.network = Expectation(network, draws) if network.defence.stochastic else network
 
-    def __call__(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Attacked images in multiples of 1/255; shapes are those of the attack.
+    def __call__(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Attacked images in multiples of 1/255, and as the attack left them.
 
-        Real-valued adversarial images are rounded to 8 bits so that they still fool the network
-        where that is possible.
+        Both have the shape of ``images``. Real-valued adversarial images are rounded so that they
+        still fool the network where that is possible; other attacks leave multiples of 1/255.
         """
         adversarial = self.attack(
             self.network, images, labels, generator=generator, surplus=SURPLUS
         )
-        if self.bound is None:
-            return adversarial
-        return onto_lattice(
-            self.network, Ball(images, *self.bound), adversarial, labels, surplus=SURPLUS
-        )
+        if not self.real:
+            return adversarial, adversarial
+        ball = Ball(images, *self.bound)
+        rounded = onto_lattice(self.network, ball, adversarial, labels, surplus=SURPLUS)
+        return rounded, adversarial
 
 
 def attacked_images(
@@ -89,24 +93,36 @@ def attacked_images(
         checkpoint: a file to resume from, and to keep up to date.
 
     Returns:
-        The arrays of an images file, and ``distances`` (N,), in units of 1/255.
+        The arrays of an images file, and ``distances`` (N,), in units of 1/255. An attack on
+        real-valued images adds ``correct_real`` (N,): whether the network classifies them correctly
+        before they are rounded to 8 bits, decided in float32.
     """
     options = {key: value for key, value in entry.items() if key != "kind"}
     attacker = Attacker(network, entry.get("kind", name), options, draws)
-    labels = sample.targets
+    exact = Network(network.defence, network.model, mixed=False)
+    labels, shape = sample.targets, sample.images.shape
 
     def work(rows: slice) -> np.ndarray:
         draw = network.defence.generator = job.generator(*identity, rows.start)
-        batch = to_tensor(sample.images[rows], job.device)
-        return to_uint8(attacker(batch, labels[rows].to(job.device), draw))
+        batch, own = to_tensor(sample.images[rows], job.device), labels[rows].to(job.device)
+        rounded, adversarial = attacker(batch, own, draw)
+        pixels = to_uint8(rounded)
+        if not attacker.real:
+            return pixels
+        correct = _votes(exact, adversarial, own, draws).cpu().numpy()
+        return np.column_stack([pixels.reshape(len(pixels), -1), correct.astype(np.uint8)])
 
     size = max(1, job.batch_size // attacker.draws)
-    attacked = resumed(work, sample.images.shape, batch_size=size, checkpoint=checkpoint)
+    # A row's last number is the outcome in real values.
+    row = (math.prod(shape[1:]) + 1,) if attacker.real else shape[1:]
+    rows = resumed(work, (shape[0], *row), batch_size=size, checkpoint=checkpoint)
+    attacked = rows[:, :-1].reshape(shape) if attacker.real else rows
     return {
         **sample.arrays,
         "images": attacked,
         "classes": np.array(sample.classes, dtype=object),
         "distances": distances(sample.images, attacked, entry.get("norm", "linf")),
+        **({"correct_real": rows[:, -1].astype(bool)} if attacker.real else {}),
     }
 
 
@@ -189,7 +205,7 @@ def budgets(
             if len(unbroken) == 0:
                 break
             options = {"loss": loss, "norm": "linf", **vars(trial)}
-            attacked = Attacker(network, "apgd", options, draws)(
+            attacked, _ = Attacker(network, "apgd", options, draws)(
                 images[unbroken], own[unbroken], draw
             )
             holding[unbroken] = _votes(exact, attacked, own[unbroken], draws)

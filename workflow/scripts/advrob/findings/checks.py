@@ -6,7 +6,7 @@ nothing, or that nothing could contradict, passes no check.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -82,11 +82,14 @@ class Outcome:
         dataset: what it was scored on.
         correct: by image id, whether it is correct in more than half of its draws.
         spread: of the accuracy over draws.
+        correct_real: the same as ``correct`` before images were rounded to 8 bits, where an attack
+            on this network searched among real-valued images; else empty.
     """
 
     dataset: DataSet
     correct: Mapping[str, bool]
     spread: metrics.Spread
+    correct_real: Mapping[str, bool] = field(default_factory=dict)
 
     def correct_on(self, ids: Sequence[str]) -> np.ndarray:
         """Whether it classifies images correctly, bool ``(N,)``.

@@ -6,10 +6,12 @@ stochastic defence are; others have one draw.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
+from advrob.errors import UserError
 from advrob.files import store
 from advrob.findings import metrics
 from advrob.findings.checks import (
@@ -84,6 +86,17 @@ class Evaluation:
         ]
         return np.all(holding, axis=0)
 
+    def worst_case_real(
+        self, threat: ThreatModel, bounds: Mapping[str, ThreatModel]
+    ) -> np.ndarray | None:
+        """The same with real-valued images, too; None where no attack searched among them."""
+        holding = [
+            np.array([outcome.correct_real[name] for name in self.ids])
+            for dataset, outcome in self.outcomes.items()
+            if outcome.correct_real and threat.allows(bounds[dataset.family])
+        ]
+        return np.all([self.worst_case(threat, bounds), *holding], axis=0) if holding else None
+
     @property
     def remark(self) -> str:
         """A short summary of its checks."""
@@ -116,6 +129,36 @@ def read_outcomes(
         outcome = Outcome(DataSet.parse(dataset), correct, metrics.spread(draws))
         evaluations.setdefault(network, Evaluation(network)).outcomes[outcome.dataset] = outcome
     return list(evaluations.values())
+
+
+def add_real_values(evaluations: Sequence[Evaluation], datasets: Sequence[str]) -> None:
+    """Add to networks' outcomes what attacks on them reached before images were rounded.
+
+    Args:
+        evaluations: changed in place.
+        datasets: data sets of attacks among real-valued images, each on one of the networks.
+
+    Raises:
+        UserError: a file is of an attack among 8-bit images.
+    """
+    outcomes = {
+        (str(dataset), evaluation.network): (evaluation, dataset)
+        for evaluation in evaluations
+        for dataset in evaluation.outcomes
+    }
+    for path in datasets:
+        dataset = DataSet.parse(Path(path).stem)
+        with store.read(path, "images/1") as file:
+            if "correct_real" not in file:
+                raise UserError(
+                    f"{path}: has no outcome in real values (correct_real). Expected one, for its "
+                    "attack has levels: null. Delete it and run Snakemake again."
+                )
+            correct = zip(store.strings(file["ids"]), file["correct_real"][:].tolist(), strict=True)
+        assert dataset.target is not None
+        evaluation, _ = outcomes[str(dataset), dataset.target]
+        outcome = evaluation.outcomes[dataset]
+        evaluation.outcomes[dataset] = replace(outcome, correct_real=dict(correct))
 
 
 def add_checks(
@@ -154,7 +197,7 @@ def add_checks(
 
 ROBUSTNESS_COLUMNS = (
     *("model", "defence", "knowledge", "attack", "n", "accuracy", "ci_low", "ci_high"),
-    *("spread", "checks", "norm", "radius", "grade"),
+    *("spread", "checks", "norm", "radius", "grade", "accuracy_real"),
 )
 CHECK_COLUMNS = ("model", "defence", "check", "subject", "passed", "found", "expected", "verdict")
 
@@ -186,15 +229,21 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
             bound = (threat.norm, threat.radius) if threat else (NONE, NONE)
             spread = outcome.spread.deviation
             numbers = (result.n, result.accuracy, result.low, result.high, spread)
-            rows.append((*names, knowledge, dataset.family, *numbers, remark, *bound, NONE))
-            cells[knowledge, dataset.family] = _percent(result)
+            searched = [outcome.correct_real[name] for name in ids if outcome.correct_real]
+            reached: Value = float(np.mean(searched)) if searched else NONE
+            rows.append(
+                (*names, knowledge, dataset.family, *numbers, remark, *bound, NONE, reached)
+            )
+            cells[knowledge, dataset.family] = _percent(result) + _in_real_values(reached)
         for threat in threats:
             result = metrics.accuracy(evaluation.worst_case(threat, bounds), ids)
             mark = grade(evaluation.checks, result)
             interval = (result.n, result.accuracy, result.low, result.high)
             bound = (threat.norm, threat.radius)
-            rows.append((*names, ALL, WORST, *interval, NONE, remark, *bound, mark))
-            cells[ALL, str(threat)] = f"{_percent(result)}, {mark}"
+            real = evaluation.worst_case_real(threat, bounds)
+            reached = NONE if real is None else float(real.mean())
+            rows.append((*names, ALL, WORST, *interval, NONE, remark, *bound, mark, reached))
+            cells[ALL, str(threat)] = f"{_percent(result)}{_in_real_values(reached)}, {mark}"
             accuracies.append(result)
             worst_cases.append((result.accuracy, f"{evaluation.network} within {threat}"))
         lines.append((*names, *_line(cells, attacks, threats), remark))
@@ -243,6 +292,10 @@ def _line(
 
 def _percent(result: metrics.Accuracy) -> str:
     return f"{100 * result.accuracy:.1f} ({100 * result.low:.0f} to {100 * result.high:.0f})"
+
+
+def _in_real_values(accuracy: Value) -> str:
+    return "" if accuracy == NONE else f", {100 * float(accuracy):.1f} in real values"
 
 
 def table_checks(evaluations: Sequence[Evaluation]) -> Table:

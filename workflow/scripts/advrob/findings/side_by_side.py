@@ -128,14 +128,14 @@ def _example(run: Run) -> str:
 def _rows(results_by_run: Sequence[Mapping[Any, ImageResults]]) -> list[Row]:
     keys = dict.fromkeys(key for results in results_by_run for key in results)
     rows = []
-    for key in sorted(keys, key=_place):
+    for key in sorted(keys, key=_position):
         first, *others = (results.get(key) for results in results_by_run)
         differences = [difference(each, first) if each and first else None for each in others]
         rows.append(Row(key, [first, *others], [None, *differences]))
     return rows
 
 
-def _place(key: tuple[Any, Any]) -> tuple[Any, ...]:
+def _position(key: tuple[Any, Any]) -> tuple[Any, ...]:
     """Original images first, then in alphabetical order."""
     if isinstance(key[0], DataSet):
         return key[0] != DataSet(), key[0].name, key[1]
@@ -155,9 +155,9 @@ def difference(results: ImageResults, first: ImageResults) -> Difference:
         first: of the run to compare with.
     """
     shared = len({*map(photograph, results.ids)} & {*map(photograph, first.ids)})
-    place_of = {name: place for place, name in enumerate(results.ids)}
-    if len(results.ids) == len(first.ids) and place_of.keys() == {*first.ids}:
-        order = [place_of[name] for name in first.ids]
+    row_of = {name: row for row, name in enumerate(results.ids)}
+    if len(results.ids) == len(first.ids) and row_of.keys() == {*first.ids}:
+        order = [row_of[name] for name in first.ids]
         if np.array_equal(results.labels[order], first.labels):
             paired = metrics.compare(results.correct[order], first.correct, first.ids)
             interval = (paired.difference, paired.low, paired.high)
@@ -176,8 +176,8 @@ def _counts(results: ImageResults) -> tuple[int, int]:
     balance: Counter[str] = Counter()
     for name, correct in zip(results.ids, results.correct, strict=True):
         balance[photograph(name)] += 1 if correct else -1
-    right = sum(surplus > 0 for surplus in balance.values())
-    return right, len(balance) - right
+    wins = sum(surplus > 0 for surplus in balance.values())
+    return wins, len(balance) - wins
 
 
 def table_scores(compared: SideBySide) -> Table:
@@ -255,8 +255,8 @@ def _csv_rows(compared: SideBySide, row: Row) -> list[tuple[Value, ...]]:
     for run, results, change in zip(compared.runs, row.results, row.differences, strict=True):
         if results is None:
             continue
-        found = results.accuracy
-        numbers = (found.n, found.photographs, found.accuracy, found.low, found.high)
+        accuracy = results.accuracy
+        numbers = (accuracy.n, accuracy.photographs, accuracy.accuracy, accuracy.low, accuracy.high)
         tested: tuple[Value, ...] = ("",) * (len(COLUMNS) - len(numbers) - 1)
         if change:
             tested = (
@@ -284,9 +284,10 @@ def _shown_key(key: tuple[Any, Any]) -> tuple[str, ...]:
 def _shown(results: ImageResults | None) -> str:
     if results is None:
         return NONE
-    found = results.accuracy
+    accuracy = results.accuracy
     grade = f", {results.grade}" if results.grade else ""
-    return f"{100 * found.accuracy:.1f} ({100 * found.low:.1f} to {100 * found.high:.1f}){grade}"
+    low, high = 100 * accuracy.low, 100 * accuracy.high
+    return f"{100 * accuracy.accuracy:.1f} ({low:.1f} to {high:.1f}){grade}"
 
 
 def _shown_others(row: Row) -> list[str]:
@@ -327,5 +328,5 @@ def table_parameters(runs: Sequence[Run]) -> Table:
 
 
 def _differs(name: str, runs: Sequence[Run]) -> bool:
-    known = [run for run in runs if run.has_versions or not name.startswith("versions.")]
-    return len({run.parameters.get(name) for run in known}) > 1
+    compared = [run for run in runs if run.has_versions or not name.startswith("versions.")]
+    return len({run.parameters.get(name) for run in compared}) > 1

@@ -121,6 +121,16 @@ def attacked(plan: Plan, network: Network) -> list[DataSet]:
     return [DataSet(attack, network) for attack in plan.attacks]
 
 
+def real_valued(plan: Plan) -> list[DataSet]:
+    """The data sets of attacks among real-valued images."""
+    return [
+        DataSet(name, network)
+        for network in robust_networks(plan)
+        for name, attack in plan.attacks.items()
+        if attack.real_valued
+    ]
+
+
 def robustness(plan: Plan) -> list[Cell]:
     """Each network on original images, and under all attacks on its model and on itself."""
     return _once(

@@ -88,6 +88,11 @@ class Attack:
         return {key: value for key, value in self.entry.items() if key != "kind"}
 
     @property
+    def real_valued(self) -> bool:
+        """Whether it searches among real-valued images."""
+        return self.options.get("levels", 256) is None
+
+    @property
     def needs_gradient(self) -> bool:
         """Whether it asks the network for gradients."""
         return self.kind is None or bool(self.kind.traits.get("needs_gradient", True))
@@ -141,9 +146,9 @@ class Plan:
 
         def draws(member: str) -> bool:
             kind = self.defence_kind(member)
-            given = kind.values(self.config["defences"][member])
+            values = kind.values(self.config["defences"][member])
             switch = kind.traits.get("stochastic_if", "")
-            return bool(kind.traits.get("stochastic")) and given.get(switch) != 0
+            return bool(kind.traits.get("stochastic")) and values.get(switch) != 0
 
         return any(map(draws, self.members(defence)))
 
