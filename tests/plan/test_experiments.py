@@ -195,8 +195,8 @@ def test_the_sweeps_are_over_undefended_models(plan):
                 "table_1": 12,
                 "table_2": 6,
                 "fit_images": 10,
-                # For none 1 + 7, for each of five others 1 + 7 + 7.
-                "robustness": 8 + 5 * 15,
+                # For none 1 + 8, for each of five others 1 + 8 + 8, for a trained model 1 + 8.
+                "robustness": 9 + 5 * 17 + 9,
                 # Six models behind none and downsample, five cells each.
                 "preventive": 60,
                 # Four and three candidates on two data sets.
@@ -217,3 +217,11 @@ def test_attacks_among_real_values_are_named():
     plan = Plan(changed(f"perturbations: {{untargeted: {{real: {entry}}}}}"))
     named = [dataset.name for dataset in experiments.real_valued(plan)]
     assert named == [f"real-{M}-none", f"real-{M}-noise"]
+
+
+def test_trained_models_are_attacked_without_a_defence():
+    plan = Plan(changed("experiments: {robustness: {trained: [multitask]}}"))
+    assert experiments.robust_networks(plan)[2:] == [Network("multitask")]
+    cells = [str(cell.dataset) for cell in experiments.robustness(plan)[-8:]]
+    assert cells[0] == "original"
+    assert {"apgd_ce-multitask-none", "universal-multitask-none"} < set(cells)

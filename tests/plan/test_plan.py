@@ -159,6 +159,10 @@ def test_a_configuration_is_not_changed():
             "robustness.defences: 'pcs' is not",
         ),
         (
+            {"experiments": {"robustness": {"trained": ["efficientnet_lite0"]}}},
+            "robustness.trained: 'efficientnet_lite0' is not a model that is trained",
+        ),
+        (
             {"experiments": {"robustness": {"radii": [0, 4, 2]}}},
             "experiments.robustness.radii: found [0, 4, 2], expected numbers in ascending order.",
         ),

@@ -124,6 +124,9 @@ def _experiments(plan: "Plan") -> None:
     ):
         for defence in names:
             require_known(f"experiments.{key}", defence, defences, "a defence")
+    trained = [name for name in plan["models"] if plan.is_trained(name)]
+    for model in plan["experiments.robustness.trained"] or []:
+        require_known("experiments.robustness.trained", model, trained, "a model that is trained")
     for family, names in (plan["experiments.settings.candidates"] or {}).items():
         for defence in names:
             key = f"experiments.settings.candidates.{family}"

@@ -110,9 +110,12 @@ def replication(plan: Plan) -> list[Cell]:
 def robust_networks(plan: Plan) -> list[Network]:
     """The networks that every attack is made against."""
     return [
-        Network(model, defence)
-        for model in plan.models
-        for defence in plan["experiments.robustness.defences"]
+        *(
+            Network(model, defence)
+            for model in plan.models
+            for defence in plan["experiments.robustness.defences"]
+        ),
+        *(Network(model) for model in plan["experiments.robustness.trained"] or []),
     ]
 
 

@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 MARKS = re.compile(
     # A run of backquotes ends at the next run of the same length.
     r"(?<!`)(?P<fence>`+)(?!`)(?P<code>.+?)(?<!`)(?P=fence)(?!`)"
-    r"|\*\*(?=[^\s*])(?P<strong>.+?)(?<=[^\s*])\*\*"
+    # None inside another, or a text of many openings would be searched to its end for each.
+    r"|\*\*(?=[^\s*])(?P<strong>(?:[^*]|\*(?!\*))+?)(?<=[^\s*])\*\*"
     r"|(?<![\w*])\*(?=[^\s*])(?P<em>[^*]+?)(?<=\S)\*(?![\w*])",
     re.DOTALL,
 )
