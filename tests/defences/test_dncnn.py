@@ -122,6 +122,15 @@ def test_it_learns_from_squared_errors_and_from_a_classifier_where_there_is_one(
         torch.testing.assert_close(weights.grad, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_it_learns_from_the_model_that_its_entry_names(tmp_path):
+    images = photographs(40)
+    state = fit(images, tmp_path / "a", Brightness(), stability="a model")
+    alone = fit(images, tmp_path / "b")
+    assert not np.array_equal(state["last.weight"], alone["last.weight"])
+    with pytest.raises(UserError, match="stability names a model, but fit gets none"):
+        fit(images, tmp_path / "c", stability="a model")
+
+
 class CutError(Exception):
     pass
 

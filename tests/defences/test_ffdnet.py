@@ -4,18 +4,22 @@ The latter are not the project's; these tests run where the Python package ffdne
 """
 
 import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
 
 from advrob import defences
 from advrob.defences import ffdnet
+from advrob.defences.chain import Chain
 from advrob.errors import UserError
 from advrob.job.compute import generator
+from advrob.plan import pretrained
 from denoisers import ffdnet_tensors, ffdnet_weights
 
 
@@ -107,6 +111,34 @@ def test_other_files_are_refused(tmp_path, weights):
         torch.save(tensors, tmp_path / "other.pth")
         with pytest.raises(UserError, match=r"other.pth holds the tensors of another architecture"):
             ffdnet.FFDNet(sigma=10, weights=str(tmp_path / "other.pth"))
+
+
+def test_the_same_tensors_in_another_kind_of_file_are_the_same_network(tmp_path, weights):
+    """A .safetensors file has its tensors in another order."""
+    file = tmp_path / "weights.safetensors"
+    tensors = {name: value.contiguous() for name, value in ffdnet_tensors().items()}
+    save_file(tensors, file)
+    images = torch.rand(1, 3, 16, 16, generator=generator(0))
+    denoised = ffdnet.FFDNet(sigma=10, weights=str(file))(images)
+    torch.testing.assert_close(denoised, ffdnet.FFDNet(sigma=10, weights=weights)(images))
+
+
+def test_a_file_of_another_checksum_is_refused(weights):
+    checksum = pretrained.sha256(Path(weights))
+    assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=checksum).sigma == 10
+    with pytest.raises(UserError, match=f"weights.pth has {checksum}, expected 0{{64}}. Get"):
+        ffdnet.FFDNet(sigma=10, weights=weights, sha256="0" * 64)
+
+
+def test_a_chain_passes_on_the_strength_of_the_noise(weights):
+    images = torch.rand(1, 3, 16, 16, generator=generator(0))
+    strong = ffdnet.FFDNet(sigma=50, weights=weights)(images)
+    denoiser = ffdnet.FFDNet(sigma=10, weights=weights)
+    chain = Chain(defences=[defences.build("none", {}), denoiser])
+    chain.expect(50)
+    torch.testing.assert_close(chain(images), strong)
+    with pytest.raises(UserError, match="sigma is 80, expected 0 to 75"):
+        chain.expect(80)
 
 
 @pytest.mark.parametrize("sigma", [-1, 80])

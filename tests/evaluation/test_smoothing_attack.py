@@ -113,12 +113,13 @@ def certify(network, pictures, checkpoint):
     return row
 
 
-def broken(network, pictures, claimed):
+def broken(network, pictures, claimed, checkpoint):
     return broken_certificates(
         network,
         pictures,
         claimed,
         generator=lambda number: generator(0, "attack", number),
+        checkpoint=checkpoint,
         **ATTACK,
         **CHECK,
     )
@@ -129,16 +130,36 @@ def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
     network = Linear(to_tensor(pictures[:1])[0], 25.0)
     true = certify(network, pictures, tmp_path / "checkpoint")
     assert true[0].predicted == 1
-    assert broken(network, pictures, true) == []
+    assert broken(network, pictures, true, tmp_path / "true") == []
     side = (network(to_tensor(pictures))[:, 1] / 20 * 255).tolist()
     false = [
         replace(each, predicted=int(distance > 0), radius=abs(distance) + SIGMA)
         for each, distance in zip(true, side, strict=True)
     ]
-    assert broken(network, pictures, false) == [0, 1, 2, 3, 4]
+    assert broken(network, pictures, false, tmp_path / "false") == [0, 1, 2, 3, 4]
     # The other class, at the image itself; and nothing is claimed after abstention.
     wrong = [Certificate(0, 0.1, 500, 500), *[Certificate(ABSTAINED, 0.0, 0, 500)] * 4]
-    assert broken(network, pictures, wrong) == [0]
+    assert broken(network, pictures, wrong, tmp_path / "wrong") == [0]
+
+
+def test_attacks_on_certificates_resume_where_they_were_cut(tmp_path, pictures, monkeypatch):
+    network = Linear(to_tensor(pictures[:1])[0], 25.0)
+    false = [Certificate(0, 30.0, 500, 500), *[Certificate(1, 30.0, 500, 500)] * 4]
+    whole = broken(network, pictures, false, tmp_path / "whole")
+    original, calls = smoothing_attack.attack_smoothed, []
+
+    def cut(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(smoothing_attack, "attack_smoothed", cut)
+    with pytest.raises(KeyboardInterrupt):
+        broken(network, pictures, false, tmp_path / "cut")
+    assert 0 in whole
+    assert broken(network, pictures, false, tmp_path / "cut") == whole
+    assert len(calls) == 3 + 3
 
 
 def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path, pictures):
@@ -146,7 +167,7 @@ def test_no_certificate_of_a_network_behind_a_stochastic_defence_breaks(tmp_path
     network = Network(noise, Linear(to_tensor(pictures[:1])[0], 25.0))
     claimed = certify(network, pictures, tmp_path / "checkpoint")
     assert any(each.radius > 5 for each in claimed)
-    assert broken(network, pictures, claimed) == []
+    assert broken(network, pictures, claimed, tmp_path / "attacks") == []
 
 
 def held(network, pictures, checkpoint, radii=(0, 10, 20, 40)):
@@ -203,7 +224,7 @@ def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
 
 
 def test_radii_ascend(tmp_path, pictures):
-    with pytest.raises(UserError, match=r"found \[10, 0\], expected ascending"):
+    with pytest.raises(UserError, match=r"found \[10, 0\], expected numbers in ascending"):
         held(nn.Flatten(), pictures, tmp_path / "checkpoint", radii=(10, 0))
 
 
@@ -251,3 +272,40 @@ def test_a_file_of_certificates_has_the_attacks_that_are_configured(tmp_path, pi
         certain = (both["predicted"] == 1) & (both["radius"] >= radius)
         assert (both["attacked"][:, row] >= certain).all()
     assert both["attacked"][:, 2].sum() < both["attacked"][:, 0].sum()
+
+
+class NoiseMeter(defences.Defence):
+    """Measures the noise in its images, by the strength that it expects."""
+
+    def __init__(self):
+        super().__init__()
+        self.sigma, self.measured = 0.0, {}
+
+    def expect(self, sigma):
+        self.sigma = sigma
+
+    def forward(self, images):
+        self.measured.setdefault(self.sigma, []).append((images - 0.5).std().item() * 255)
+        return images
+
+
+def test_a_defence_expects_the_noise_of_certificates_and_of_attacks(tmp_path):
+    grey = np.full((2, SIZE, SIZE, 3), 128, np.uint8)
+    meter = NoiseMeter()
+    sample = Sample(
+        np.arange(2), ["a", "b"], ImageRows(grey, np.arange(2)), np.ones(2, np.int64), []
+    )
+    certificate_arrays(
+        Network(meter, Linear(to_tensor(grey)[0], 90.0)),
+        sample,
+        {
+            **{"sigmas": [10.0, 40.0], "draws": 100, "radii": [5]},
+            "attack": {"iterations": 1, "draws": 4, "checks": 100},
+        },
+        job=Job(seed=0, device=CPU, batch_size=100),
+        identity=("original", "linear", "meter"),
+        checkpoint=tmp_path / ".certified.h5.0.checkpoint",
+    )
+    assert set(meter.measured) == {10, 40}
+    for sigma, deviations in meter.measured.items():
+        assert deviations == pytest.approx([sigma] * len(deviations), rel=0.35)

@@ -177,7 +177,7 @@ def test_certified_accuracy_is_exact_at_every_radius(tmp_path: Path) -> None:
     predicted = RANDOM.integers(-1, 2, (2, N))
     radius = np.where(predicted < 0, 0, RANDOM.uniform(0, 20, (2, N)))
     path = write_certificates(tmp_path, "m", predicted, radius)
-    chart = curves.certified(certified=[path])
+    chart = curves.certified(certified=[path], references=[])
     rows = [dict(zip(chart.columns, row, strict=True)) for row in chart.rows]
     for number, sigma in enumerate((8, 16)):
         points = [(row["radius"], row["accuracy"]) for row in rows if row["sigma"] == sigma]
@@ -225,6 +225,13 @@ def test_certified_curves_are_told_apart_and_compared(tmp_path: Path) -> None:
 def test_where_nothing_is_certified_a_curve_is_zero(tmp_path: Path) -> None:
     path = write_certificates(tmp_path, "m", np.full((1, N), -1), np.zeros((1, N)))
     chart = curves.certified(certified=[path])
+    assert labels(chart.figure.axes[0]) == [
+        "m, none, σ = 8",
+        *(
+            f"ResNet-50, {denoiser} (Salman et al. 2020)"
+            for denoiser in ("no denoiser", "black-box denoiser", "white-box denoiser")
+        ),
+    ]
     assert [row[4:7] for row in chart.rows] == [(0, N, 0), (1, N, 0)]
     assert "is 0.0/255" in chart.summary
 

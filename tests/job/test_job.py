@@ -20,7 +20,7 @@ from advrob.attacks.pgd import PGD
 from advrob.attacks.square import Square
 from advrob.errors import UserError
 from advrob.images.pixels import to_tensor
-from advrob.job import compute, machine
+from advrob.job import compute, machine, record
 from advrob.job import script as job
 from advrob.job.progress import progress
 from advrob.linear import linalg
@@ -62,6 +62,22 @@ def test_a_checkpoint_belongs_to_all_that_the_rule_is_given(rule, tmp_path):
     assert len({first, name(seed=4), name(code="def")}) == 3
     source.write_text("other")
     assert name() != first
+
+
+def test_a_record_says_whether_a_job_resumed(rule, tmp_path):
+    rule.input, rule.output = NamedList(), NamedList(scores=f"{tmp_path}/out.h5")
+
+    def main(*, checkpoint):
+        resumed = checkpoint.exists()
+        checkpoint.touch()
+        if not resumed:
+            raise UserError("cut")
+
+    with pytest.raises(SystemExit):
+        job.run(main)
+    assert not record.read(rule.log[0]).resumed
+    job.run(main)
+    assert record.read(rule.log[0]).resumed
 
 
 def test_a_users_mistake_is_one_sentence(rule, capfd):

@@ -29,6 +29,7 @@ def test_a_jobs_record_says_where_and_what_it_took(rule, monkeypatch):
     assert job_record.machine == machine.machine()
     assert (job_record.node, job_record.gpus, job_record.threads) == ("node7", "2", 1)
     assert (job_record.device, job_record.precision) == ("cpu (3 threads)", "float32")
+    assert (job_record.images, job_record.resumed) == (10, False)
     assert job_record.succeeded
     assert 0 <= job_record.seconds < 10
     resident = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

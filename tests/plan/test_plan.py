@@ -381,6 +381,7 @@ def test_a_network_is_described(plan):
 def test_the_weights_of_a_network(plan):
     assert plan.weights_file(M) is None
     assert plan.weights_file("g") == plan.weights_file("h") == "g.npz"
+    assert plan.weights_files(Network(M), Network("g", "pca"), Network("h")) == ["g.npz"]
 
 
 def test_the_kinds_of_what_is_configured(plan):

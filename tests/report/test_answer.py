@@ -124,6 +124,22 @@ def test_the_best_guarantee_counts(tmp_path):
     assert not any("experiments.smoothing" in text for text in said["next"])
 
 
+def test_the_answer_says_which_network_has_a_guarantee_and_how_far(tmp_path):
+    certified = [
+        *certified_rows({0: 0.9, 8: 0.5, 16: 0.2, 24: 0.1}, defence="none"),
+        *certified_rows({0: 0.8, 8: 0.7, 16: 0.3, 24: 0}, defence="dncnn"),
+    ]
+    answer = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)
+    (sentence,) = [text for text in sentences(answer)["sure"] if "guarantee" in text]
+    assert sentence == (
+        "m behind dncnn, under Gaussian noise of standard deviation 16/255, has a guarantee: "
+        "70.0 % (10.0 to 90.0) of the images are certified to be classified correctly within l_2 "
+        "8/255, and some within 16/255."
+    )
+    data = answers.as_data(answer, sentences(answer))["models"]["m"]["guarantee"]
+    assert (data["defence"], data["radius"], data["farthest_radius"]) == ("dncnn", 8, 16)
+
+
 def test_no_certified_image_is_no_guarantee(tmp_path):
     certified = certified_rows({0: 0.9, 8: 0})
     answer = answer_of(tmp_path, robustness_rows({"none": 10}), certified=certified)

@@ -115,6 +115,10 @@ def run(tmp_path, monkeypatch):
         "replication": verdict_rows("reproduced", "undecided", "undecided", "not tested"),
     }
     pattern = {"folder": "logs/scores", "regex": r"logs/scores/(?P<n>\d+)\.log$"}
+    line = json.dumps(asdict(RECORD) | {"seconds": 45.0, "images": 3})
+    Path("logs/certified").mkdir()
+    Path("logs/certified/m.log").write_text(line)
+    certifying = {"folder": "logs/certified", "regex": r"logs/(?P<dataset>.+)/(?P<model>m)\.log$"}
     said = script.main(
         template=str(TEMPLATE),
         **{name: write_csv(tmp_path / f"{name}.csv", content) for name, content in csvs.items()},
@@ -131,7 +135,7 @@ def run(tmp_path, monkeypatch):
             "configuration": {"seed": 1, "images": {"note": EVIL}},
             "versions": {"python": "3"},
         },
-        logs={"score": pattern},
+        logs={"score": pattern, "certify_model": certifying},
         page="report.html",
         answer="answer.json",
     )
@@ -201,9 +205,10 @@ def test_the_note_is_said_once(run):
 
 def test_checks_calibration_and_times_are_said(run):
     words = " ".join(" ".join(Page(run).words).split())
-    assert "2 jobs, 4.0 s in total, at most 101 MB" in words
+    assert "3 jobs, 49.0 s in total, at most 101 MB" in words
+    assert "m without a defence certified 3 15.0 s" in words
     assert "a <b> processor, 2 cores 2" in words
-    assert "cpu (2 threads), float32 2" in words
+    assert "cpu (2 threads), float32 3" in words
     assert "m without a defence 1 0 0 1" in words
     assert "1 passed, 1 flagged." in words
 

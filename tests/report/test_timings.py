@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
+from advrob.plan.names import Network
 from advrob.report import timings
 from reported import RECORD
 
@@ -36,7 +37,7 @@ def test_jobs_that_made_nothing_count_nothing(tmp_path, monkeypatch):
     (tmp_path / "logs/scores/killed.log").write_text("on a machine, threads: 1\n")
     (tmp_path / "logs/scores/other.txt").write_text(json.dumps(asdict(RECORD)))
     assert timings.read(LOGS | {"none": {"folder": "nowhere", "regex": "x"}}) == timings.Jobs(
-        [], {}, {}
+        [], {}, {}, []
     )
 
 
@@ -46,6 +47,30 @@ def test_the_longest_rule_comes_first(tmp_path, monkeypatch):
     write_log(tmp_path, "b", seconds=9)
     logs = {name: {"folder": "logs", "regex": rf"logs/scores/{name}\.log$"} for name in "ab"}
     assert [timing.rule for timing in timings.read(logs).timings] == ["b", "a"]
+
+
+def test_certificates_have_a_time_per_image(tmp_path, monkeypatch):
+    """Of each network, unless the last attempt resumed and so did only part of the work."""
+    monkeypatch.chdir(tmp_path)
+    for name, changes in {
+        "original/m": {"seconds": 10.0, "images": 5},
+        "original/m/dncnn": {"seconds": 60.0, "images": 4},
+        "original/m/cut": {"seconds": 1.0, "images": 4, "resumed": True},
+        "original/m/old": {},
+    }.items():
+        write_log(tmp_path, f"certified/{name}", **changes)
+    folder = "logs/scores/certified"
+    group = {name: f"(?P<{name}>[a-z]+)" for name in ("dataset", "model", "defence")}
+    model = f"{folder}/{group['dataset']}/{group['model']}"
+    logs = {
+        "certify_model": {"folder": folder, "regex": rf"{model}\.log$"},
+        "advrob_certify": {"folder": folder, "regex": rf"{model}/{group['defence']}\.log$"},
+        "score": {"folder": folder, "regex": rf"{model}\.log$"},
+    }
+    assert timings.read(logs).certifying == [
+        timings.Certifying("original", Network("m", "dncnn"), 4, 15.0),
+        timings.Certifying("original", Network("m", "none"), 5, 2.0),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,15 +27,14 @@ def described(wildcards, input):
 
 
 def weights(wildcards):
-    """The file with its model's pretrained weights, where the configuration names one."""
-    return weights_of(wildcards.model)
+    """The files with the pretrained weights of that network."""
+    return weights_of(network_of(wildcards))
 
 
-def weights_of(model):
-    """The file with a model's pretrained weights."""
-    file = PLAN.weights_file(model)
+def weights_of(*networks):
+    """The files with the pretrained weights of networks."""
     # Where the user says, also for a workflow that imports this one with a prefix.
-    return local(file) if file else []
+    return [local(file) for file in PLAN.weights_files(*networks)]
 
 
 def code(script, *modules):

@@ -1,17 +1,5 @@
 # Randomised smoothing: what Gaussian noise before a network certifies, where it is configured.
 
-# ResNet-50 on ImageNet, certified accuracy at l_2 radii of 0.25, 0.5, 0.75 and 1 of the range of a
-# pixel (Salman, Sun, Yang, Kapoor and Kolter 2020, "Denoised Smoothing", table 1).
-PUBLISHED_CERTIFICATES = [
-    (f"ResNet-50, {name} (Salman et al. 2020)", 255 * radius, accuracy)
-    for name, accuracies in {
-        "no denoiser": (0.32, 0.04, 0.02, 0.0),
-        "black-box denoiser": (0.48, 0.31, 0.19, 0.12),
-        "white-box denoiser": (0.50, 0.33, 0.20, 0.14),
-    }.items()
-    for radius, accuracy in zip((0.25, 0.5, 0.75, 1.0), accuracies)
-]
-
 if SMOOTHING := PLAN["experiments.smoothing"]:
     CERTIFIED = [certificate_file(network) for network in experiments.certified(PLAN)]
 
@@ -94,7 +82,6 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
             "../../envs/tables.yaml"
         params:
             function="certified",
-            references=PUBLISHED_CERTIFICATES,
             code=PLAN.code("curves"),
         script:
             "../scripts/curves.py"

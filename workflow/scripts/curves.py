@@ -17,7 +17,6 @@ def main(
     states: list[str] | None = None,
     scores: list[str] | None = None,
     certified: list[str] | None = None,
-    references: list[tuple[str, float, float]] | None = None,
     pattern: str | None = None,
 ) -> str:
     """Draw the figure of one ``function`` of `advrob.figures.curves`.
@@ -26,7 +25,7 @@ def main(
     """
     sources = {
         **{"sweeps": sweeps, "budgets": budgets, "states": states, "scores": scores},
-        **{"certified": certified, "references": references, "pattern": pattern},
+        **{"certified": certified, "pattern": pattern},
     }
     arguments = {name: value for name, value in sources.items() if value is not None}
     chart = getattr(curves, function)(**arguments)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from advrob.files import store
-from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
-from advrob.learning.defences import check_memory
+from advrob.learning.defences import check_memory, classifier
+from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import load
 
 
@@ -16,23 +16,23 @@ def main(
     state: str,
     defence: str,
     entry: dict,
+    classifiers: list[NetworkDescription],
     job: Job,
     checkpoint: Path,
     memory: int,
 ) -> str:
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
     kind = entry.get("kind", defence)
-    parameters = {key: value for key, value in entry.items() if key != "kind"}
-    fitted = load("defence", kind)(**parameters)
+    fitted = load("defence", kind)(**{key: entry[key] for key in entry if key != "kind"})
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
         job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
         # Entries of one kind draw alike, so that they differ by their parameters alone.
-        draws = compute.generator(job.seed, "defence", kind)
-        arrays = fitted.fit(pixels, device=job.device, generator=draws, checkpoint=checkpoint)
+        options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
+        options |= {"checkpoint": checkpoint, **classifier(classifiers, job.device)}
         about = {"params": {"defence": defence, **entry}, "source": images}
-        store.save(state, "state/1", arrays, seed=job.seed, **about)
+        store.save(state, "state/1", fitted.fit(pixels, **options), seed=job.seed, **about)
     return f"{defence}: fitted"
 
 

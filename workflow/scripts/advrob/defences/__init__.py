@@ -22,7 +22,9 @@ class Defence(nn.Module):
     ``forward`` takes and gives float tensors ``(N, 3, H, W)``. A defence that draws random numbers
     draws them afresh in every pass from ``self.generator``.
 
-    A defence that learns overrides `fit` and `load`, and is fitted before it is used.
+    A defence that learns overrides `fit` and `load`, and is fitted before it is used. One that also
+    learns from a model's predictions has a trait ``classifier``, the key that names the model; its
+    `fit` gets the model, which maps images to logits, as ``classifier``.
     """
 
     # Whether two passes over the same images may differ.
@@ -67,6 +69,15 @@ class Defence(nn.Module):
     def load(self, state: h5py.Group) -> None:
         """Take the arrays that `fit` returned."""
         raise NotImplementedError
+
+    def expect(self, sigma: float) -> None:
+        """Adapt to Gaussian noise in all further images, if the defence can.
+
+        Certification calls this; most defences ignore it.
+
+        Args:
+            sigma: standard deviation of the noise, in units of 1/255.
+        """
 
     def draw(self, shape: Sequence[int], reference: Tensor) -> Tensor:
         """Fresh uniform numbers in [0, 1), of the type and on the device of ``reference``."""

@@ -23,6 +23,12 @@ class Chain(Defence):
         self.members = nn.ModuleList(defences)
         self.stochastic = any(member.stochastic for member in defences)
 
+    def expect(self, sigma: float) -> None:
+        """Have every member adapt; see `Defence`."""
+        for member in self.members:
+            assert isinstance(member, Defence)
+            member.expect(sigma)
+
     def forward(self, images: Tensor) -> Tensor:
         """Defend images ``(N, 3, H, W)``; all members draw from the chain's generator."""
         for member in self.members:

@@ -47,9 +47,14 @@ class DnCNN(Defence):
         batch_size: images per step.
         crop: side of the square that is cut out of each image at random, in pixels.
         learning_rate: initial learning rate of Adam; it falls linearly to 0.
+        stability: the name of a model in the configuration; the denoiser also learns to keep its
+            predictions for the clean images under noise (Salman et al. 2020, the stability
+            objective), which needs no labels. The model sees squares of the side crop.
     """
 
     fits_mixed = True
+    # The key that names a model to learn from.
+    classifier = "stability"
 
     def __init__(
         self,
@@ -61,8 +66,10 @@ class DnCNN(Defence):
         batch_size: Annotated[int, {"minimum": 1}] = 32,
         crop: Annotated[int, {"minimum": 2}] = 48,
         learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.004,
+        stability: str | None = None,
     ) -> None:
         super().__init__()
+        self.stability = stability
         self.training_plan = fitting.Training(
             "dncnn", epochs, batch_size, learning_rate, noise=0.0, crop=crop
         )
@@ -107,8 +114,8 @@ class DnCNN(Defence):
             device: where to compute.
             generator: the source of every random number.
             checkpoint: a file to resume from if it exists, and to keep up to date.
-            classifier: images to logits, on ``device``: what it predicts for the images is to be
-                kept, too; see `stability`.
+            classifier: images to logits, on ``device``: the model that the key ``stability`` names;
+                see `stability`.
 
         Returns:
             The weights by their names in this module; ``training_curve`` (epochs, 2), mean squared
@@ -116,8 +123,14 @@ class DnCNN(Defence):
             pixels in [0, 1]; ``reconstruction_error``, on held-out images in the end.
 
         Raises:
-            UserError: there are too few images.
+            UserError: there are too few images, or ``stability`` names a model and ``classifier``
+                is missing.
         """
+        if self.stability is not None and classifier is None:
+            raise UserError(
+                "dncnn: stability names a model, but fit gets none. Pass the model as "
+                "classifier, or remove the key."
+            )
         seen, held_out = fitting.split(images, generator, "dncnn")
         self._begin(generator)
         self.to(device)

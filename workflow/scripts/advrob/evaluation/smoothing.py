@@ -165,6 +165,12 @@ def votes(
     return total.view(len(images), classes)
 
 
+def expect_noise(network: nn.Module, sigma: float) -> None:
+    """Have the defence of a `Network` adapt to noise of ``sigma``, in units of 1/255."""
+    if isinstance(network, Network):
+        network.defence.expect(sigma)
+
+
 class Certification:
     """CERTIFY of the authors, of images whose draws share batches, look by look.
 
@@ -197,6 +203,7 @@ class Certification:
         self.network, self.images, self.generators = network, images, list(generators)
         self.sigma, self.draws, self.batch_size = sigma, draws, batch_size
         self.aim = needed(draws, sigma, smallest)
+        expect_noise(network, sigma)
         self.blocks = [SELECTION, *blocks(draws)]
         self.chosen: list[int] = []
         self.counts, self.drawn = [0] * len(images), [0] * len(images)

@@ -16,7 +16,13 @@ from advrob.attacks.bounds import lengths
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
-from advrob.evaluation.smoothing import ABSTAINED, Certificate, lower_bound, votes
+from advrob.evaluation.smoothing import (
+    ABSTAINED,
+    Certificate,
+    expect_noise,
+    lower_bound,
+    votes,
+)
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
@@ -112,6 +118,7 @@ def broken_certificates(
     batch_size: int,
     device: torch.device,
     generator: Callable[[int], torch.Generator],
+    checkpoint: Path,
 ) -> list[int]:
     """The numbers of images whose certificates an attack contradicts; there should be none.
 
@@ -130,10 +137,14 @@ def broken_certificates(
         batch_size: draws in the network at a time, of the checks.
         device: where to compute.
         generator: of an image's noise, from its number.
+        checkpoint: the file to resume from.
     """
+    expect_noise(network, sigma)
     certified = [n for n, each in enumerate(certificates) if each.predicted != ABSTAINED]
-    broken = []
-    for number in progress(certified, "certificates attacked", len(certified)):
+    saved = load_checkpoint(checkpoint)
+    broken: list[int] = saved.get("broken", [])
+    done = saved.get("done", 0)
+    for number in progress(certified[done:], "certificates attacked", len(certified) - done):
         certificate, noise = certificates[number], generator(number)
         image = to_tensor(images[number : number + 1], device)
         attacked = attack_smoothed(
@@ -159,6 +170,8 @@ def broken_certificates(
         highest = 1 - lower_bound(others, checks, FALSE_ALARM)
         if highest < NormalDist().cdf((certificate.radius - distance) / sigma):
             broken.append(number)
+        done += 1
+        save_checkpoint(checkpoint, {"broken": broken, "done": done})
     return broken
 
 
@@ -207,6 +220,7 @@ def holding(
             f"experiments.smoothing.radii: found {list(radii)}, expected numbers in ascending "
             "order."
         )
+    expect_noise(network, sigma)
     size = max(1, batch_size // draws)
     cases = [(row, start) for row in range(len(radii)) for start in range(0, len(images), size)]
     saved = load_checkpoint(checkpoint)

@@ -19,6 +19,7 @@ from advrob.figures.training import read_history, training_chart
 from advrob.files import store
 from advrob.findings import metrics, paper, tables
 from advrob.findings import tries as tried
+from advrob.findings.certified import PUBLISHED
 from advrob.findings.metrics import Accuracy
 from advrob.findings.tables import Result, Value
 
@@ -311,7 +312,7 @@ def _read_certificates(path: str) -> list[_Certificates]:
 
 
 def certified(
-    *, certified: Sequence[str], references: Sequence[tuple[str, float, float]] = ()
+    *, certified: Sequence[str], references: Sequence[tuple[str, float, float]] = PUBLISHED
 ) -> Chart:
     """Certified accuracy against the l_2 radius, a curve for each network and sigma.
 

@@ -88,7 +88,7 @@ def log_start(task: str, images: int, device: torch.device, *, mixed: bool = Fal
     hardware = torch.cuda.get_device_name(device) if gpu else f"{torch.get_num_threads()} threads"
     precision = "bfloat16" if mixed and bfloat16(device) else "float32"
     print(f"{task}: {images:,} images on {device.type} ({hardware}) in {precision}", flush=True)
-    record.note(device=f"{device.type} ({hardware})", precision=precision)
+    record.note(device=f"{device.type} ({hardware})", precision=precision, images=images)
 
 
 def number(seed: int, *identity: str | float) -> int:

@@ -24,6 +24,8 @@ class Record:
         threads: of the CPU, that the job may use.
         device: where it computed, in words; None if it did not compute with images.
         precision: ``float32`` or ``bfloat16``, likewise.
+        images: how many it computed with, likewise.
+        resumed: whether it resumed from an earlier attempt's checkpoint.
         succeeded: whether it made its output.
         seconds: from its start to its end.
         memory: bytes of memory that it held at most.
@@ -36,15 +38,17 @@ class Record:
     threads: int
     device: str | None = None
     precision: str | None = None
+    images: int | None = None
+    resumed: bool = False
     succeeded: bool
     seconds: float
     memory: int
     gpu_memory: int | None = None
 
 
-def note(*, device: str, precision: str) -> None:
-    """Have the record of the running job say where and how precisely it computes."""
-    _notes.update(device=device, precision=precision)
+def note(**fields: Any) -> None:
+    """Add fields to the record of the running job that only its parts know; see `Record`."""
+    _notes.update(fields)
 
 
 def finish(*, threads: int, succeeded: bool, seconds: float) -> Record:

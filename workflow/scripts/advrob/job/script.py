@@ -102,6 +102,7 @@ def _call(main: Callable[..., str | None], snakemake: Any, memory: int) -> str |
     if "checkpoint" not in parameters:
         return main(**keywords)
     with checkpoint(snakemake.output[0], dict(snakemake.params.items()), *snakemake.input) as file:
+        record.note(resumed=file.exists())
         return main(**keywords, checkpoint=file)
 
 

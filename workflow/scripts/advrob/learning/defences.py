@@ -1,9 +1,14 @@
-"""Whether a defence can be fitted in the memory that a job has."""
+"""What fitting a defence needs: memory, and for some kinds a model to learn from."""
+
+from collections.abc import Sequence
+from importlib import import_module
 
 import torch
+from torch import nn
 
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.plan.plan import NetworkDescription
 
 
 def check_memory(defence: str, needed: int, images: int, memory: int, device: torch.device) -> None:
@@ -26,3 +31,20 @@ def check_memory(defence: str, needed: int, images: int, memory: int, device: to
             "(images.fit), make the defence smaller, or give the job more: --set-resources "
             f"defence:mem_mb={2 * needed // 10**6}"
         )
+
+
+def classifier(
+    described: Sequence[NetworkDescription], device: torch.device
+) -> dict[str, nn.Module]:
+    """The model whose predictions a defence learns from, as a keyword of its ``fit``.
+
+    Args:
+        described: the model; empty for a defence that learns from images alone.
+        device: where it runs.
+    """
+    if not described:
+        return {}
+    (model,) = described
+    # Imported by name, so that the code that builds models counts only for defences that learn from
+    # one; see `advrob.plan.plan.Plan.fitting_code`.
+    return {"classifier": import_module("advrob.networks").build_model(model, device=device)}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import pretrained
 from .errors import ConfigurationError, nearest, require_known
 from .names import UNDEFENDED
 
@@ -58,11 +59,16 @@ def _defences(plan: "Plan") -> None:
         for member in defences[chain]["defences"]:
             what = "a defence that can be a member (chains cannot)"
             require_known(f"defences.{chain}.defences", member, defences.keys() - chains, what)
+    for name, entry in defences.items():
+        key, declared = f"defences.{name}", plan.defence_kind(name)
+        pretrained.check_weights(key, declared, entry)
+        pretrained.check_classifier(key, declared, entry, plan["models"])
 
 
 def _models(plan: "Plan") -> None:
     models: Mapping[str, Any] = plan["models"]
     used = set(plan["experiments.models"])
+    used |= {network.model for name in plan["defences"] for network in plan.learned_from(name)}
     for name, entry in models.items():
         if "train" in entry or "base" in entry:
             _trained(name, plan)

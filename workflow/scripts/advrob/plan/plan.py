@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from . import schema, versions
+from . import pretrained, schema, versions
 from .checks import check
 from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
@@ -156,14 +156,29 @@ class Plan:
         """Whether a model is trained here."""
         return "train" in self.config["models"][model]
 
+    def learned_from(self, defence: str) -> list[Network]:
+        """The model whose predictions a defence learns from, if its entry names one."""
+        entry = self.config["defences"][defence]
+        name = pretrained.classifier(self.defence_kind(defence), entry)
+        return [] if name is None else [Network(name)]
+
     def defence_settings(self, defence: str) -> dict[str, Any]:
-        """A defence's entry; a chain's with its members' entries in place of their names."""
-        entry = dict(self.config["defences"][defence])
-        if self.defence_kind(defence).name == "chain":
+        """A defence's entry, in which contents replace names.
+
+        The contents are the entries of a chain's members, the entry of the model that is learned
+        from, and the checksum of a file of weights.
+        """
+        entry, kind = dict(self.config["defences"][defence]), self.defence_kind(defence)
+        if kind.name == "chain":
             entry["defences"] = [
-                {"kind": self.defence_kind(member).name, **self.config["defences"][member]}
+                {"kind": self.defence_kind(member).name, **self.defence_settings(member)}
                 for member in entry["defences"]
             ]
+        for network in self.learned_from(defence):
+            model_entry = self.model_settings(network.model)
+            entry[kind.traits["classifier"]] = {"model": network.model, **model_entry}
+        if "sha256" in kind.keys and (file := pretrained.weights_file(kind, entry)):
+            entry["sha256"] = pretrained.sha256(file)
         return entry
 
     def model_settings(self, model: str) -> dict[str, Any]:
@@ -182,6 +197,18 @@ class Plan:
         entry = self.model_settings(model)
         weights = entry.get("base", entry).get("weights")
         return None if weights is None else str(weights)
+
+    def weights_files(self, *networks: Network) -> list[str]:
+        """The files with the pretrained weights of models and of defences, each once."""
+        files: dict[str, None] = {}
+        for network in networks:
+            if (file := self.weights_file(network.model)) is not None:
+                files[file] = None
+            for name in self.members(network.defence):
+                kind, entry = self.defence_kind(name), self.config["defences"][name]
+                if (weights := pretrained.weights_file(kind, entry)) is not None:
+                    files[str(weights)] = None
+        return list(files)
 
     def learned_files(self, network: Network) -> list[str]:
         """The files with what a network learned: fitted parts of its defence, then its model."""
@@ -236,6 +263,13 @@ class Plan:
             return code
         descriptions = json.dumps([self.describe(network) for network in networks], sort_keys=True)
         return f"{code}-{hashlib.sha256(descriptions.encode()).hexdigest()[:16]}"
+
+    def fitting_code(self, defence: str) -> str:
+        """The version of the code that fits a defence."""
+        models = self.learned_from(defence)
+        # The script imports the module that builds models by its name, if there is a model.
+        builder = ["networks"] if models else []
+        return self.code("defence", *models, modules=[self.defence_kind(defence).module, *builder])
 
     # Attacks ----------------------------------------------------------------------------------
 

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from advrob.job import record
 from advrob.job.record import Record
+from advrob.plan.names import UNDEFENDED, Network
+
+# The rules that certify.
+CERTIFYING = ("certify", "certify_model")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Certifying:
+    """What the certificates of a network took.
+
+    Attributes:
+        dataset: the data set's name.
+        network: the network.
+        images: how many were certified.
+        seconds: per image, all strengths of noise, attacks and the job's start included.
+    """
+
+    dataset: str
+    network: Network
+    images: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Jobs:
     """What the page says of a run's jobs.
 
@@ -35,11 +56,13 @@ class Jobs:
         timings: by rule, the longest first.
         machines: machine, in words -> how many jobs ran there.
         devices: device and precision -> how many jobs computed so.
+        certifying: of each network, by data set, model and defence.
     """
 
     timings: list[Timing]
     machines: dict[str, int]
     devices: dict[str, int]
+    certifying: list[Certifying]
 
 
 def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
@@ -49,13 +72,13 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
         logs: rule -> where its logs are: a ``folder``, and a ``regex`` of their whole path.
     """
     records = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
-    all_records = [each for jobs in records.values() for each in jobs]
+    all_records = [each for jobs in records.values() for each, _ in jobs]
     timings = [
         Timing(
             rule,
             len(jobs),
-            sum(each.seconds for each in jobs),
-            max(each.memory for each in jobs) / 1e6,
+            sum(each.seconds for each, _ in jobs),
+            max(each.memory for each, _ in jobs) / 1e6,
         )
         for rule, jobs in records.items()
         if jobs
@@ -64,16 +87,36 @@ def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
         timings=sorted(timings, key=lambda timing: -timing.seconds),
         machines=_counted(each.machine for each in all_records),
         devices=_counted(f"{each.device}, {each.precision}" for each in all_records if each.device),
+        certifying=sorted(
+            (
+                _certifying(each, names)
+                for rule, jobs in records.items()
+                # A workflow that imports this one puts a prefix before the names of rules.
+                if rule.endswith(CERTIFYING)
+                for each, names in jobs
+                # A resumed attempt takes less than the time of all its certificates.
+                if each.images and not each.resumed
+            ),
+            key=lambda each: (each.dataset, each.network),
+        ),
     )
 
 
-def _records(pattern: Mapping[str, str]) -> Iterator[Record]:
+def _certifying(job: Record, names: Mapping[str, str]) -> Certifying:
+    assert job.images
+    network = Network(names["model"], names.get("defence", UNDEFENDED))
+    return Certifying(names["dataset"], network, job.images, job.seconds / job.images)
+
+
+def _records(pattern: Mapping[str, str]) -> Iterator[tuple[Record, dict[str, str]]]:
+    """The records of a rule's jobs, with the jobs' wildcards."""
     regex = re.compile(pattern["regex"])
     for file in sorted(Path(pattern["folder"]).rglob("*")):
-        if regex.match(file.as_posix()) and file.is_file():
+        match = regex.match(file.as_posix())
+        if match and file.is_file():
             job = record.read(file)
             if job and job.succeeded:
-                yield job
+                yield job, match.groupdict()
 
 
 def _counted(names: Iterator[str]) -> dict[str, int]:
