@@ -101,9 +101,9 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
 def test_scores_do_not_depend_on_shards(images, network, tmp_path):
     def make(path, shard, job=JOB):
         score.main(
-            images=images["test"],
-            scores=path,
-            dataset="original",
+            images=[images["test"]],
+            scores=[path],
+            datasets=["original"],
             network=network,
             draws=3,
             job=job,
@@ -155,9 +155,9 @@ def test_shards_of_something_else_are_not_gathered(images, network, tmp_path):
     for number, seed in ((1, 3), (2, 4)):
         paths.append(str(tmp_path / f"{number}.h5"))
         score.main(
-            images=images["test"],
-            scores=paths[-1],
-            dataset="original",
+            images=[images["test"]],
+            scores=paths[-1:],
+            datasets=["original"],
             network=network,
             draws=3,
             job=a_job(seed=seed, batch_size=2),

@@ -44,8 +44,8 @@ def network(tiny_weights: Path):
 @pytest.fixture
 def scores(images: str, network, tmp_path: Path) -> str:
     path = str(tmp_path / "scores.h5")
-    given = {"images": images, "dataset": "pgd-tiny-noise", "network": network, "job": a_job()}
-    score.main(scores=path, draws=3, **given)
+    cell = {"images": [images], "scores": [path], "datasets": ["pgd-tiny-noise"]}
+    score.main(**cell, network=network, draws=3, job=a_job())
     return path
 
 

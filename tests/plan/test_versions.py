@@ -159,7 +159,7 @@ def test_an_edit_to_pgd_changes_pgd_alone(scripts):
         ("advrob/defences/noise.py", "expected minimum <= maximum.", "turn them."),
         ("advrob/evaluation/universal.py", "job.log_start(task", "job.log_start(task.title()"),
         ("score.py", 'log_start(f"score', 'log_start(f"scoring'),
-        ("score.py", 'return f"{dataset} through', 'return f"{dataset} in'),
+        ("score.py", "is right on", "is right in"),
         ("advrob/attacks/square.py", '"queries, at most"', '"queries"'),
         ("advrob/attacks/universal/search.py", '"batches predicted"', '"predicted"'),
         # What runs a job.

@@ -135,7 +135,7 @@ def run(tmp_path, monkeypatch):
             "configuration": {"seed": 1, "images": {"note": EVIL}},
             "versions": {"python": "3"},
         },
-        logs={"score": pattern, "certify_model": certifying},
+        logs={"score": [pattern], "certify_model": [certifying]},
         page="report.html",
         answer="answer.json",
     )

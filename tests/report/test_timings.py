@@ -9,7 +9,7 @@ from advrob.plan.names import Network
 from advrob.report import timings
 from reported import RECORD
 
-LOGS = {"score": {"folder": "logs/scores", "regex": r"logs/scores/(?P<n>.+)\.log$"}}
+LOGS = {"score": [{"folder": "logs/scores", "regex": r"logs/scores/(?P<n>.+)\.log$"}]}
 
 
 def write_log(folder, name, before="", after="", **changes):
@@ -36,7 +36,7 @@ def test_jobs_that_made_nothing_count_nothing(tmp_path, monkeypatch):
     write_log(tmp_path, "failed", succeeded=False)
     (tmp_path / "logs/scores/killed.log").write_text("on a machine, threads: 1\n")
     (tmp_path / "logs/scores/other.txt").write_text(json.dumps(asdict(RECORD)))
-    assert timings.read(LOGS | {"none": {"folder": "nowhere", "regex": "x"}}) == timings.Jobs(
+    assert timings.read(LOGS | {"none": [{"folder": "nowhere", "regex": "x"}]}) == timings.Jobs(
         [], {}, {}, []
     )
 
@@ -45,7 +45,7 @@ def test_the_longest_rule_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_log(tmp_path, "a")
     write_log(tmp_path, "b", seconds=9)
-    logs = {name: {"folder": "logs", "regex": rf"logs/scores/{name}\.log$"} for name in "ab"}
+    logs = {name: [{"folder": "logs", "regex": rf"logs/scores/{name}\.log$"}] for name in "ab"}
     assert [timing.rule for timing in timings.read(logs).timings] == ["b", "a"]
 
 
@@ -63,9 +63,9 @@ def test_certificates_have_a_time_per_image(tmp_path, monkeypatch):
     group = {name: f"(?P<{name}>[a-z]+)" for name in ("dataset", "model", "defence")}
     model = f"{folder}/{group['dataset']}/{group['model']}"
     logs = {
-        "certify_model": {"folder": folder, "regex": rf"{model}\.log$"},
-        "advrob_certify": {"folder": folder, "regex": rf"{model}/{group['defence']}\.log$"},
-        "score": {"folder": folder, "regex": rf"{model}\.log$"},
+        "certify_model": [{"folder": folder, "regex": rf"{model}\.log$"}],
+        "advrob_certify": [{"folder": folder, "regex": rf"{model}/{group['defence']}\.log$"}],
+        "score": [{"folder": folder, "regex": rf"{model}\.log$"}],
     }
     assert timings.read(logs).certifying == [
         timings.Certifying("original", Network("m", "dncnn"), 4, 15.0),

@@ -15,7 +15,9 @@ def rules():
     texts = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
         heads = r"^ *(?:use rule (\w+) as|rule) (\w+)(?: with)?:"
-        _, *parts = re.split(heads, file.read_text(), flags=re.MULTILINE)
+        # Rules of several scores are made in a loop, as is that of one.
+        content = re.sub(r"rule:\n +name:\s+BATCH\.name", "rule score:", file.read_text())
+        _, *parts = re.split(heads, content, flags=re.MULTILINE)
         for base, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             # Resources and parameters are inherited.
             texts[name] = texts.get(base, "") + text

@@ -37,7 +37,7 @@ TARGETS = [
 ]
 JOBS = {
     "images": 1, "defence": 1, "universal": 1, "perturbed": 1,
-    "gradient": 1, "score": 4, "sweep": 1, "figure_9": 1,
+    "gradient": 1, "score": 3, "sweep": 1, "figure_9": 1,
 }  # fmt: skip
 ON_GPU = {"defence", "universal", "gradient", "score", "sweep"}
 THREADS = 2
@@ -87,7 +87,9 @@ def records():
         if not line.startswith("JobId="):
             continue  # it says that there are none
         job = dict(re.findall(r"(\S+?)=(\S*)", line))
-        job["rule"] = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
+        rule = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
+        # A network's scores that the same targets need are a job of a rule of its own.
+        job["rule"] = "score" if rule.startswith("score_") else rule
         jobs.append(job)
     return jobs
 
@@ -146,7 +148,7 @@ def test_squeue_tells_runs_and_rules_apart(jobs):
     assert all(job["JobName"].startswith("advrob_") for job in jobs)
     assert len({job["JobName"] for job in jobs}) == 1
     comments = {job["Comment"] for job in jobs}
-    assert f"rule_score_wildcards_original_{MODEL}_pca" in comments
+    assert f"rule_score_wildcards_original_{MODEL}_none" in comments
 
 
 # A job that says where it runs, of a rule that the profile has resources for.

@@ -77,6 +77,10 @@ SMALL = {
 CORES = ["--cores", 2]
 
 
+# Those of one job, for the same tables and figures need both.
+PCA_SCORES = ("original", "universal-efficientnet_lite0-none")
+
+
 def snakemake(folder, *arguments):
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(folder), *map(str, arguments)]
@@ -128,7 +132,9 @@ COLLECTING = ("all", "robustness", "tables", "figures")
 
 
 def graph(folder, *arguments):
-    """One dry run: what each of several targets needs is a part of its graph."""
+    """One dry run, each score a job: what each of several targets needs is a part of its graph."""
+    if "--config" not in arguments:
+        arguments += ("--config", "scores_per_job=one")
     done = snakemake(folder, *arguments, "--dag")
     assert done.returncode == 0, done.stdout + done.stderr
     labels = re.findall(r'^\s*(\d+)\[label = "(.*?)", color', done.stdout, re.MULTILINE)
@@ -214,6 +220,24 @@ def test_one_target_alone_needs_what_it_needs_among_all(folder):
     assert graph(folder, "table_2").planned("table_2") == EXPECTED["table_2"]
 
 
+def test_scores_that_the_same_targets_need_are_one_job(folder, every):
+    """Other jobs are the same, and no target has a score that it does not need."""
+    together = graph(folder, "all", "report", *EXPECTED, "--config", "scores_per_job=several")
+
+    def without_scores(jobs):
+        return sorted(label for label in jobs.labels.values() if not label.startswith("score"))
+
+    assert without_scores(together) == without_scores(every)
+    assert len(together.labels) < len(every.labels) - 35
+    planned = together.planned("table_1")
+    # Each defence on original and perturbed images; figures 11 and 12 part the two of none.
+    assert sum(count for rule, count in planned.items() if rule.startswith("score")) == 5 + 2
+    # What a profile sets for the rule score holds.
+    table = ("table_1", "--config", "scores_per_job=several")
+    for option in (("--set-resources", "score:gres=gpu:1"), ("--set-threads", "score=2")):
+        assert graph(folder, *table, *option).planned("table_1")["score"] == 12
+
+
 def test_shards_are_more_jobs_and_what_gathers_them(folder):
     sharded = graph(folder, "table_2", "figure_11", "--config", "shards=3")
     assert sharded.planned("table_2") == {
@@ -289,7 +313,7 @@ def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
     forced = ["defence", "universal", "gradient", "score", "sweep", "figure_7", "figure_9"]
     forced += ["vector_space", "certify_model", "attack", "controls", "budget"]
     forced += ["checkup", "calibration"]
-    targets = ["all", "robustness", "--forcerun", *forced]
+    targets = ["all", "robustness", "--forcerun", *forced, "--config", "scores_per_job=one"]
     done = snakemake(tmp_path, "--dry-run", "--cores", 1, *targets)
     assert done.returncode == 0, done.stdout + done.stderr
     asked = {}
@@ -594,14 +618,15 @@ def test_the_same_seed_gives_the_same_bytes(folder, results):
         "results/perturbations/universal-efficientnet_lite0-none.h5",
         "results/datasets/gradient-efficientnet_lite0-noise.h5",
         "results/scores/original/efficientnet_lite0/noise.h5",
+        # Scored in one job before, and now each in its own.
+        *(f"results/scores/{dataset}/efficientnet_lite0/pca.h5" for dataset in PCA_SCORES),
         "results/figures/figure_11.pdf",
         "results/figures/figure_11.png",
     ]
     before = {target: (folder / target).read_bytes() for target in targets}
     forced = ["images", "universal", "gradient", "score", "figure_11"]
-    done = snakemake(
-        folder, *targets, *CORES, "--configfile", folder / "small.yaml", "--forcerun", *forced
-    )
+    options = ("--configfile", folder / "small.yaml", "--config", "scores_per_job=one")
+    done = snakemake(folder, *targets, *CORES, *options, "--forcerun", *forced)
     assert done.returncode == 0, done.stdout + done.stderr
     for target in targets:
         assert (folder / target).read_bytes() == before[target], target

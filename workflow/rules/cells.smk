@@ -8,7 +8,13 @@ NEEDED_BY = {
     for file in rule_.input
     if not callable(file)
 }
-TOGETHER = PLAN["scores_together"] and SHARDS == 1
+# What a profile sets for the rule score, it cannot set for rules whose names it does not know.
+PROFILE = workflow.resource_settings
+TOGETHER = (
+    PLAN["scores_per_job"] == "several"
+    and SHARDS == 1
+    and "score" not in {*PROFILE.overwrite_resources, *PROFILE.overwrite_threads}
+)
 
 for BATCH in [*(score_batches(NEEDED_BY) if TOGETHER else []), ANY_CELL]:
 
@@ -21,7 +27,7 @@ for BATCH in [*(score_batches(NEEDED_BY) if TOGETHER else []), ANY_CELL]:
                 batch.network_of(wildcards)
             ),
             weights=lambda wildcards, batch=BATCH: weights_of(
-                batch.network_of(wildcards).model
+                batch.network_of(wildcards)
             ),
         output:
             scores=[sharded(cell.path) for cell in BATCH.cells],

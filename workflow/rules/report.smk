@@ -10,6 +10,14 @@ include: "marked.smk"
 SHOWN_IN_REPORT = reported(rules.tables, rules.figures, rules.robustness)
 
 
+# Rules -> where their logs are. Jobs that make several scores count as scores.
+LOGS = {}
+for EACH in workflow.rules:
+    if EACH.log:
+        NAME = "score" if "/scores/together/" in EACH.log[0] else EACH.name
+        LOGS.setdefault(NAME, []).append(pattern(EACH.log[0]))
+
+
 rule report:
     input:
         template=workflow.source_path("../report/page.html"),
@@ -41,7 +49,7 @@ rule report:
             configuration=config,
             versions={"python": python_version(), "snakemake": version("snakemake")},
         ),
-        logs={each.name: pattern(each.log[0]) for each in workflow.rules if each.log},
+        logs=LOGS,
         code=PLAN.code("report"),
     script:
         "../scripts/report.py"

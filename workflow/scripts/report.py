@@ -21,7 +21,7 @@ def main(
     files: list[str],
     entries: list[dict[str, Any]],
     content: dict[str, Any],
-    logs: dict[str, dict[str, str]],
+    logs: dict[str, list[dict[str, str]]],
     page: str,
     answer: str,
 ) -> str:

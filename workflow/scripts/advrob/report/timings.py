@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,13 +65,16 @@ class Jobs:
     certifying: list[Certifying]
 
 
-def read(logs: Mapping[str, Mapping[str, str]]) -> Jobs:
+def read(logs: Mapping[str, Sequence[Mapping[str, str]]]) -> Jobs:
     """Read the records of all jobs that made their output.
 
     Args:
-        logs: rule -> where its logs are: a ``folder``, and a ``regex`` of their whole path.
+        logs: rule -> where its logs are: ``folder``s, each with a ``regex`` of their whole path.
     """
-    records = {rule: list(_records(pattern)) for rule, pattern in logs.items()}
+    records = {
+        rule: [each for pattern in patterns for each in _records(pattern)]
+        for rule, patterns in logs.items()
+    }
     all_records = [each for jobs in records.values() for each, _ in jobs]
     timings = [
         Timing(
