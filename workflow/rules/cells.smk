@@ -8,11 +8,14 @@ NEEDED_BY = {
     for file in rule_.input
     if not callable(file)
 }
-# What a profile sets for the rule score, it cannot set for rules whose names it does not know.
+# Not where single scores are asked for, which Snakemake looks at after this file, or where something is
+# set for the rule score: neither means more than it says.
 PROFILE = workflow.resource_settings
+SINGLE = workflow.is_main_process and any(map(SCORE_FILE.search, sys.argv))
 TOGETHER = (
     PLAN["scores_per_job"] == "several"
     and SHARDS == 1
+    and not SINGLE
     and "score" not in {*PROFILE.overwrite_resources, *PROFILE.overwrite_threads}
 )
 
