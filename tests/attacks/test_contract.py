@@ -1,9 +1,8 @@
-"""What holds for every kind of attack; kinds are found by listing their files."""
+"""What holds for every kind of attack, those that derive from another one included."""
 
 import hashlib
 import inspect
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +12,10 @@ from torch import Tensor, nn
 from advrob import attacks
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
+from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
 
-FILES = sorted(Path(attacks.__file__).parent.glob("*.py"))
-KINDS = [
-    file.stem
-    for file in FILES
-    if re.search(r"^class \w+\(Attack\):", file.read_text(), re.MULTILINE)
-]
+KINDS = list(kinds("attack"))
 CASES = [(kind, norm) for kind in KINDS for norm in load("attack", kind).norms]
 EFFORTS = {"iterations": 12, "queries": 200}
 CLASSES = 5

@@ -1,5 +1,6 @@
 """Universal perturbations: closed forms, a plain re-implementation, and searches that resume."""
 
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,8 @@ from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.defences.none import Identity
 from advrob.images.perturbation import apply
 from advrob.job.compute import generator
+from advrob.plan.kinds import kinds
+from advrob.plug_ins import load
 
 CPU = torch.device("cpu")
 SIDE = 8
@@ -34,7 +37,13 @@ def universal_gradient(network, images, held_out, *, step=2.0, beta=9.0, **optio
     return search(method, network, images, held_out, **options)
 
 
-SEARCHES = {"universal": universal, "universal_gradient": universal_gradient}
+def by(name: str):
+    """The search of a method with the defaults of its keys."""
+    return partial(search, load("universal", name)())
+
+
+# What holds for every method: a new one is among them.
+SEARCHES = {name: by(name) for name in kinds("universal")}
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
@@ -220,7 +229,7 @@ def test_one_image_a_batch_is_the_published_algorithm():
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-class TestBothSearches:
+class TestEverySearch:
     def test_result_is_consistent(self, search):
         network = convolutional()
         result = run(search, network, radius=20)

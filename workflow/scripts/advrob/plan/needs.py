@@ -121,8 +121,8 @@ def training(
     used = min(images, entry.get("images") or images)
     # Passes there and back that a lesson makes of an image, and how many images for one it holds.
     passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
-    if "iterations" in kind.keys:
-        passes += entry.get("iterations", kind.keys["iterations"]["default"])
+    if "effort" in kind.traits:
+        passes += kind.effort(entry)
     seconds = entry["epochs"] * used * passes * GRADIENT
     memory = _network(state) + held * entry["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
@@ -153,10 +153,10 @@ def universal(
     """
     limit = entry.get("images")
     used = min(images, limit or images)
-    if "steps" in kind.keys:
-        values = kind.values(entry)
+    if "effort" in kind.traits:
         # Few images need more than ten steps, however many are allowed.
-        visit = PREDICTION + min(values["steps"], 10) * values["classes"] * GRADIENT
+        likely = {**entry, "steps": min(kind.values(entry).get("steps") or 1, 10)}
+        visit = PREDICTION + kind.effort(likely) * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,12 @@ class UniversalMethod:
     Attributes:
         mixed: whether it tolerates a network that multiplies in bfloat16.
         largest_batch: the most images at a time, where more would make it weaker.
+        effort: the keys whose product is the gradients per image; one gradient without any.
     """
 
     mixed: bool = True
     largest_batch: int | None = None
+    effort: str | Sequence[str] = ()
 
     def update(
         self,
