@@ -46,7 +46,7 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
             accuracy = by_cell[key].accuracy
             row = (model, defence, by_cell[key].dataset, part, accuracy.n)
             numbers = (accuracy.accuracy, accuracy.low, accuracy.high)
-            text = _percent(accuracy)
+            text = accuracy.percent
             if key in compared:
                 other, p = compared[key], corrected[key]
                 rows.append(
@@ -86,10 +86,6 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
         accuracies=[result.accuracy for result in results],
         answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
     )
-
-
-def _percent(accuracy: metrics.Accuracy) -> str:
-    return f"{100 * accuracy.accuracy:.1f} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
 
 
 def _verdict(model: str, defence: str, compared: dict, corrected: dict) -> str:

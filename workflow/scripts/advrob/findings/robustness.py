@@ -187,14 +187,14 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
             spread = outcome.spread.deviation
             numbers = (result.n, result.accuracy, result.low, result.high, spread)
             rows.append((*names, knowledge, dataset.family, *numbers, remark, *bound, NONE))
-            cells[knowledge, dataset.family] = _percent(result)
+            cells[knowledge, dataset.family] = result.percent
         for threat in threats:
             result = metrics.accuracy(evaluation.worst_case(threat, bounds), ids)
             mark = grade(evaluation.checks, result)
             interval = (result.n, result.accuracy, result.low, result.high)
             bound = (threat.norm, threat.radius)
             rows.append((*names, ALL, WORST, *interval, NONE, remark, *bound, mark))
-            cells[ALL, str(threat)] = f"{_percent(result)}, {mark}"
+            cells[ALL, str(threat)] = f"{result.percent}, {mark}"
             accuracies.append(result)
             worst_cases.append((result.accuracy, f"{evaluation.network} within {threat}"))
         lines.append((*names, *_line(cells, attacks, threats), remark))
@@ -239,10 +239,6 @@ def _line(
     cells: Mapping[tuple[str, str], str], attacks: Iterable[str], threats: Iterable[ThreatModel]
 ) -> list[str]:
     return [cells.get(column, NONE) for column in _columns(attacks, threats)]
-
-
-def _percent(result: metrics.Accuracy) -> str:
-    return f"{100 * result.accuracy:.1f} ({100 * result.low:.0f} to {100 * result.high:.0f})"
 
 
 def table_checks(evaluations: Sequence[Evaluation]) -> Table:
