@@ -11,10 +11,11 @@ from PIL import Image, ImageChops
 from torch import Tensor, nn
 
 from advrob import models, networks
+from advrob.attacks.bounds import within
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
 from advrob.attacks.universal.deepfool import SummedDeepFool
-from advrob.attacks.universal.search import Universal, fooling_rate, project, search
+from advrob.attacks.universal.search import Universal, fooling_rate, search
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.defences.none import Identity
 from advrob.images.perturbation import apply
@@ -105,18 +106,16 @@ def same(first: Universal, second: Universal) -> bool:
 
 def test_projection():
     numbers = torch.Generator().manual_seed(0)
-    inside = torch.rand(3, SIDE, SIDE, generator=numbers)
-    outside = 100 * torch.randn(3, SIDE, SIDE, generator=numbers)
+    inside = torch.rand(1, 3, SIDE, SIDE, generator=numbers)
+    outside = 100 * torch.randn(1, 3, SIDE, SIDE, generator=numbers)
     for norm in ("linf", "l2"):
-        torch.testing.assert_close(project(inside, norm=norm, radius=20), inside)
-    cube = project(outside, norm="linf", radius=20)
+        torch.testing.assert_close(within(inside, norm, 20), inside)
+    cube = within(outside, "linf", 20)
     assert torch.equal(cube, outside.clamp(min=-20).clamp(max=20))
-    ball = project(outside, norm="l2", radius=20)
+    ball = within(outside, "l2", 20)
     torch.testing.assert_close(ball.norm(), torch.tensor(20.0))
     torch.testing.assert_close(ball / ball.norm(), outside / outside.norm())
-    assert torch.equal(project(0 * outside, norm="l2", radius=20), 0 * outside)
-    with pytest.raises(ValueError, match="l1"):
-        project(outside, norm="l1", radius=20)
+    assert torch.equal(within(0 * outside, "l2", 20), 0 * outside)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -203,7 +203,7 @@ def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
 
 
 def test_radii_ascend(tmp_path, pictures):
-    with pytest.raises(UserError, match=r"found \[10, 0\], expected ascending"):
+    with pytest.raises(UserError, match=r"found \[10, 0\], expected numbers in ascending"):
         held(nn.Flatten(), pictures, tmp_path / "checkpoint", radii=(10, 0))
 
 

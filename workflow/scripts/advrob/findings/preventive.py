@@ -76,15 +76,22 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
             "Both higher?",
         ),
         lines=lines,
-        remark=f"In brackets 95 % Wilson intervals; then the difference to `{control}` behind the "
+        remark=_remark(control, len(compared)),
+        accuracies=[result.accuracy for result in results],
+        answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
+    )
+
+
+def _remark(control: str, comparisons: int) -> str:
+    """What is below the table."""
+    return (
+        f"In brackets 95 % Wilson intervals; then the difference to `{control}` behind the "
         "same defence in points, bold where an exact McNemar test on the same photographs finds "
-        f"one after Holm's correction for all {len(compared)} comparisons. "
+        f"one after Holm's correction for all {comparisons} comparisons. "
         + " ".join(f"*{part.capitalize()}*: {meaning}." for part, meaning in ROLES.items())
         + " *Both higher?* asks whether the paper's expectation holds, that accuracy on original "
         f"and on perturbed images ({' and '.join(BOTH)}) rises: yes if both differences are found "
-        "and above zero, no if one is found below zero, otherwise undecided.",
-        accuracies=[result.accuracy for result in results],
-        answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
+        "and above zero, no if one is found below zero, otherwise undecided."
     )
 
 

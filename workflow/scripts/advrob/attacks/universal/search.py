@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from advrob.attacks.bounds import within
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.perturbation import apply
@@ -70,15 +71,6 @@ class Search:
         default_factory=lambda: {"fooling_rate": [], "fooling_rate_held_out": []}
     )
     memory: dict[str, Tensor] = field(default_factory=dict)
-
-
-def project(perturbation: Tensor, *, norm: str, radius: float) -> Tensor:
-    """The nearest perturbation whose norm, ``linf`` or ``l2`` of all its values, is <= radius."""
-    if norm == "linf":
-        return perturbation.clamp(-radius, radius)
-    if norm == "l2":
-        return perturbation * (radius / perturbation.norm().clamp(min=radius))
-    raise ValueError(f"norm is '{norm}', expected 'linf' or 'l2'")
 
 
 def fooling_rate(
@@ -197,7 +189,7 @@ def search(
     state = _load(checkpoint, identity, generators, device)
     if state is None:
         state = _begin(network, images, held_out, generator, batch_size=batch_size, device=device)
-    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    own = state.history["fooling_rate"]
     updates = passes * math.ceil(len(images) / batch_size)
     saved = time.monotonic()
     while len(own) < passes and max(own, default=0) < fooling_rate:
@@ -208,7 +200,7 @@ def search(
             batch = to_tensor(images[rows.numpy()], device)
             predicted = state.predicted[rows].to(device)
             moved = method.update(network, state, batch, predicted, norm=norm, updates=updates)
-            state.perturbation = project(moved, norm=norm, radius=radius)
+            (state.perturbation,) = within(moved[None], norm, radius)
             state.position = start + batch_size
             state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
@@ -219,14 +211,7 @@ def search(
         state.position = 0
         if checkpoint:
             _save(checkpoint, identity, generators, state)
-    # The latest of equals, as in `_measure`.
-    best = max(range(len(own)), key=lambda index: (own[index], index))
-    return Universal(
-        perturbation=_as_stored(state.best),
-        history={name: np.array(rates) for name, rates in state.history.items()},
-        fooling_rate=own[best],
-        fooling_rate_held_out=unseen[best],
-    )
+    return _result(state)
 
 
 def _begin(
@@ -281,6 +266,19 @@ def _measure(
     print(f"pass {len(own)}: fools {own[-1]:.3f} of its images, {unseen[-1]:.3f} of held-out ones")
     if own[-1] == max(own):
         state.best = state.perturbation
+
+
+def _result(state: Search) -> Universal:
+    """The best perturbation of a search that ended."""
+    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    # The latest of equals, as in `_measure`.
+    best = max(range(len(own)), key=lambda index: (own[index], index))
+    return Universal(
+        perturbation=_as_stored(state.best),
+        history={name: np.array(rates) for name, rates in state.history.items()},
+        fooling_rate=own[best],
+        fooling_rate_held_out=unseen[best],
+    )
 
 
 @torch.inference_mode()
