@@ -14,6 +14,7 @@ from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
+from random_networks import extreme_images
 
 KINDS = list(kinds("attack"))
 CASES = [(kind, norm) for kind in KINDS for norm in load("attack", kind).norms]
@@ -50,8 +51,7 @@ def network(images: Tensor) -> nn.Module:
 
 @pytest.fixture
 def images() -> Tensor:
-    levels = np.random.default_rng(3).integers(-80, 336, (12, SIZE, SIZE, 3)).clip(0, 255)
-    return to_tensor(levels.astype(np.uint8))
+    return extreme_images(12, SIZE)
 
 
 @pytest.fixture
@@ -204,8 +204,7 @@ def whole(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("kind", "options", "expected"), RECORDED)
 def test_the_same_seed_gives_the_same_bytes(kind, options, expected) -> None:
-    levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
-    images = to_tensor(levels.astype(np.uint8))
+    images = extreme_images(40, SIZE)
     labels = whole(images).argmax(dim=1)
     adversarial = attacks.build(kind, options)(whole, images, labels, generator=generator(0))
     assert hashlib.sha256(to_uint8(adversarial).tobytes()).hexdigest()[:16] == expected

@@ -22,6 +22,7 @@ from advrob.images.perturbation import apply
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
+from random_networks import left_as_it_was
 
 CPU = torch.device("cpu")
 SIDE = 8
@@ -281,13 +282,8 @@ class TestEverySearch:
 
     def test_leaves_the_network_as_it_was(self, search):
         network = convolutional()
-        before = {name: value.clone() for name, value in network.state_dict().items()}
-        run(search, network, passes=1)
-        assert not network.training
-        for name, parameter in network.named_parameters():
-            assert parameter.requires_grad
-            assert parameter.grad is None
-            assert torch.equal(parameter, before[name])
+        with left_as_it_was(network):
+            run(search, network, passes=1)
 
 
 def test_fools_a_pretrained_network_on_photographs(shared):

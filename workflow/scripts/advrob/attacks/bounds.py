@@ -130,7 +130,8 @@ def within(moves: Tensor, norm: str, radius: float | Tensor) -> Tensor:
         radius: in the moves' unit: one for all, or under ``l2`` ``(N, 1, 1, 1)``.
     """
     if norm == "linf":
-        return moves.clamp(-radius, radius)
+        bound = float(radius)
+        return moves.clamp(-bound, bound)
     return moves * (radius / lengths(moves)).clamp_(max=1)
 
 

@@ -96,6 +96,25 @@ def fooling_rate(
     return float((perturbed != predicted).mean())
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a method improves a perturbation on.
+
+    Attributes:
+        network: images in [0, 1] to logits.
+        images: ``(B, 3, H, W)`` in [0, 1].
+        predicted: what the network predicts for the images as they are, int64 ``(B,)``.
+        norm: ``linf`` or ``l2``, which is bounded.
+        updates: how many there are in all passes together.
+    """
+
+    network: nn.Module
+    images: Tensor
+    predicted: Tensor
+    norm: str
+    updates: int
+
+
 class UniversalMethod:
     """How a search improves its perturbation from batch to batch.
 
@@ -112,25 +131,12 @@ class UniversalMethod:
     largest_batch: int | None = None
     effort: str | Sequence[str] = ()
 
-    def update(
-        self,
-        network: nn.Module,
-        state: Search,
-        images: Tensor,
-        predicted: Tensor,
-        *,
-        norm: str,
-        updates: int,
-    ) -> Tensor:
+    def update(self, state: Search, batch: Batch) -> Tensor:
         """The next perturbation, not yet projected onto the ball.
 
         Args:
-            network: images in [0, 1] to logits.
             state: of the search.
-            images: the batch, ``(B, 3, H, W)`` in [0, 1].
-            predicted: what the network predicts for the images as they are, int64 ``(B,)``.
-            norm: that is bounded.
-            updates: how many there are in all passes together.
+            batch: images to fool.
 
         Returns:
             float32 ``(3, H, W)`` in units of 1/255.
@@ -197,9 +203,9 @@ def search(
         for start in progress(starts, f"pass {len(own) + 1} of {passes}, batches", len(starts)):
             # Sorted, because HDF5 reads increasing rows only.
             rows = state.order[start : start + batch_size].sort().values
-            batch = to_tensor(images[rows.numpy()], device)
+            pixels = to_tensor(images[rows.numpy()], device)
             predicted = state.predicted[rows].to(device)
-            moved = method.update(network, state, batch, predicted, norm=norm, updates=updates)
+            moved = method.update(state, Batch(network, pixels, predicted, norm, updates))
             (state.perturbation,) = within(moved[None], norm, radius)
             state.position = start + batch_size
             state.updates += 1
