@@ -363,10 +363,10 @@ class TestCheckpoint:
     def test_goes_on_between_passes(self, search, tmp_path, capsys):
         checkpoint = tmp_path / "search.pt"
         whole = self.attempt(search, checkpoint, 10**9)
-        assert "going on" not in capsys.readouterr().out
+        assert "resuming" not in capsys.readouterr().out
         # A finished search has nothing left to compute.
         assert same(self.attempt(search, checkpoint, 0), whole)
-        assert "going on after 2 passes" in capsys.readouterr().out
+        assert "resuming after 2 passes" in capsys.readouterr().out
         assert [path.name for path in tmp_path.iterdir()] == ["search.pt"]
 
     def test_of_another_search_is_not_used(self, search, tmp_path, capsys):

@@ -136,7 +136,7 @@ def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_na
     assert history["ended"] == [1]
     assert "was stopped (SIGTERM" in history["logs"][2]
     assert history["last"] == 0, history["logs"][-1]
-    assert all("going on" in log for log in history["logs"][1:]), history["logs"]
+    assert all("resuming" in log for log in history["logs"][1:]), history["logs"]
     assert any(name.endswith(".checkpoint") for name in history["left"])
     assert history["equal"]
     # Neither checkpoints nor locks nor halves of files.

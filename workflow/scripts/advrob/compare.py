@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar=f"NAME{SAME}NAME",
         help="models, or defences, that are to be compared although their names differ",
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        compared = side_by_side(read_runs(given.folders, [_names(text) for text in given.same]))
-        page = comparison.write(given.output, compared)
+        compared = side_by_side(read_runs(options.folders, [_names(text) for text in options.same]))
+        page = comparison.write(options.output, compared)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

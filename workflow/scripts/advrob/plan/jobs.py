@@ -127,7 +127,7 @@ class Jobs:
         )
 
     def checkup(self, wildcards: Any, input: Any) -> Need:
-        """Look a network over, which takes some passes there and back."""
+        """Look a network over, which takes some forward and backward passes."""
         return needs.gradient(
             images=CHECKED, iterations=20, state=megabytes(input.learned), **self.network
         )

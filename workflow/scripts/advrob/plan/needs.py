@@ -23,14 +23,14 @@ BLOCKS = 2.7
 PATCHES = 0.5
 # A batch of an autoencoder that learns, in GB.
 LEARNING = 4
-# For one image in a network: forward alone, and with what the way back needs.
+# For one image in a network: forward alone, and with what the backward pass needs.
 FORWARD, BACKWARD = 50, 200
 # Over the sum of what is held.
 MARGIN = 1.2
 
 # Time, in seconds. -----------------------------------------------------------------------------
 
-# An image through a network, and there and back, on eight cores that are not the newest.
+# An image through a network, and forward and backward, on eight cores that are not the newest.
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
@@ -119,7 +119,7 @@ def training(
         state: size of the fitted defence's file in MB, 0 without one.
     """
     used = min(images, entry.get("images") or images)
-    # Passes there and back that a lesson makes of an image, and how many images for one it holds.
+    # A lesson's forward and backward passes per image, and its images in memory per image shown.
     passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
     if "effort" in kind.traits:
         passes += kind.effort(entry)

@@ -139,9 +139,9 @@ class Plan:
 
         def draws(member: str) -> bool:
             kind = self.defence_kind(member)
-            given = kind.values(self.config["defences"][member])
+            values = kind.values(self.config["defences"][member])
             switch = kind.traits.get("stochastic_if", "")
-            return bool(kind.traits.get("stochastic")) and given.get(switch) != 0
+            return bool(kind.traits.get("stochastic")) and values.get(switch) != 0
 
         return any(map(draws, self.members(defence)))
 

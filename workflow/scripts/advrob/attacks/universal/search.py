@@ -342,5 +342,5 @@ def _load(
     state.perturbation = state.perturbation.to(device)
     state.best = state.best.to(device)
     state.memory = {name: value.to(device) for name, value in state.memory.items()}
-    print(f"{path}: going on after {len(state.history['fooling_rate'])} passes")
+    print(f"{path}: resuming after {len(state.history['fooling_rate'])} passes")
     return state
