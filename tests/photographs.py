@@ -1,6 +1,7 @@
 """Small photographs for tests, and drawing from folders of them."""
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 
 def photograph(seed: int) -> bytes:
     return encoded(noise(seed))
+
+
+def two_splits(
+    root: Path, classes: Sequence[str], picture: Callable[[int], bytes] = photograph
+) -> Path:
+    """A folder with two splits of classes of two photographs each, all different."""
+    for i, split in enumerate(("train", "val")):
+        for j, wordnet_id in enumerate(classes):
+            folder = root / split / wordnet_id
+            folder.mkdir(parents=True)
+            for k in range(2):
+                (folder / f"{k}.JPEG").write_bytes(picture(4 * i + 2 * j + k))
+    return root
 
 
 def draw(root: Path | None, folder: Path, **changes: Any) -> dict[str, list[str]]:

@@ -1,9 +1,8 @@
-"""What holds for every kind of attack; kinds are found by listing their files."""
+"""What holds for every kind of attack, those that derive from another one included."""
 
 import hashlib
 import inspect
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +12,11 @@ from torch import Tensor, nn
 from advrob import attacks
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
+from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
+from random_networks import extreme_images
 
-FILES = sorted(Path(attacks.__file__).parent.glob("*.py"))
-KINDS = [
-    file.stem
-    for file in FILES
-    if re.search(r"^class \w+\(Attack\):", file.read_text(), re.MULTILINE)
-]
+KINDS = list(kinds("attack"))
 CASES = [(kind, norm) for kind in KINDS for norm in load("attack", kind).norms]
 EFFORTS = {"iterations": 12, "queries": 200}
 CLASSES = 5
@@ -55,8 +51,7 @@ def network(images: Tensor) -> nn.Module:
 
 @pytest.fixture
 def images() -> Tensor:
-    levels = np.random.default_rng(3).integers(-80, 336, (12, SIZE, SIZE, 3)).clip(0, 255)
-    return to_tensor(levels.astype(np.uint8))
+    return extreme_images(12, SIZE)
 
 
 @pytest.fixture
@@ -209,8 +204,7 @@ def whole(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("kind", "options", "expected"), RECORDED)
 def test_the_same_seed_gives_the_same_bytes(kind, options, expected) -> None:
-    levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
-    images = to_tensor(levels.astype(np.uint8))
+    images = extreme_images(40, SIZE)
     labels = whole(images).argmax(dim=1)
     adversarial = attacks.build(kind, options)(whole, images, labels, generator=generator(0))
     assert hashlib.sha256(to_uint8(adversarial).tobytes()).hexdigest()[:16] == expected

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.deepfool import MARGIN, deepfool
+from random_networks import left_as_it_was
 
 
 def linear(classes: int = 7, side: int = 8) -> nn.Module:
@@ -140,16 +141,10 @@ def test_equal_logits_are_left_through_a_boundary_at_distance_zero():
 
 def test_leaves_the_network_as_it_was():
     network = convolutional()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
     images = pictures(4, 32)
     copy = images.clone()
-    with torch.no_grad():
+    with left_as_it_was(network), torch.no_grad():
         perturbations = deepfool(network, images)
     assert not perturbations.requires_grad
     assert not images.requires_grad
     assert torch.equal(images, copy)
-    assert not network.training
-    for name, parameter in network.named_parameters():
-        assert parameter.requires_grad
-        assert parameter.grad is None
-        assert torch.equal(parameter, before[name])

@@ -9,28 +9,19 @@ from torch import Tensor, nn
 
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.images.pixels import to_tensor, to_uint8
+from random_networks import extreme_images, left_as_it_was, random_network
 
 CLASSES = 20
 
 
 @pytest.fixture
 def network() -> nn.Module:
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 49, CLASSES)
-    )
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            width = parameter.shape[-1] if parameter.dim() == 2 else 27
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) / width**0.5)
-    return network.eval()
+    return random_network(CLASSES)
 
 
 @pytest.fixture
 def images() -> Tensor:
-    # Black, white and everything between, so that all bounds are met.
-    levels = np.random.default_rng(3).integers(-80, 336, (24, 16, 16, 3)).clip(0, 255)
-    return to_tensor(levels.astype(np.uint8))
+    return extreme_images(24, 16)
 
 
 @pytest.fixture
@@ -127,18 +118,12 @@ def test_does_not_depend_on_the_batch(network, images, targets):
 
 
 def test_leaves_network_and_images_as_they_were(network, images, targets):
-    before = {name: value.clone() for name, value in network.state_dict().items()}
     copy = images.clone()
-    with torch.no_grad():
+    with left_as_it_was(network), torch.no_grad():
         adversarial = targeted(network, images, targets, radius=4, iterations=2)
     assert not adversarial.requires_grad
     assert not images.requires_grad
     assert torch.equal(images, copy)
-    assert not network.training
-    for name, parameter in network.named_parameters():
-        assert parameter.requires_grad
-        assert parameter.grad is None
-        assert torch.equal(parameter, before[name])
 
 
 def test_targets_are_uniform_over_the_other_classes():

@@ -1,5 +1,6 @@
 """Universal perturbations: closed forms, a plain re-implementation, and searches that resume."""
 
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -10,14 +11,18 @@ from PIL import Image, ImageChops
 from torch import Tensor, nn
 
 from advrob import models, networks
+from advrob.attacks.bounds import within
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
 from advrob.attacks.universal.deepfool import SummedDeepFool
-from advrob.attacks.universal.search import Universal, fooling_rate, project, search
+from advrob.attacks.universal.search import Universal, fooling_rate, search
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.defences.none import Identity
 from advrob.images.perturbation import apply
 from advrob.job.compute import generator
+from advrob.plan.kinds import kinds
+from advrob.plug_ins import load
+from random_networks import left_as_it_was
 
 CPU = torch.device("cpu")
 SIDE = 8
@@ -34,7 +39,13 @@ def universal_gradient(network, images, held_out, *, step=2.0, beta=9.0, **optio
     return search(method, network, images, held_out, **options)
 
 
-SEARCHES = {"universal": universal, "universal_gradient": universal_gradient}
+def by(name: str):
+    """The search of a method with the defaults of its keys."""
+    return partial(search, load("universal", name)())
+
+
+# What holds for every method: a new one is among them.
+SEARCHES = {name: by(name) for name in kinds("universal")}
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
@@ -96,18 +107,16 @@ def same(first: Universal, second: Universal) -> bool:
 
 def test_projection():
     numbers = torch.Generator().manual_seed(0)
-    inside = torch.rand(3, SIDE, SIDE, generator=numbers)
-    outside = 100 * torch.randn(3, SIDE, SIDE, generator=numbers)
+    inside = torch.rand(1, 3, SIDE, SIDE, generator=numbers)
+    outside = 100 * torch.randn(1, 3, SIDE, SIDE, generator=numbers)
     for norm in ("linf", "l2"):
-        torch.testing.assert_close(project(inside, norm=norm, radius=20), inside)
-    cube = project(outside, norm="linf", radius=20)
+        torch.testing.assert_close(within(inside, norm, 20), inside)
+    cube = within(outside, "linf", 20)
     assert torch.equal(cube, outside.clamp(min=-20).clamp(max=20))
-    ball = project(outside, norm="l2", radius=20)
+    ball = within(outside, "l2", 20)
     torch.testing.assert_close(ball.norm(), torch.tensor(20.0))
     torch.testing.assert_close(ball / ball.norm(), outside / outside.norm())
-    assert torch.equal(project(0 * outside, norm="l2", radius=20), 0 * outside)
-    with pytest.raises(ValueError, match="l1"):
-        project(outside, norm="l1", radius=20)
+    assert torch.equal(within(0 * outside, "l2", 20), 0 * outside)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -220,7 +229,7 @@ def test_one_image_a_batch_is_the_published_algorithm():
 
 
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
-class TestBothSearches:
+class TestEverySearch:
     def test_result_is_consistent(self, search):
         network = convolutional()
         result = run(search, network, radius=20)
@@ -273,13 +282,8 @@ class TestBothSearches:
 
     def test_leaves_the_network_as_it_was(self, search):
         network = convolutional()
-        before = {name: value.clone() for name, value in network.state_dict().items()}
-        run(search, network, passes=1)
-        assert not network.training
-        for name, parameter in network.named_parameters():
-            assert parameter.requires_grad
-            assert parameter.grad is None
-            assert torch.equal(parameter, before[name])
+        with left_as_it_was(network):
+            run(search, network, passes=1)
 
 
 def test_fools_a_pretrained_network_on_photographs(shared):
@@ -359,10 +363,10 @@ class TestCheckpoint:
     def test_goes_on_between_passes(self, search, tmp_path, capsys):
         checkpoint = tmp_path / "search.pt"
         whole = self.attempt(search, checkpoint, 10**9)
-        assert "going on" not in capsys.readouterr().out
+        assert "resuming" not in capsys.readouterr().out
         # A finished search has nothing left to compute.
         assert same(self.attempt(search, checkpoint, 0), whole)
-        assert "going on after 2 passes" in capsys.readouterr().out
+        assert "resuming after 2 passes" in capsys.readouterr().out
         assert [path.name for path in tmp_path.iterdir()] == ["search.pt"]
 
     def test_of_another_search_is_not_used(self, search, tmp_path, capsys):

@@ -14,6 +14,7 @@ from advrob.attacks.losses import cross_entropy, difference_of_logits_ratio, mar
 from advrob.errors import UserError
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
+from random_networks import extreme_images, random_network
 
 CLASSES = 10
 SIZE = 16
@@ -22,21 +23,12 @@ SIZE = 16
 @pytest.fixture
 def network() -> nn.Module:
     """A small network of random weights, whose predictions serve as labels."""
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 49, CLASSES)
-    )
-    draw = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            width = parameter.shape[-1] if parameter.dim() == 2 else 27
-            parameter.copy_(torch.randn(parameter.shape, generator=draw) / width**0.5)
-    return network.eval()
+    return random_network(CLASSES)
 
 
 @pytest.fixture
 def images() -> Tensor:
-    levels = np.random.default_rng(3).integers(-80, 336, (40, SIZE, SIZE, 3)).clip(0, 255)
-    return to_tensor(levels.astype(np.uint8))
+    return extreme_images(40, SIZE)
 
 
 @pytest.fixture

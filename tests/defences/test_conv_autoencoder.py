@@ -12,6 +12,7 @@ from advrob.errors import UserError
 from advrob.figures.layers import trace
 from advrob.files import store
 from advrob.job.compute import generator
+from interrupted import assert_resumes_to_the_same_bytes
 
 CPU = torch.device("cpu")
 SMALL = {"channels": [6, 4], "epochs": 3, "batch_size": 8}
@@ -90,28 +91,11 @@ def test_the_image_passes_through_the_code_alone():
     torch.testing.assert_close(first, second)
 
 
-class CutError(Exception):
-    pass
-
-
-def test_training_that_was_cut_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_training_that_was_cut_ends_as_if_it_had_not_been(tmp_path):
     images = photographs(30)
-    whole = fit(images, tmp_path / "whole", noise=5)
-    step, calls = conv_autoencoder.Learner.step, []
-
-    def cut(self, *arguments):
-        calls.append(1)
-        if len(calls) == 5:  # in the second of three epochs of three steps
-            raise CutError
-        return step(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(conv_autoencoder.Learner, "step", cut)
-        with pytest.raises(CutError):
-            fit(images, tmp_path / "cut", noise=5)
-    resumed = fit(images, tmp_path / "cut", noise=5)
-    for name, array in whole.items():
-        assert np.asarray(array).tobytes() == np.asarray(resumed[name]).tobytes(), name
+    assert_resumes_to_the_same_bytes(
+        lambda checkpoint: fit(images, checkpoint, noise=5), conv_autoencoder.Learner, tmp_path
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from advrob.defences.dncnn import DnCNN, Learner, stability
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
+from interrupted import assert_resumes_to_the_same_bytes
 
 CPU = torch.device("cpu")
 SMALL = {"features": 8, "blocks": 1, "epochs": 3, "batch_size": 8, "crop": 16}
@@ -131,28 +132,9 @@ def test_it_learns_from_the_model_that_its_entry_names(tmp_path):
         fit(images, tmp_path / "c", stability="a model")
 
 
-class CutError(Exception):
-    pass
-
-
-def test_training_that_was_cut_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_training_that_was_cut_ends_as_if_it_had_not_been(tmp_path):
     images = photographs(30)
-    whole = fit(images, tmp_path / "whole")
-    step, calls = Learner.step, []
-
-    def cut(self, *arguments):
-        calls.append(1)
-        if len(calls) == 5:  # in the second of three epochs of three steps
-            raise CutError
-        return step(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", cut)
-        with pytest.raises(CutError):
-            fit(images, tmp_path / "cut")
-    resumed = fit(images, tmp_path / "cut")
-    for name, array in whole.items():
-        assert np.asarray(array).tobytes() == np.asarray(resumed[name]).tobytes(), name
+    assert_resumes_to_the_same_bytes(lambda checkpoint: fit(images, checkpoint), Learner, tmp_path)
 
 
 def test_no_batch_is_learned_from_beyond_a_bound():

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_a_job_that_was_killed_several_times_gives_the_same_bytes(killed, job_na
     assert history["ended"] == [1]
     assert "was stopped (SIGTERM" in history["logs"][2]
     assert history["last"] == 0, history["logs"][-1]
-    assert all("going on" in log for log in history["logs"][1:]), history["logs"]
+    assert all("resuming" in log for log in history["logs"][1:]), history["logs"]
     assert any(name.endswith(".checkpoint") for name in history["left"])
     assert history["equal"]
     # Neither checkpoints nor locks nor halves of files.
@@ -148,19 +149,27 @@ def hold(output, ready, end):
         end.wait()
 
 
+@contextmanager
+def holder(output):
+    """A process that holds the checkpoint of an output, and the event that ends it."""
+    context = multiprocessing.get_context("spawn")
+    ready, end = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(output, ready, end))
+    process.start()
+    ready.wait()
+    yield process, end
+    process.join()
+
+
 def test_two_jobs_do_not_share_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0)
     output = str(tmp_path / "out.h5")
-    context = multiprocessing.get_context("spawn")
-    ready, end = context.Event(), context.Event()
-    first = context.Process(target=hold, args=(output, ready, end))
-    first.start()
-    ready.wait()
-    with pytest.raises(UserError, match=f"process {first.pid} on .* is still making this file"):
-        locks.checkpoint(output, {}).__enter__()
-    # A lock ends with its process.
-    first.kill()
-    first.join()
+    with holder(output) as (first, _):
+        message = f"process {first.pid} on .* is still making this file"
+        with pytest.raises(UserError, match=message):
+            locks.checkpoint(output, {}).__enter__()
+        # A lock ends with its process.
+        first.kill()
     with locks.checkpoint(output, {}):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -168,15 +177,10 @@ def test_two_jobs_do_not_share_a_checkpoint(tmp_path, monkeypatch):
 
 def test_a_second_job_waits_for_the_first_to_end(tmp_path):
     output = str(tmp_path / "out.h5")
-    context = multiprocessing.get_context("spawn")
-    ready, end = context.Event(), context.Event()
-    first = context.Process(target=hold, args=(output, ready, end))
-    first.start()
-    ready.wait()
-    threading.Timer(0.5, end.set).start()
-    with locks.checkpoint(output, {}):
-        assert end.is_set()
-    first.join()
+    with holder(output) as (_, end):
+        threading.Timer(0.5, end.set).start()
+        with locks.checkpoint(output, {}):
+            assert end.is_set()
     assert list(tmp_path.iterdir()) == []
 
 

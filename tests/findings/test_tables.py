@@ -269,21 +269,26 @@ def test_comparisons_are_of_the_same_images(tmp_path: Path) -> None:
         make(tmp_path, "comparisons", scores, pairs=[])
 
 
-def test_certified_accuracy(tmp_path: Path) -> None:
-    """By hand: of four images one is wrong, one abstained on, and two certified to 3 and 5."""
-    path = tmp_path / "certified.h5"
+def write_certificates(folder: Path, **more: np.ndarray) -> str:
+    """Of four images one is wrong, one abstained on, and two certified to 3 and 5."""
+    arrays = {
+        "sigmas": np.array([8.0]),
+        "predicted": np.array([[7, -1, 7, 7]]),
+        "radius": np.array([[9.0, 0, 3, 5]]),
+        "counts": np.array([[100, 50, 90, 95]]),
+        "labels": np.array([1, 7, 7, 7]),
+        "ids": np.array(IDS[:4]),
+    }
+    path = folder / "certified.h5"
     params = {"dataset": "original", "model": "lite", "draws": 100}
-    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
-        arrays = {
-            "sigmas": np.array([8.0]),
-            "predicted": np.array([[7, -1, 7, 7]]),
-            "radius": np.array([[9.0, 0, 3, 5]]),
-            "counts": np.array([[100, 50, 90, 95]]),
-            "labels": np.array([1, 7, 7, 7]),
-            "ids": np.array(IDS[:4]),
-        }
-        store.put(file, arrays)
-    rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 3, 4, 6])
+    store.save(path, "certified/1", arrays | more, seed=0, params=params, source="")
+    return str(path)
+
+
+def test_certified_accuracy(tmp_path: Path) -> None:
+    """By hand."""
+    files = [write_certificates(tmp_path)]
+    rows, text = make(tmp_path, "table_certified", files=files, radii=[0, 3, 4, 6])
     columns = "dataset,model,sigma,radius,n,accuracy,ci_low,ci_high,defence,"
     assert ",".join(rows[0]) == columns + "accuracy_attacked,ci_low_attacked,ci_high_attacked"
     assert {row["defence"] for row in rows} == {"none"}
@@ -298,22 +303,13 @@ def test_certified_accuracy(tmp_path: Path) -> None:
     ("broken", "verdict"), [(0, "0 of 3 certificates, as it must be"), (1, "1 of 3 .*error")]
 )
 def test_certified_accuracy_beside_that_under_attack(tmp_path: Path, broken, verdict) -> None:
-    path = tmp_path / "certified.h5"
-    params = {"dataset": "original", "model": "lite", "draws": 100}
-    with store.write(path, "certified/1", seed=0, params=params, source="") as file:
-        arrays = {
-            "sigmas": np.array([8.0]),
-            "predicted": np.array([[7, -1, 7, 7]]),
-            "radius": np.array([[9.0, 0, 3, 5]]),
-            "counts": np.array([[100, 50, 90, 95]]),
-            "labels": np.array([1, 7, 7, 7]),
-            "attack_radii": np.array([0.0, 4.0]),
-            "attacked": np.array([[[False, True, True, True], [False, False, True, True]]]),
-            "broken": np.arange(4)[None] < broken,
-            "ids": np.array(IDS[:4]),
-        }
-        store.put(file, arrays)
-    rows, text = make(tmp_path, "table_certified", files=[str(path)], radii=[0, 4])
+    path = write_certificates(
+        tmp_path,
+        attack_radii=np.array([0.0, 4.0]),
+        attacked=np.array([[[False, True, True, True], [False, False, True, True]]]),
+        broken=np.arange(4)[None] < broken,
+    )
+    rows, text = make(tmp_path, "table_certified", files=[path], radii=[0, 4])
     assert [float(row["accuracy_attacked"]) for row in rows] == [0.75, 0.5]
     assert "| 8 | 50.00 / 75.00 | 25.00 / 50.00 | 25.00 | 100 |" in text
     assert re.search(verdict, text)

@@ -15,21 +15,14 @@ from advrob.errors import UserError
 from advrob.files import store
 from advrob.images import extract
 from advrob.images.duplicates import appearance
-from photographs import draw, encoded, noise, photograph
+from photographs import draw, encoded, noise, photograph, two_splits
 
 CLASSES = ["n01440764", "n02102040"]
 
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    root = tmp_path / "tree"
-    for i, split in enumerate(("train", "val")):
-        for j, wordnet_id in enumerate(CLASSES):
-            folder = root / split / wordnet_id
-            folder.mkdir(parents=True)
-            for k in range(2):
-                (folder / f"{k}.JPEG").write_bytes(photograph(4 * i + 2 * j + k))
-    return root
+    return two_splits(tmp_path / "tree", CLASSES)
 
 
 def tarred(tree: Path, path: Path, *more: tuple[str, bytes]) -> Path:

@@ -107,6 +107,7 @@ from advrob.files import store
 from advrob.images import extract, labels, published
 from advrob.images.decode import decode
 from conftest import ROOT
+from photographs import two_splits
 
 CLASSES = ["n01440764", "n02102040"]
 
@@ -134,14 +135,7 @@ def jpeg(seed: int) -> bytes:
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Two splits of two classes of two images."""
-    root = tmp_path / "tree"
-    for i, split in enumerate(("train", "val")):
-        for j, wordnet_id in enumerate(CLASSES):
-            folder = root / split / wordnet_id
-            folder.mkdir(parents=True)
-            for k in range(2):
-                (folder / f"{k}.JPEG").write_bytes(jpeg(4 * i + 2 * j + k))
-    return root
+    return two_splits(tmp_path / "tree", CLASSES, jpeg)
 
 
 def draw(root: Path, layout: str = "tree", **test: object) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 from advrob.linear import principal
 from advrob.plan import components
 from advrob.plan import needs as sizing
-from advrob.plan.kinds import kinds
+from advrob.plan.kinds import Kind, kinds
 from advrob.plan.needs import Need
 from advrob.plug_ins import load
 from conftest import ROOT
@@ -109,20 +109,48 @@ def test_training_asks_for_what_its_lesson_takes():
     assert multitask - 20 == pytest.approx(2 * (standard - 20), abs=2)
 
 
-def test_lessons_say_what_they_cost():
-    """Passes there and back of an image, and images held for each of a batch."""
-    costs = {
-        name: (kind.traits.get("passes", 1), kind.traits.get("held", 1))
-        for name, kind in LESSONS.items()
-    }
-    assert costs == {
-        "free": (1, 1),
-        "gan": (4, 2),
-        "multitask": (2, 2),
-        "pgd": (1, 1),
-        "standard": (1, 1),
-        "universal": (1, 1),
-    }
+@pytest.mark.parametrize(
+    ("name", "passes", "held"),
+    [
+        ("free", 1, 1),
+        ("gan", 4, 2),
+        ("multitask", 2, 2),
+        ("pgd", 1, 1),
+        ("standard", 1, 1),
+        ("universal", 1, 1),
+    ],
+)
+def test_lessons_say_what_they_cost(name, passes, held):
+    """Forward and backward passes per image, and images in the network per image shown."""
+    traits = LESSONS[name].traits
+    assert (traits.get("passes", 1), traits.get("held", 1)) == (passes, held)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_universal_method_can_be_planned(name):
+    """Whatever its keys are called."""
+    entry = {"passes": 1}
+    sizes = {"images": 2_000, "held_out": 2_000, "numbers": NUMBERS, "state": 0, "batch_size": 32}
+    assert sizing.universal(METHODS[name], entry, **sizes, gpu=False).minutes > 20
+
+
+def test_a_new_method_and_lesson_cost_what_their_keys_of_effort_say():
+    def with_effort(sort: str, effort: str, value: int) -> Kind:
+        keys = {effort: {"type": "integer", "default": value}}
+        return Kind(sort, "new", "new", "New", "", keys, (), {"effort": effort})
+
+    sizes = {"images": 2_000, "held_out": 0, "numbers": NUMBERS, "state": 0, "batch_size": 32}
+    few, many = (
+        sizing.universal(with_effort("universal", key, value), {"passes": 1}, **sizes, gpu=False)
+        for key, value in (("steps", 2), ("rounds", 20))
+    )
+    assert 20 < few.minutes < many.minutes
+    common = {"epochs": 5, "batch_size": 32}
+    few, many = (
+        sizing.training(with_effort("lesson", "rounds", n), common, images=9_000, gpu=False)
+        for n in (2, 20)
+    )
+    assert few.minutes < many.minutes
 
 
 def test_a_gpu_shortens_what_it_computes():

@@ -210,7 +210,7 @@ def test_what_the_schema_refuses(change, message):
             "perturbations: {untargeted: {pgd: {iteration: 3}}}",
             "Did you mean 'perturbations.untargeted.pgd.iterations'?",
         ),
-        ("perturbations: {universal: {steps: 3}}", "belongs to the method deepfool, but the meth"),
+        ("perturbations: {universal: {steps: 3}}", "steps: belongs to the method deepfool"),
         ("perturbations: {universal: {stepp: 3}}", "Did you mean 'perturbations.universal.step'?"),
         (
             "models: {m: {kind: timm, function: 'a:b'}}",

@@ -196,10 +196,12 @@ def test_the_documented_targets_exist(page):
     assert not set(targets) - rule_names
 
 
-def test_every_attack_and_defence_is_in_its_table():
+def test_the_kinds_in_the_tables_exist():
+    """The configuration's page, which is generated, has all of them; these pages introduce some."""
     for sort, page in (("attack", "attacks"), ("defence", "defences")):
         kinds = first_column((ROOT / f"docs/{page}.md").read_text(), "| kind |")
-        assert sorted(kinds) == sorted(plan_kinds(sort))
+        assert len(kinds) == len(set(kinds)) >= 7
+        assert set(kinds) <= plan_kinds(sort).keys()
 
 
 def test_the_citation_is_of_this_version():

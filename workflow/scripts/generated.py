@@ -25,12 +25,8 @@ def main(*, images: str, generator: str, dataset: str, seed: int) -> str:
             apply(make, pixels[i : i + ROWS], vectors[i : i + ROWS])
             for i in range(0, len(pixels), ROWS)
         )
-        with store.write(
-            dataset, "images/1", seed=seed, params=params, source=f"{images} + {generator}"
-        ) as file:
-            store.put(file, {"images": store.StreamedArray(pixels.shape, "uint8", blocks)})
-            for name in ("labels", "ids", "classes"):
-                source.copy(name, file)
+        about = {"seed": seed, "params": params, "source": f"{images} + {generator}"}
+        store.save_changed(dataset, source, blocks, **about)
         return f"{len(pixels)} images, each with a perturbation made against {'/'.join(network)}"
 
 

@@ -13,12 +13,8 @@ def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         blocks = (apply(pixels[i : i + 256], values) for i in range(0, len(pixels), 256))
-        with store.write(
-            dataset, "images/1", seed=seed, params=params, source=f"{images} + {perturbation}"
-        ) as file:
-            store.put(file, {"images": store.StreamedArray(pixels.shape, "uint8", blocks)})
-            for name in ("labels", "ids", "classes"):
-                source.copy(name, file)
+        about = {"seed": seed, "params": params, "source": f"{images} + {perturbation}"}
+        store.save_changed(dataset, source, blocks, **about)
         return f"{len(pixels)} images perturbed"
 
 

@@ -1,4 +1,4 @@
-"""Read a universal perturbation that somebody published."""
+"""Read a universal perturbation that others published."""
 
 from advrob.files import store
 from advrob.images.published import read

@@ -114,7 +114,7 @@ class Climb:
         """Halve the step where progress has stalled, and return to the best iterate there.
 
         Returns:
-            The gradients from which to go on, ``(n, 3, H, W)``.
+            The gradients to start the next step from, ``(n, 3, H, W)``.
         """
         # Conditions 1 and 2 of the paper's Section 3.
         wavered = self.rises < RHO * window

@@ -35,11 +35,7 @@ class Ball:
 
     def project(self, images: Tensor) -> Tensor:
         """The nearest images inside, clipped to [0, 1], which takes them no further away."""
-        moves = images - self.originals
-        if self.norm == "linf":
-            moves = moves.clamp_(-self.radius / 255, self.radius / 255)
-        else:
-            moves = moves * (self.radius / 255 / lengths(moves)).clamp_(max=1)
+        moves = within(images - self.originals, self.norm, self.radius / 255)
         return moves.add_(self.originals).clamp_(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
@@ -123,6 +119,20 @@ class Ball:
         remaining = self.radius**2 - lengths(moves).flatten(1) ** 2
         taken = ((spent <= remaining) & (benefit > 0)).float()
         return moves + signs * torch.zeros_like(benefit).scatter_(1, order, taken).view_as(moves)
+
+
+def within(moves: Tensor, norm: str, radius: float | Tensor) -> Tensor:
+    """The nearest moves whose norm is at most a radius: the projection onto the ball.
+
+    Args:
+        moves: ``(N, 3, H, W)``.
+        norm: ``linf`` or ``l2``.
+        radius: in the moves' unit: one for all, or under ``l2`` ``(N, 1, 1, 1)``.
+    """
+    if norm == "linf":
+        bound = float(radius)
+        return moves.clamp(-bound, bound)
+    return moves * (radius / lengths(moves)).clamp_(max=1)
 
 
 def lengths(moves: Tensor) -> Tensor:

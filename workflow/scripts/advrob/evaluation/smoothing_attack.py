@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from advrob.attacks.bounds import lengths
+from advrob.attacks.bounds import lengths, within
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.losses import gradient_of
 from advrob.errors import UserError
@@ -101,8 +101,7 @@ def attack_smoothed(
         if step == iterations:
             break
         moves = moved - images + 2 * reach / iterations * gradient / lengths(gradient)
-        moves = moves * (reach / lengths(moves)).clamp(max=1)
-        moved = (images + moves).clamp(0, 1)
+        moved = (images + within(moves, "l2", reach)).clamp(0, 1)
     return adversarial
 
 

@@ -19,17 +19,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be written, or the disk is full.
     """
-    path = Path(path)
-    temporary = _temporary(path)
-    with explain_write_errors(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_orphans(path)
-            yield temporary
-            _sync(temporary)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _beside(Path(path)) as temporary:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
 
 
 @contextmanager
@@ -43,30 +36,33 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
-    temporary = _temporary(path)
+    with _beside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; what is still there at the end goes."""
+    temporary = path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
     with explain_write_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_orphans(path)
-            temporary.mkdir()
             yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    _sync(file)
-            if path.exists():
-                shutil.rmtree(path)
-            temporary.replace(path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
 
 
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{_prefix(path)}{os.getpid()}.tmp")
 
 
 def _prefix(path: Path) -> str:
@@ -81,9 +77,13 @@ def _remove_orphans(path: Path) -> None:
             try:
                 os.kill(process, 0)  # does nothing but ask for it
             except ProcessLookupError:
-                if file.is_dir():
-                    shutil.rmtree(file, ignore_errors=True)
-                else:
-                    file.unlink(missing_ok=True)
+                _remove(file)
             except PermissionError:
                 continue
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

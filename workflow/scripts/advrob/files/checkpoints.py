@@ -87,7 +87,7 @@ def resumed(
         file.seek(done * row)
         starts = range(done, shape[0], batch_size)
         if done:
-            print(f"going on after {done} of {shape[0]} images", flush=True)
+            print(f"resuming after {done} of {shape[0]} images", flush=True)
         for start in progress(starts, "batches", len(starts)):
             end = min(start + batch_size, shape[0])
             file.write(work(slice(first + start, first + end)).tobytes())

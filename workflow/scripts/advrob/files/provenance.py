@@ -27,7 +27,7 @@ def check_params(
     """Refuse a file that was made with something else than what a job expects.
 
     Snakemake knows what a file was made with, but only while its folder ``.snakemake`` is there,
-    and not whether somebody put another file in its place. The file itself knows.
+    and not whether another file was put in its place. The file itself says what it is.
 
     Args:
         file: open for reading.

@@ -42,6 +42,7 @@ __all__ = [
     "readable",
     "replacing",
     "require_space",
+    "save_changed",
     "strings",
     "write",
 ]
@@ -256,6 +257,23 @@ def _unreadable(file: h5py.File) -> str | None:
         return None
 
     return file.visititems(fails)
+
+
+def save_changed(
+    path: str | Path, source: h5py.File, images: Iterable[np.ndarray], **about: Any
+) -> None:
+    """Write a file of images that differs from an open one in nothing but its pixels.
+
+    Args:
+        path: the file.
+        source: an open file of images.
+        images: the pixels, in blocks of rows, uint8 ``(n, H, W, 3)``.
+        about: ``seed``, ``params`` and ``source`` of `write`.
+    """
+    with write(path, "images/1", **about) as file:
+        put(file, {"images": StreamedArray(source["images"].shape, "uint8", images)})
+        for name in ("labels", "ids", "classes"):
+            source.copy(name, file)
 
 
 @contextmanager

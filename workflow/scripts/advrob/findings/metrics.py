@@ -37,6 +37,11 @@ class Accuracy:
     low: float
     high: float
 
+    @property
+    def percent(self) -> str:
+        """The accuracy and its interval in %, as many tables show them: ``93.8 (86 to 97)``."""
+        return f"{100 * self.accuracy:.1f} ({100 * self.low:.0f} to {100 * self.high:.0f})"
+
 
 @dataclass(frozen=True)
 class Comparison:

@@ -46,7 +46,7 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
             accuracy = by_cell[key].accuracy
             row = (model, defence, by_cell[key].dataset, part, accuracy.n)
             numbers = (accuracy.accuracy, accuracy.low, accuracy.high)
-            text = _percent(accuracy)
+            text = accuracy.percent
             if key in compared:
                 other, p = compared[key], corrected[key]
                 rows.append(
@@ -76,20 +76,23 @@ def table_preventive(results: Sequence[Result], control: str) -> Table:
             "Both higher?",
         ),
         lines=lines,
-        remark=f"In brackets 95 % Wilson intervals; then the difference to `{control}` behind the "
-        "same defence in points, bold where an exact McNemar test on the same photographs finds "
-        f"one after Holm's correction for all {len(compared)} comparisons. "
-        + " ".join(f"*{part.capitalize()}*: {meaning}." for part, meaning in ROLES.items())
-        + " *Both higher?* asks whether the paper's expectation holds, that accuracy on original "
-        f"and on perturbed images ({' and '.join(BOTH)}) rises: yes if both differences are found "
-        "and above zero, no if one is found below zero, otherwise undecided.",
+        remark=_remark(control, len(compared)),
         accuracies=[result.accuracy for result in results],
         answer=f"both accuracies above {control}'s? {'; '.join(verdicts)}",
     )
 
 
-def _percent(accuracy: metrics.Accuracy) -> str:
-    return f"{100 * accuracy.accuracy:.1f} ({100 * accuracy.low:.0f} to {100 * accuracy.high:.0f})"
+def _remark(control: str, comparisons: int) -> str:
+    """What is below the table."""
+    return (
+        f"In brackets 95 % Wilson intervals; then the difference to `{control}` behind the "
+        "same defence in points, bold where an exact McNemar test on the same photographs finds "
+        f"one after Holm's correction for all {comparisons} comparisons. "
+        + " ".join(f"*{part.capitalize()}*: {meaning}." for part, meaning in ROLES.items())
+        + " *Both higher?* asks whether the paper's expectation holds, that accuracy on original "
+        f"and on perturbed images ({' and '.join(BOTH)}) rises: yes if both differences are found "
+        "and above zero, no if one is found below zero, otherwise undecided."
+    )
 
 
 def _verdict(model: str, defence: str, compared: dict, corrected: dict) -> str:

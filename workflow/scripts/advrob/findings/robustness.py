@@ -234,7 +234,7 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
             rows.append(
                 (*names, knowledge, dataset.family, *numbers, remark, *bound, NONE, reached)
             )
-            cells[knowledge, dataset.family] = _percent(result) + _in_real_values(reached)
+            cells[knowledge, dataset.family] = result.percent + _in_real_values(reached)
         for threat in threats:
             result = metrics.accuracy(evaluation.worst_case(threat, bounds), ids)
             mark = grade(evaluation.checks, result)
@@ -243,7 +243,7 @@ def table_robustness(evaluations: Sequence[Evaluation], bounds: Mapping[str, Thr
             real = evaluation.worst_case_real(threat, bounds)
             reached = NONE if real is None else float(real.mean())
             rows.append((*names, ALL, WORST, *interval, NONE, remark, *bound, mark, reached))
-            cells[ALL, str(threat)] = f"{_percent(result)}{_in_real_values(reached)}, {mark}"
+            cells[ALL, str(threat)] = f"{result.percent}{_in_real_values(reached)}, {mark}"
             accuracies.append(result)
             worst_cases.append((result.accuracy, f"{evaluation.network} within {threat}"))
         lines.append((*names, *_line(cells, attacks, threats), remark))
@@ -288,10 +288,6 @@ def _line(
     cells: Mapping[tuple[str, str], str], attacks: Iterable[str], threats: Iterable[ThreatModel]
 ) -> list[str]:
     return [cells.get(column, NONE) for column in _columns(attacks, threats)]
-
-
-def _percent(result: metrics.Accuracy) -> str:
-    return f"{100 * result.accuracy:.1f} ({100 * result.low:.0f} to {100 * result.high:.0f})"
 
 
 def _in_real_values(accuracy: Value) -> str:

@@ -131,13 +131,13 @@ def read_run(folder: Path, name: str, same: Mapping[str, str]) -> Run:
 
 def _score_files(folder: Path) -> list[Path]:
     scores = folder / SCORES
-    files = sorted(
+    score_files = sorted(
         path
         for path in scores.glob("*/*/*.h5")
         if path.stem != SWEEP and not path.name.startswith(".")
     )
-    if files:
-        return files
+    if score_files:
+        return score_files
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Expected one that Snakemake ran in.")
     outer = next((outer for outer in folder.resolve().parents if (outer / SCORES).is_dir()), None)

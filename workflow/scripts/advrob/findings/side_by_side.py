@@ -255,8 +255,8 @@ def _csv_rows(compared: SideBySide, row: Row) -> list[tuple[Value, ...]]:
     for run, results, change in zip(compared.runs, row.results, row.differences, strict=True):
         if results is None:
             continue
-        accuracy = results.accuracy
-        numbers = (accuracy.n, accuracy.photographs, accuracy.accuracy, accuracy.low, accuracy.high)
+        result = results.accuracy
+        numbers = (result.n, result.photographs, result.accuracy, result.low, result.high)
         tested: tuple[Value, ...] = ("",) * (len(COLUMNS) - len(numbers) - 1)
         if change:
             tested = (
@@ -284,10 +284,9 @@ def _shown_key(key: tuple[Any, Any]) -> tuple[str, ...]:
 def _shown(results: ImageResults | None) -> str:
     if results is None:
         return NONE
-    accuracy = results.accuracy
+    result = results.accuracy
     grade = f", {results.grade}" if results.grade else ""
-    low, high = 100 * accuracy.low, 100 * accuracy.high
-    return f"{100 * accuracy.accuracy:.1f} ({low:.1f} to {high:.1f}){grade}"
+    return f"{100 * result.accuracy:.1f} ({100 * result.low:.1f} to {100 * result.high:.1f}){grade}"
 
 
 def _shown_others(row: Row) -> list[str]:

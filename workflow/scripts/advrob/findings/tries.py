@@ -160,7 +160,7 @@ def table_tries(files: Iterable[str]) -> Table:
         draws = len(each.draws)
         intervals = [end for one in numbers for end in (one.accuracy, one.low, one.high)]
         rows.append((*names, each.first.n, draws, *intervals))
-        lines.append((*names, str(draws), *map(_percent, numbers)))
+        lines.append((*names, str(draws), *(result.percent for result in numbers)))
     ends = [f"{part}_{name}" for name in NUMBERS for part in ("accuracy", "ci_low", "ci_high")]
     return Table(
         columns=(*COLUMNS, *ends),
@@ -184,7 +184,3 @@ def answer(tried: Sequence[Tried]) -> str:
         f"{each.tries[-1].accuracy:.1%} after {len(each.draws)}"
         for each in strongest(tried)
     )
-
-
-def _percent(result: Accuracy) -> str:
-    return f"{100 * result.accuracy:.1f} ({100 * result.low:.0f} to {100 * result.high:.0f})"

@@ -1,12 +1,12 @@
 """The 1000 classes of ImageNet-1k: indices, WordNet ids and readable names."""
 
-import difflib
 import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterable
 
 from advrob.errors import UserError
+from advrob.plan.errors import nearest_names
 
 UNLABELLED = -1
 
@@ -49,7 +49,7 @@ def index(wordnet_id: str) -> int:
     """
     ids, indices, _ = _table()
     if wordnet_id not in indices:
-        nearest = difflib.get_close_matches(wordnet_id, ids, n=1, cutoff=0)[0]
+        nearest = nearest_names(wordnet_id, ids, alike=0)[0]
         raise UserError(
             f"'{wordnet_id}' is not a WordNet id of ImageNet-1k. Expected one of its 1000 ids, "
             f"such as {nearest}. Correct the name or remove the entry."
@@ -85,7 +85,7 @@ def parse(text: str) -> int:
     if re.match(r"n\d+$", text):
         return index(text)
     excerpt = text if len(text) <= 60 else f"{text[:60]}..."
-    nearest = difflib.get_close_matches(_plain(excerpt), _lookups()[1], n=1)
+    nearest = nearest_names(_plain(excerpt), _lookups()[1])
     hint = f"; the nearest name is '{nearest[0]}'" if nearest else ""
     raise UserError(
         f"'{excerpt}' is not a class of ImageNet-1k. Expected an index from 0 to 999, a WordNet id "

@@ -2,14 +2,21 @@
 
 import importlib.util
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from advrob.errors import UserError
 from advrob.images import labels
-from advrob.images.photographs import Classes, Draw, Photograph, error_context, is_image, portable
+from advrob.images.photographs import (
+    Classes,
+    Draw,
+    Photograph,
+    by_label,
+    error_context,
+    is_image,
+    portable,
+)
 
 # Photographs of ImageNet's classes, labelled in their names: the default to test on.
 LABELLED: tuple[Mapping[str, Any], ...] = (
@@ -65,10 +72,7 @@ def packages(draw: Draw) -> Classes:
                     f"images: {name} gets the label {label} in one entry of packages and "
                     f"{earlier.label} in another. Correct label, or name the file once."
                 )
-    classes = defaultdict(list)
-    for photograph in by_id.values():
-        classes[photograph.label].append(photograph)
-    return classes
+    return by_label(by_id.values())
 
 
 def files(entry: Mapping[str, Any]) -> list[tuple[Path, str]]:

@@ -140,6 +140,14 @@ class Draw:
 Classes = Mapping[int, list[Photograph]]
 
 
+def by_label(photographs: Iterable[Photograph]) -> Classes:
+    """Photographs by their labels, in their order."""
+    classes: dict[int, list[Photograph]] = {}
+    for photograph in photographs:
+        classes.setdefault(photograph.label, []).append(photograph)
+    return classes
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name or path is that of an image; hidden files do not count."""
     return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from advrob.images.photographs import (
     Classes,
     Draw,
     Photograph,
+    by_label,
     error_context,
     existing,
     listing,
@@ -51,10 +51,7 @@ def table(root: str | None, draw: Draw) -> Classes:
                 f"{location}: '{name}' was listed before with another label, {earlier.label} "
                 f"instead of {label}. Remove one of its lines."
             )
-    classes = defaultdict(list)
-    for photograph in by_id.values():
-        classes[photograph.label].append(photograph)
-    return classes
+    return by_label(by_id.values())
 
 
 def located(root: str | None, name: str | None) -> tuple[Path, Path]:

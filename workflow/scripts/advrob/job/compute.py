@@ -53,7 +53,8 @@ def _reuse_memory() -> None:
     """Have the C library use freed memory again instead of giving it back.
 
     Else each large tensor is new memory, which the system clears page by page when it is first
-    written: that took half of the time of a network's passes there and back (docs/benchmarks.md).
+    written: that took half of the time of a network's forward and backward passes
+    (docs/benchmarks.md).
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):  # glibc has it, other C libraries need no such thing

@@ -335,5 +335,5 @@ def resume(checkpoint: Path, generator: torch.Generator, device: torch.device) -
     if saved:
         generator.set_state(saved["generator"].cpu())
         done = len(saved["position"]["curve"])
-        print(f"going on in epoch {done + 1}, {saved['position']['steps']} steps done", flush=True)
+        print(f"resuming in epoch {done + 1}, {saved['position']['steps']} steps done", flush=True)
     return saved

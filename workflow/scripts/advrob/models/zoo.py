@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 from advrob.errors import UserError
+from advrob.plan.errors import nearest_names
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def check_architecture(
         UserError: with the nearest names.
     """
     if architecture not in available:
-        nearest = get_close_matches(architecture, available, n=3, cutoff=0.4)
+        nearest = nearest_names(architecture, available, count=3, alike=0.4)
         raise UserError(
             f"models.{name}.architecture: {library} has no '{architecture}'. Nearest names: "
             f"{', '.join(nearest) or 'none'}."

@@ -14,9 +14,23 @@ def did_you_mean(names: Iterable[str]) -> str:
     return f" Did you mean {listed}?" if listed else ""
 
 
+def nearest_names(
+    name: str, names: Iterable[str], *, count: int = 1, alike: float = 0.6
+) -> list[str]:
+    """The names that are most like ``name``, nearest first.
+
+    Args:
+        name: that does not exist.
+        names: that do.
+        count: at most how many.
+        alike: how alike they have to be, from 0 to 1.
+    """
+    return get_close_matches(name, [*names], n=count, cutoff=alike)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """`did_you_mean` of the one name that is most like ``name``."""
-    return did_you_mean(get_close_matches(name, [*names], n=1))
+    return did_you_mean(nearest_names(name, names))
 
 
 def require_known(key: str, name: str, valid_names: Iterable[str], what: str) -> None:

@@ -3,7 +3,6 @@
 Every method takes what Snakemake knows of a job, its wildcards and its input, and returns a `Need`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,20 +135,15 @@ class Jobs:
         """Make untargeted attacks."""
         attack = self.plan.attack(wildcards.attack)
         assert attack.kind is not None
-        values = attack.kind.values(attack.entry)
-        efforts = attack.kind.traits.get("effort", "iterations")
-        passes = [
-            values.get(key, 1) for key in ([efforts] if isinstance(efforts, str) else efforts)
-        ]
         return needs.gradient(
             images=self._robust_images(),
-            iterations=math.prod(passes),
+            iterations=attack.kind.effort(attack.entry, default="iterations"),
             state=megabytes(input.learned),
             **self.network,
         )
 
     def checkup(self, wildcards: Any, input: Any) -> Need:
-        """Look a network over, which takes some passes there and back."""
+        """Look a network over, which takes some forward and backward passes."""
         return needs.gradient(
             images=CHECKED, iterations=20, state=megabytes(input.learned), **self.network
         )

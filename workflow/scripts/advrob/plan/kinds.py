@@ -14,8 +14,9 @@ Validation, documentation, code versions and contract tests all read it from her
 """
 
 import ast
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -116,6 +117,19 @@ class Kind:
     def values(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """The values of all keys: those that an entry gives, else their defaults."""
         return {key: entry.get(key, schema.get("default")) for key, schema in self.keys.items()}
+
+    def effort(self, entry: Mapping[str, Any], default: str | Sequence[str] = ()) -> int:
+        """The product of the values of those keys that the trait ``effort`` names.
+
+        Args:
+            entry: in the configuration.
+            default: the keys, where the kind has no such trait.
+        """
+        named = self.traits.get("effort", default)
+        values = self.values(entry)
+        return math.prod(
+            values.get(key) or 1 for key in ([named] if isinstance(named, str) else named)
+        )
 
     @property
     def fitted(self) -> bool:

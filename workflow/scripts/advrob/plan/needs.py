@@ -23,14 +23,14 @@ BLOCKS = 2.7
 PATCHES = 0.5
 # A batch of an autoencoder that learns, in GB.
 LEARNING = 4
-# For one image in a network: forward alone, and with what the way back needs.
+# For one image in a network: forward alone, and with what the backward pass needs.
 FORWARD, BACKWARD = 50, 200
 # Over the sum of what is held.
 MARGIN = 1.2
 
 # Time, in seconds. -----------------------------------------------------------------------------
 
-# An image through a network, and there and back, on eight cores that are not the newest.
+# An image through a network, and forward and backward, on eight cores that are not the newest.
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
@@ -130,10 +130,10 @@ def training(
         state: size of the fitted defence's file in MB, 0 without one.
     """
     used = min(images, entry.get("images") or images)
-    # Passes there and back that a lesson makes of an image, and how many images for one it holds.
+    # A lesson's forward and backward passes per image, and its images in memory per image shown.
     passes, held = kind.traits.get("passes", 1), kind.traits.get("held", 1)
-    if "iterations" in kind.keys:
-        passes += entry.get("iterations", kind.keys["iterations"]["default"])
+    if "effort" in kind.traits:
+        passes += kind.effort(entry)
     seconds = entry["epochs"] * used * passes * GRADIENT
     memory = _network(state) + held * entry["batch_size"] * BACKWARD
     return _need(memory, seconds / (GPU if gpu else 1))
@@ -164,10 +164,10 @@ def universal(
     """
     limit = entry.get("images")
     used = min(images, limit or images)
-    if "steps" in kind.keys:
-        values = kind.values(entry)
+    if "effort" in kind.traits:
         # Few images need more than ten steps, however many are allowed.
-        visit = PREDICTION + min(values["steps"], 10) * values["classes"] * GRADIENT
+        likely = {**entry, "steps": min(kind.values(entry).get("steps") or 1, 10)}
+        visit = PREDICTION + kind.effort(likely) * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION

@@ -14,9 +14,7 @@ from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
 from .names import (
     GRADIENT,
-    ORIGINAL,
     PUBLISHED,
-    UNDEFENDED,
     UNIVERSAL,
     DataSet,
     Network,
@@ -379,6 +377,3 @@ def _fit_defences(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "name. Rename that one, or leave the number out."
         )
     return added
-
-
-__all__ = ["ORIGINAL", "UNDEFENDED", "Attack", "ConfigurationError", "NetworkDescription", "Plan"]

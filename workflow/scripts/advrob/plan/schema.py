@@ -8,13 +8,12 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from . import kinds
-from .errors import ConfigurationError, did_you_mean
+from .errors import ConfigurationError, did_you_mean, nearest, nearest_names
 
 FILE = Path(__file__).with_name("config.schema.yaml")
 
@@ -378,7 +377,7 @@ def _hint(error: Any) -> str:
         twice = next(item for item in value if value.count(item) > 1)
         return f" {_abbreviated(twice)} is in it twice: remove one."
     if "enum" in schema:
-        return did_you_mean(get_close_matches(str(value), map(str, schema["enum"]), n=1))
+        return nearest(str(value), map(str, schema["enum"]))
     return ""
 
 
@@ -399,7 +398,7 @@ def _of_other_kinds(plug_in: PlugIn, name: str) -> str | None:
 def _unknown(path: list[str | int], name: str, valid_keys: Iterable[str]) -> str:
     """The sentence about a key that does not exist."""
     valid_keys = sorted(valid_keys)
-    near = [_dotted([*path, key]) for key in get_close_matches(name, valid_keys, n=1)]
+    near = [_dotted([*path, key]) for key in nearest_names(name, valid_keys)]
     elsewhere = [key.path for key in keys(load()) if key.path.endswith(f".{name}")][:3]
     where = f"below {_dotted(path)}" if path else "at the top"
     return (

@@ -41,11 +41,17 @@ class Lesson(nn.Module):
         replays: how many times each batch is shown; there are as many fewer epochs.
         measures: names of what `loss` measures beside the loss.
         progress: the share of the training that is done; the trainer updates it.
+        passes: forward and backward passes per image, for the time that a job asks for.
+        held: for the memory that it asks for, how many images are in the network per image shown.
+        effort: the keys whose product is further passes per image.
     """
 
     replays: int = 1
     measures: Sequence[str] = ()
     progress: float = 1.0
+    passes: float = 1
+    held: float = 1
+    effort: str | Sequence[str] = ()
 
     def loss(
         self, network: nn.Module, images: Tensor, labels: Tensor

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advrob.attacks.bounds import within
 from advrob.training import Lesson, Pupil, batch_accuracy
 
 # The share of the training after which a perturbation has grown from nothing to its radius
@@ -55,4 +56,5 @@ class Climbing(Lesson):
         gradient, size = self.perturbation.grad, self.size()
         assert gradient is not None
         radius, step = self.radius * size, self.step * size
-        self.perturbation.add_(gradient.sign(), alpha=step).clamp_(-radius, radius)
+        moved = self.perturbation.add(gradient.sign(), alpha=step)
+        self.perturbation.copy_(within(moved, "linf", radius))

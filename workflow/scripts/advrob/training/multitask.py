@@ -6,7 +6,6 @@ that serve one. Its main head is the network's own last layer; auxiliary heads s
 
 import csv
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from advrob.errors import UserError
 from advrob.images import labels as classes
 from advrob.models import penultimate
+from advrob.plan.errors import nearest_names
 from advrob.training import Lesson, Pupil, batch_accuracy
 
 # Quarter turns that an image may have been rotated by.
@@ -101,7 +101,7 @@ def build(architecture: str, tasks: Mapping[str, Any]) -> MultiTaskNetwork:
     import timm
 
     if not timm.is_model(architecture):
-        nearest = get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        nearest = nearest_names(architecture, timm.list_models(), count=3, alike=0.4)
         raise UserError(
             f"architecture: timm has no '{architecture}'. Nearest names: "
             f"{', '.join(nearest) or 'none'}."

@@ -28,6 +28,7 @@ class Pgd(Lesson):
     """
 
     measures = MEASURES
+    effort = "iterations"
 
     def __init__(
         self,

@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from advrob.attacks.deepfool import deepfool
-from advrob.attacks.universal.search import Search, UniversalMethod
+from advrob.attacks.universal.search import Batch, Search, UniversalMethod
 
 
 class SummedDeepFool(UniversalMethod):
@@ -46,24 +46,15 @@ class SummedDeepFool(UniversalMethod):
     ) -> None:
         self.classes, self.overshoot, self.steps = classes, overshoot, steps
 
-    def update(
-        self,
-        network: nn.Module,
-        state: Search,
-        images: Tensor,
-        predicted: Tensor,
-        *,
-        norm: str,
-        updates: int,
-    ) -> Tensor:
+    def update(self, state: Search, batch: Batch) -> Tensor:
         """See `UniversalMethod.update`."""
-        moved = (images + state.perturbation / 255).clamp(0, 1)
+        moved = (batch.images + state.perturbation / 255).clamp(0, 1)
         with torch.no_grad():
-            unfooled = network(moved).argmax(dim=1) == predicted
+            unfooled = batch.network(moved).argmax(dim=1) == batch.predicted
         if not unfooled.any():
             return state.perturbation
         smallest = deepfool(
-            network,
+            batch.network,
             moved[unfooled],
             classes=self.classes,
             overshoot=self.overshoot,

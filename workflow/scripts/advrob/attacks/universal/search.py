@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from advrob.attacks.bounds import within
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.store import Images
 from advrob.images.perturbation import apply
@@ -71,15 +73,6 @@ class Search:
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
-def project(perturbation: Tensor, *, norm: str, radius: float) -> Tensor:
-    """The nearest perturbation whose norm, ``linf`` or ``l2`` of all its values, is <= radius."""
-    if norm == "linf":
-        return perturbation.clamp(-radius, radius)
-    if norm == "l2":
-        return perturbation * (radius / perturbation.norm().clamp(min=radius))
-    raise ValueError(f"norm is '{norm}', expected 'linf' or 'l2'")
-
-
 def fooling_rate(
     network: nn.Module,
     images: Images,
@@ -103,6 +96,25 @@ def fooling_rate(
     return float((perturbed != predicted).mean())
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a method improves a perturbation on.
+
+    Attributes:
+        network: images in [0, 1] to logits.
+        images: ``(B, 3, H, W)`` in [0, 1].
+        predicted: what the network predicts for the images as they are, int64 ``(B,)``.
+        norm: ``linf`` or ``l2``, which is bounded.
+        updates: how many there are in all passes together.
+    """
+
+    network: nn.Module
+    images: Tensor
+    predicted: Tensor
+    norm: str
+    updates: int
+
+
 class UniversalMethod:
     """How a search improves its perturbation from batch to batch.
 
@@ -112,30 +124,19 @@ class UniversalMethod:
     Attributes:
         mixed: whether it tolerates a network that multiplies in bfloat16.
         largest_batch: the most images at a time, where more would make it weaker.
+        effort: the keys whose product is the gradients per image; one gradient without any.
     """
 
     mixed: bool = True
     largest_batch: int | None = None
+    effort: str | Sequence[str] = ()
 
-    def update(
-        self,
-        network: nn.Module,
-        state: Search,
-        images: Tensor,
-        predicted: Tensor,
-        *,
-        norm: str,
-        updates: int,
-    ) -> Tensor:
+    def update(self, state: Search, batch: Batch) -> Tensor:
         """The next perturbation, not yet projected onto the ball.
 
         Args:
-            network: images in [0, 1] to logits.
             state: of the search.
-            images: the batch, ``(B, 3, H, W)`` in [0, 1].
-            predicted: what the network predicts for the images as they are, int64 ``(B,)``.
-            norm: that is bounded.
-            updates: how many there are in all passes together.
+            batch: images to fool.
 
         Returns:
             float32 ``(3, H, W)`` in units of 1/255.
@@ -194,7 +195,7 @@ def search(
     state = _load(checkpoint, identity, generators, device)
     if state is None:
         state = _begin(network, images, held_out, generator, batch_size=batch_size, device=device)
-    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    own = state.history["fooling_rate"]
     updates = passes * math.ceil(len(images) / batch_size)
     saved = time.monotonic()
     while len(own) < passes and max(own, default=0) < fooling_rate:
@@ -202,10 +203,10 @@ def search(
         for start in progress(starts, f"pass {len(own) + 1} of {passes}, batches", len(starts)):
             # Sorted, because HDF5 reads increasing rows only.
             rows = state.order[start : start + batch_size].sort().values
-            batch = to_tensor(images[rows.numpy()], device)
+            pixels = to_tensor(images[rows.numpy()], device)
             predicted = state.predicted[rows].to(device)
-            moved = method.update(network, state, batch, predicted, norm=norm, updates=updates)
-            state.perturbation = project(moved, norm=norm, radius=radius)
+            moved = method.update(state, Batch(network, pixels, predicted, norm, updates))
+            (state.perturbation,) = within(moved[None], norm, radius)
             state.position = start + batch_size
             state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
@@ -216,14 +217,7 @@ def search(
         state.position = 0
         if checkpoint:
             _save(checkpoint, identity, generators, state)
-    # The latest of equals, as in `_measure`.
-    best = max(range(len(own)), key=lambda index: (own[index], index))
-    return Universal(
-        perturbation=_as_stored(state.best),
-        history={name: np.array(rates) for name, rates in state.history.items()},
-        fooling_rate=own[best],
-        fooling_rate_held_out=unseen[best],
-    )
+    return _result(state)
 
 
 def _begin(
@@ -278,6 +272,19 @@ def _measure(
     print(f"pass {len(own)}: fools {own[-1]:.3f} of its images, {unseen[-1]:.3f} of held-out ones")
     if own[-1] == max(own):
         state.best = state.perturbation
+
+
+def _result(state: Search) -> Universal:
+    """The best perturbation of a search that ended."""
+    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
+    # The latest of equals, as in `_measure`.
+    best = max(range(len(own)), key=lambda index: (own[index], index))
+    return Universal(
+        perturbation=_as_stored(state.best),
+        history={name: np.array(rates) for name, rates in state.history.items()},
+        fooling_rate=own[best],
+        fooling_rate_held_out=unseen[best],
+    )
 
 
 @torch.inference_mode()
@@ -335,5 +342,5 @@ def _load(
     state.perturbation = state.perturbation.to(device)
     state.best = state.best.to(device)
     state.memory = {name: value.to(device) for name, value in state.memory.items()}
-    print(f"{path}: going on after {len(state.history['fooling_rate'])} passes")
+    print(f"{path}: resuming after {len(state.history['fooling_rate'])} passes")
     return state

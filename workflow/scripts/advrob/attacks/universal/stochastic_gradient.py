@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from advrob.attacks.universal.search import Search, UniversalMethod
+from advrob.attacks.universal.search import Batch, Search, UniversalMethod
 
 # Adam's decay rates, as in its paper. Its epsilon only keeps 0 / 0 away: a pixel's gradient is many
 # orders of magnitude smaller than a weight's, for which 1e-8 is meant.
@@ -45,25 +45,16 @@ class StochasticGradient(UniversalMethod):
     ) -> None:
         self.step, self.beta = step, beta
 
-    def update(
-        self,
-        network: nn.Module,
-        state: Search,
-        images: Tensor,
-        predicted: Tensor,
-        *,
-        norm: str,
-        updates: int,
-    ) -> Tensor:
+    def update(self, state: Search, batch: Batch) -> Tensor:
         """See `UniversalMethod.update`."""
         perturbation = state.perturbation.clone().requires_grad_()
         with torch.enable_grad():
-            moved = (images + perturbation / 255).clamp(0, 1)
-            loss = F.cross_entropy(network(moved), predicted, reduction="none")
+            moved = (batch.images + perturbation / 255).clamp(0, 1)
+            loss = F.cross_entropy(batch.network(moved), batch.predicted, reduction="none")
             loss = loss.clamp(max=self.beta)
         (gradient,) = torch.autograd.grad(loss.mean(), perturbation)
         square = gradient.square()
-        if norm == "l2":
+        if batch.norm == "l2":
             # One scale for all values keeps the gradient's direction, the steepest in l_2.
             square = square.mean()
         memory = state.memory or {"mean": 0 * gradient, "square": 0 * square}
@@ -73,5 +64,5 @@ class StochasticGradient(UniversalMethod):
         }
         mean = state.memory["mean"] / (1 - BETA_1 ** (state.updates + 1))
         square = state.memory["square"] / (1 - BETA_2 ** (state.updates + 1))
-        rate = self.step * (1 - state.updates / updates)
+        rate = self.step * (1 - state.updates / batch.updates)
         return state.perturbation + rate * mean / (square.sqrt() + EPSILON)
