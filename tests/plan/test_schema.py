@@ -150,6 +150,18 @@ def test_what_the_schema_refuses(change, message):
         # Types.
         ("defences: {noise: {minimum: .nan}}", "noise.minimum: found NaN, expected a number from"),
         ("defences: {noise: {maximum: -.inf}}", "noise.maximum: found -Infinity, expected a num"),
+        (
+            "defences: {autoencoder: {learning_rate: 1.0e+300}}",
+            "autoencoder.learning_rate: found 1e+300, expected a number above 0. Numbers with a "
+            "point are smaller than 3.4e+38.",
+        ),
+        ("defences: {autoencoder: {noise: 256}}", "noise: found 256, expected a number from 0 to"),
+        (
+            "defences: {d: {kind: dncnn, sigmas: [0.1]}}",
+            "defences.d.sigmas[0]: found 0.1, which is less than one of the 255 levels of a pixel. "
+            "Expected a number in units of 1/255: did you mean 25.5?",
+        ),
+        ("defences: {d: {kind: dncnn, sigmas: [-4]}}", "found -4, expected a number above 0 and"),
         ("defences: {noise: {maximum: ten}}", "noise.maximum: found 'ten', expected a number fr"),
         (
             "defences: {autoencoder: {learning_rate: 1e-3}}",
