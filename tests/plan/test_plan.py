@@ -129,6 +129,16 @@ def test_a_configuration_is_not_changed():
             "perturbations: {universal: {norm: l2, radius: 7.84}}",
             "perturbations.universal.radius: found 7.84, an l_2 length that moves 61 of",
         ),
+        (
+            "experiments: {smoothing: {draws: 10, radii: [0, 4]}}",
+            "experiments.smoothing: 10 draws of noise of sigma 16 certify a radius of at most "
+            "0.0476; expected one that reaches the smallest of radii above 0, 4. Raise draws or",
+        ),
+        (
+            "experiments: {smoothing: {radii: [8, 0], attack: {iterations: 1, draws: 1, checks: "
+            "10}}}",
+            "experiments.smoothing.radii: found [8, 0], expected numbers in ascending order.",
+        ),
         *(
             (
                 f"images: {{test: {{packages: [{{package: foolbox, {entry}}}]}}}}",
@@ -136,7 +146,10 @@ def test_a_configuration_is_not_changed():
             )
             for entry, message in (
                 (r"files: [x.jpg], label: '_(\d+'", r"label: '_(\d+' is not a regular expression"),
-                (r"files: [x.jpg], label: '_\d+'", r"label: '_\d+' has no group. Expected a reg"),
+                (
+                    r"files: [x.jpg], label: '_\d+'",
+                    r"label: '_\d+' has no group. Expected one with",
+                ),
                 ("files: [/x.jpg]", "files: '/x.jpg' is not a pattern of files (Non-relative"),
                 ("files: [x.jpg, '']", "files: '' is not a pattern of files (Unacceptable"),
                 ("files: ['**x']", "files: '**x' is not a pattern of files (Invalid pattern"),

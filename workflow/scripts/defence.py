@@ -7,7 +7,7 @@ from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.learning.defences import check_memory
-from advrob.plug_ins import load
+from advrob.plug_ins import make
 
 
 def main(
@@ -23,7 +23,7 @@ def main(
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
     kind = entry.get("kind", defence)
     parameters = {key: value for key, value in entry.items() if key != "kind"}
-    fitted = load("defence", kind)(**parameters)
+    fitted = make("defence", kind, parameters)
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)

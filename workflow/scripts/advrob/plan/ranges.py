@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 # Keys of defences that are lengths in an image, in pixels.
 LENGTHS = {"patch_pca": "patch", "median": "size"}
+LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
+# How often a certificate may be wrong; as `advrob.evaluation.smoothing` has it.
+FAILURE = 0.001
 
 
 def check(plan: "Plan") -> None:
@@ -27,6 +31,7 @@ def check(plan: "Plan") -> None:
     for part in ("test", "fit"):
         for number, entry in enumerate(plan["images"][part].get("packages", ())):
             _package(f"images.{part}.packages[{number}]", entry)
+    _smoothing(plan)
 
 
 def _defence(plan: "Plan", name: str, entry: Mapping[str, Any]) -> None:
@@ -71,14 +76,10 @@ def _package(key: str, entry: Mapping[str, Any]) -> None:
             groups = re.compile(label).groups
         except (re.error, RecursionError, OverflowError) as error:
             raise ConfigurationError(
-                f"{key}.label: '{label}' is not a regular expression ({error}). Expected one with "
-                r"one group that matches a class, such as '_(\d+)\.jpg$'."
+                f"{key}.label: '{label}' is not a regular expression ({error}). {LABEL}"
             ) from error
         if not groups:
-            raise ConfigurationError(
-                f"{key}.label: '{label}' has no group. Expected a regular expression with one that "
-                r"matches a class, such as '_(\d+)\.jpg$'."
-            )
+            raise ConfigurationError(f"{key}.label: '{label}' has no group. {LABEL}")
     for glob in entry["files"]:
         try:
             # Of a folder that is not there nothing is read.
@@ -88,3 +89,25 @@ def _package(key: str, entry: Mapping[str, Any]) -> None:
                 f"{key}.files: '{glob}' is not a pattern of files ({error}). Expected one relative "
                 "to the package's folder, such as data/*.jpg or **/*.png."
             ) from error
+
+
+def _smoothing(plan: "Plan") -> None:
+    """Refuse noise that certifies nothing, even where every draw is right."""
+    smoothing = plan["experiments.smoothing"]
+    if not smoothing:
+        return
+    radii, draws = smoothing["radii"], smoothing["draws"]
+    if smoothing.get("attack") and radii != sorted(radii):
+        raise ConfigurationError(
+            f"experiments.smoothing.radii: found {radii}, expected numbers in ascending order."
+        )
+    smallest = min((radius for radius in radii if radius), default=0)
+    for sigma in smoothing["sigmas"]:
+        # The bound of Clopper and Pearson, of n right of n draws.
+        reached = sigma * NormalDist().inv_cdf(FAILURE ** (1 / draws))
+        if reached < smallest or reached <= 0:
+            raise ConfigurationError(
+                f"experiments.smoothing: {draws} draws of noise of sigma {sigma:g} certify a "
+                f"radius of at most {max(reached, 0):.3g}; expected one that reaches the smallest "
+                f"of radii above 0, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
+            )
