@@ -123,7 +123,7 @@ def test_a_configuration_is_not_changed():
         (
             "perturbations: {untargeted: {pgd_l2: {radius: 3.0, step: 1}}}",
             "pgd_l2.radius: found 3, an l_2 length that moves 9 of an image's 150528 values by one "
-            "level. Expected a number in units of 1/255: did you mean 765?",
+            "level. Expected a number in units of 1/255, probably 765.",
         ),
         (
             "perturbations: {universal: {norm: l2, radius: 7.84}}",

@@ -15,6 +15,7 @@ from advrob.plan.jobs import Jobs
 from advrob.plan.plan import Plan
 from advrob.plan.repeated import refuse_repeated_keys
 from conftest import ROOT
+from fuzzing import time_limited
 
 NO_KEY = "is not a key of the configuration. Expected"
 
@@ -448,7 +449,8 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
             part = part[step]
     part[last] = value
     try:
-        plan = Plan(config)
+        with time_limited():
+            plan = Plan(config)
     except ConfigurationError as error:
         assert str(error)
         return

@@ -64,8 +64,8 @@ def _length(key: str, entry: Mapping[str, Any], side: int) -> None:
     if entry.get("norm") == "l2" and entry.get("levels", 256) is not None and radius**2 < side:
         raise ConfigurationError(
             f"{key}.radius: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
-            f"image's {3 * side**2} values by one level. Expected a number in units of 1/255: did "
-            f"you mean {round(255 * radius, 2):g}?"
+            f"image's {3 * side**2} values by one level. Expected a number in units of 1/255, "
+            f"probably {round(255 * radius, 2):g}."
         )
 
 
