@@ -13,7 +13,7 @@ from advrob.plan import experiments, kinds, schema
 from advrob.plan.errors import ConfigurationError
 from advrob.plan.jobs import Jobs
 from advrob.plan.plan import Plan
-from advrob.plan.repeated import refuse_repeated_keys
+from advrob.plan.repeated import refuse_repeated_keys, require_utf_8
 from conftest import ROOT
 from fuzzing import time_limited
 
@@ -465,3 +465,12 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
         assert attack.radius > 0
     jobs = Jobs(plan)
     assert jobs.images(None, None).minutes > 0
+
+
+def test_a_configuration_in_another_encoding_is_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("seed: 1\nimages: {note: grün}\n", encoding="utf-8")
+    require_utf_8(file)
+    file.write_text("seed: 1\nimages: {note: grün}\n", encoding="latin-1")
+    with pytest.raises(ConfigurationError, match=r"config\.yaml, line 2: is not text in UTF-8 \("):
+        require_utf_8(file)
