@@ -45,7 +45,8 @@ def write_run(
         **{"ids": np.array(ids), "classes": np.array(["a", "b"])},
     }
     for name in dict.fromkeys(name for name, _ in outcomes):
-        made = {"size": 1} if name == "original" else {"model": model, "attack": attack or {}}
+        made = {"model": model, "attack": attack or {}, "dataset": name}
+        made = {"size": 1, "part": "test"} if name == "original" else made
         file = folder / f"results/datasets/{name}.h5"
         store.save(file, "images/1", images, seed=seed, params=made, source="a test")
     files = {}

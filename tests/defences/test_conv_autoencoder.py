@@ -1,5 +1,7 @@
 """The convolutional autoencoder."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -39,9 +41,11 @@ def test_learning_lowers_the_error(tmp_path):
     assert state["reconstruction_error"] == curve[-1, 1]
 
 
-def test_learning_that_diverges_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"^conv_autoencoder: training diverged: .* than 1e\+30\."):
-        fit(photographs(30), tmp_path / "checkpoint", learning_rate=1e30)
+@pytest.mark.parametrize(("rate", "reached"), [(1e30, "is nan"), (10.0, "held out is ")])
+def test_learning_that_diverges_is_refused(tmp_path, rate, reached):
+    said = rf"^conv_autoencoder: training diverged: .*{reached}.*Set a lower learning_rate than "
+    with pytest.raises(UserError, match=said + re.escape(f"{rate:g}.")):
+        fit(photographs(30), tmp_path / "checkpoint", learning_rate=rate)
 
 
 def test_no_batch_is_learned_from_beyond_a_bound():

@@ -1,6 +1,7 @@
 """The contract that every defence keeps, and what each of the simple ones does."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from advrob import defences
+from advrob import defences, plug_ins
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.job.compute import generator
@@ -263,3 +264,39 @@ def test_a_ratio_of_one_changes_nothing(images):
 def test_impossible_parameters_are_refused(kind, parameters, message):
     with pytest.raises(UserError, match=message):
         defences.build(kind, parameters)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import nothing_like_it",
+            r"cannot be imported \(ModuleNotFoundError: .*mine\.py, line 1\)",
+        ),
+        (
+            "x = undefined",
+            r"mine\.py: cannot be imported \(NameError: .* at .*mine\.py, line 1\)\. C",
+        ),
+        (
+            "class Mine:\n    def __init__(self, p):\n        raise ValueError('too much')",
+            r"kind 'median': cannot be made with \{'p': 3\} \(ValueError: too much at .*mine\.py",
+        ),
+        ("class Mine: ...", r"cannot be made with \{'p': 3\} \(TypeError: Mine\(\) takes no argu"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ones_own_is_one_sentence(tmp_path, monkeypatch, code, message):
+    (tmp_path / "mine.py").write_text(f"{code}\n")
+
+    def execute(module):
+        file = tmp_path / "mine.py"
+        namespace: dict = {}
+        exec(compile(file.read_text(), str(file), "exec"), namespace)
+        return SimpleNamespace(Median=namespace["Mine"])
+
+    monkeypatch.setattr("advrob.plug_ins.importlib.import_module", execute)
+    monkeypatch.setattr(
+        kinds, "kind", lambda *_: SimpleNamespace(module="mine", class_name="Median")
+    )
+    with pytest.raises(UserError, match=message) as error:
+        plug_ins.make("defence", "median", {"p": 3})
+    assert "\n" not in str(error.value)

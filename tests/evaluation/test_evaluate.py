@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import advrob
+from advrob.errors import UserError
 from advrob.evaluation.calibration import exact_linf, templates
 from advrob.evaluation.twins import TWINS
 from advrob.images.pixels import to_tensor
@@ -43,6 +44,12 @@ def test_the_worst_case_of_a_linear_network_is_its_truth(case):
     assert f"{truth.mean():.1%}" in str(evaluation)
     moved = (evaluation.attacked - to_tensor(pixels)).abs().max() * 255
     assert moved <= radius + 1e-3
+
+
+def test_a_radius_in_units_of_one_is_refused():
+    images, labels = torch.zeros(2, 3, 8, 8), torch.tensor([0, 1])
+    with pytest.raises(UserError, match=r"^evaluate: radius is 0\.0157, .* probably 4\.$"):
+        advrob.evaluate(torch.nn.Flatten(), images, labels, radius=0.0157)
 
 
 def test_a_masked_twin_gets_the_worst_grade(case):

@@ -25,6 +25,7 @@ from advrob.evaluation.smoothing import (
 )
 from advrob.job.compute import generator
 from advrob.networks import Network
+from advrob.plan import ranges
 
 CPU = torch.device("cpu")
 # A multiple of 16 numbers, as every photograph of even sides has: PyTorch then draws the same
@@ -414,3 +415,10 @@ def test_counts_classes_and_radii_are_those_of_art(image):
         assert certificate.radius == pytest.approx(reached * 255, rel=1e-6)
         if predicted != ABSTAINED:
             assert certificate.count == theirs.counted[predicted]
+
+
+@pytest.mark.parametrize("draws", [11, 100, 10_000])
+def test_the_plan_knows_what_draws_can_certify_at_most(draws):
+    assert ranges.FAILURE == smoothing.FAILURE
+    most = 3 * NormalDist().inv_cdf(ranges.FAILURE ** (1 / draws))
+    assert smoothing.radius(draws, draws, 3) == pytest.approx(most)

@@ -14,9 +14,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, seed
+from hypothesis import strategies as st
 
 from advrob.errors import UserError
 from advrob.files import seal, store
+from fuzzing import DAMAGES, damaged, fuzzed, memory_limited, time_limited
 
 IDS = [f"photograph {i}" for i in range(20)]
 LEVELS = np.random.default_rng(0).integers(0, 256, (20, 160, 160, 3), dtype=np.uint8)
@@ -153,6 +156,21 @@ def test_eight_damaged_bytes_are_a_sentence_or_nothing(tmp_path, write):
     assert time.monotonic() - started < 30
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 500_000, f"{grown} kB more memory"
+
+
+@seed(1)
+@fuzzed
+@given(damages=DAMAGES, fraction=st.sampled_from([1.0, 1.0, 1.0, 0.99, 0.5, 0.0]))
+def test_any_damage_is_a_sentence_or_nothing(tmp_path, damages, fraction):
+    path = write_scores(tmp_path / "s.h5")
+    good, expected = path.read_bytes(), content(path)
+    bad = damaged(good, damages, fraction)
+    path.write_bytes(bad)
+    with memory_limited(), time_limited():
+        said = refusal(path)
+    assert said is None or said.startswith(f"{path}: ")
+    if said is None:
+        assert (bad, content(path)) == (good, expected)
 
 
 def test_a_file_cut_anywhere_is_noticed(tmp_path):

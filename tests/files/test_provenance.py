@@ -80,6 +80,50 @@ def test_numbers_and_truth_are_not_the_same(tmp_path):
     assert refusal(tmp_path / "s", {"a": 1.0}) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("images/test", {"part": "test"}),
+        ("images/fit/2-of-8", {"part": "fit"}),
+        ("datasets/original", {"part": "test"}),
+        ("datasets/tuning", {}),
+        ("datasets/pgd-m-noise", {"dataset": "pgd-m-noise"}),
+        ("datasets/gradient-m-noise/1-of-2", {"dataset": "gradient-m-noise"}),
+        ("datasets/tuning-universal-m-none", {"dataset": "universal-m-none"}),
+        ("perturbations/published-a", {"dataset": "published-a"}),
+        ("generators/gan-m-none", {"dataset": "gan-m-none"}),
+        ("defences/shared/pca_50", {"defence": "pca_50"}),
+        ("models/m", {"model": "m"}),
+        ("analysis/vector_space/m", {"model": "m"}),
+        ("scores/original/m/noise", {"dataset": "original", "model": "m", "defence": "noise"}),
+        ("scores/a-m-n/m/n/1-of-2", {"dataset": "a-m-n", "model": "m", "defence": "n"}),
+        ("scores/original/m/sweep-noise", {"dataset": "original", "model": "m"}),
+        ("certified/original/m", {"dataset": "original", "model": "m"}),
+        ("certified/original/m/n", {"dataset": "original", "model": "m", "defence": "n"}),
+        ("budgets/m/noise", {"model": "m", "defence": "noise"}),
+        ("controls/m/noise", {"model": "m", "defence": "noise"}),
+        ("else/m", {}),
+    ],
+)
+def test_any_reader_compares_a_result_with_its_name(tmp_path, name, params):
+    file = tmp_path / "prefix/results" / f"{name}.h5"
+
+    def write(params):
+        with store.write(file, "state/1", seed=3, params=params, source="") as opened:
+            store.put(opened, {"a": np.zeros(3)})
+
+    write(params)
+    with store.read(file, "state/1"):
+        pass
+    for key in params:
+        write(params | {key: "other"})
+        with (
+            pytest.raises(UserError, match=rf"{key} \"other\", expected {key} \"{params[key]}\""),
+            store.read(file, "state/1"),
+        ):
+            pass
+
+
 def test_a_file_in_the_place_of_another_is_refused_when_it_is_opened(path):
     with store.read(path, "state/1", about={"model": "m", "defence": "noise"}) as file:
         assert store.params(file) == PARAMS

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import given, seed
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,11 +28,10 @@ from advrob.images import labels, verify, workers
 from advrob.images.decode import decode
 from advrob.images.photographs import Photograph
 from conftest import ROOT
+from fuzzing import DAMAGES, damaged, fuzzed, memory_limited, time_limited
 from photographs import draw, encoded, noise, photograph
 
 CLASS = "n01440764"
-# Bytes of memory that no input may take in all.
-MOST = 2 * 10**9
 
 
 @pytest.fixture
@@ -404,32 +402,14 @@ def test_paths_that_are_not_utf_8(tree: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bounded() -> Iterator[None]:
-    """Let no allocation succeed beyond what the tests need."""
+    """Limit the memory of a module's tests, whose libraries are imported by then."""
     labels.classes()
-    now = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (now + MOST, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with memory_limited():
+        yield
 
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 WHOLE = {kind: encoded(noise(1), kind) for kind in KINDS}
-DAMAGES = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8)
-
-fuzzed = settings(
-    max_examples=130,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-
-
-def damaged(data: bytes, damages: list[tuple[float, int]], fraction: float) -> bytes:
-    changed = bytearray(data)
-    for position, value in damages:
-        changed[int(position * (len(data) - 1))] = value
-    return bytes(changed[: int(fraction * len(data)) + 1])
 
 
 @seed(1)
@@ -441,7 +421,8 @@ def test_damaged_photographs(
     bounded: None, kind: str, damages: list[tuple[float, int]], fraction: float
 ) -> None:
     try:
-        image = decode(damaged(WHOLE[kind], damages, fraction), "x.JPEG")
+        with time_limited():
+            image = decode(damaged(WHOLE[kind], damages, fraction), "x.JPEG")
     except UserError as error:
         assert str(error).startswith("x.JPEG: ")
     else:
@@ -480,7 +461,8 @@ def test_any_table(
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))
     fit = {"packages": [{"package": "sklearn", "files": "datasets/images/china.jpg"}]}
     try:
-        draw(tmp_path, tmp_path, layout="table", test={"table": "t.csv"}, fit=fit)
+        with time_limited():
+            draw(tmp_path, tmp_path, layout="table", test={"table": "t.csv"}, fit=fit)
     except UserError as error:
         str(error).encode("utf-8")
 
@@ -524,6 +506,7 @@ def test_damaged_archives(
     path = tmp_path / f"a.{kind}"
     path.write_bytes(damaged(ARCHIVES[kind], damages, fraction))
     try:
-        draw(path, tmp_path, broken=broken)
+        with time_limited():
+            draw(path, tmp_path, broken=broken)
     except UserError as error:
         str(error).encode("utf-8")

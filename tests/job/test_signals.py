@@ -34,14 +34,28 @@ snakemake = SimpleNamespace(
 job.run(main)
 """
 
+# As Snakemake does it: its object is there before the script's first line.
+STARTING = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
-def started(folder, ignored=()):
+folder = Path(sys.argv[1])
+snakemake = SimpleNamespace(rule="score", log=[str(folder / "log")])
+from advrob.errors import UserError
+(folder / "ready").touch()
+import time
+time.sleep(60)  # as an import may take
+"""
+
+
+def started(folder, ignored=(), job=JOB):
     def ignore():
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
 
     process = subprocess.Popen(
-        [sys.executable, "-c", JOB, str(folder)],
+        [sys.executable, "-c", job, str(folder)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -83,6 +97,17 @@ def test_a_signal_ends_a_job_with_a_sentence(tmp_path, number, reason):
     assert line.endswith("resumes from it.")
     assert Path(tmp_path / "log").read_text().splitlines()[-1] == line
     assert left(tmp_path) == ["log", "ready"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_still_imports_ends_with_a_sentence(tmp_path, number):
+    process = started(tmp_path, job=STARTING)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors.startswith(f"error: rule score was stopped ({number.name}: ")
+    assert errors.endswith(") while it started. Run the same command again.\n")
+    assert (tmp_path / "log").read_text() == errors
 
 
 def test_a_terminal_that_is_gone_is_no_other_error(tmp_path):

@@ -112,6 +112,15 @@ def test_a_broken_tensor_is_named():
         check_answers(model(network), 1000, IMAGES, name="m")
 
 
+def test_an_offset_that_leaves_no_class_is_named():
+    network = model(Answering())
+    network.offset = 1000
+    with pytest.raises(
+        UserError, match=r"^models\.m\.offset: is 1000, but the network returns 1000"
+    ):
+        check_answers(network, 10, IMAGES, name="m")
+
+
 def test_few_classes_are_enough_for_few_labels(capsys):
     check_answers(model(Answering(2)), 2, IMAGES, name="m")
     check_answers(model(Answering(10)), 2, IMAGES, name="m")

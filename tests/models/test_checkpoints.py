@@ -7,6 +7,8 @@ import pytest
 import timm
 import torch
 import torchvision
+from hypothesis import given, seed
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
@@ -14,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from advrob import models
 from advrob.errors import UserError
 from advrob.models.checkpoints import Checkpoint
+from fuzzing import DAMAGES, damaged, fuzzed, memory_limited, time_limited
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -201,3 +204,31 @@ def test_the_names_of_a_state_are_kept_where_wrappers_tell_tensors_apart(tmp_pat
     torch.save(saved, tmp_path / "w.pth")
     checkpoint = Checkpoint("m", tmp_path / "w.pth", key="module")
     assert torch.equal(checkpoint.select(["weight", "bias"])["bias"], layer.bias + 1)
+
+
+def tensors(path):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    if path.suffix == ".safetensors":
+        save_file(network.state_dict(), path)
+    else:
+        torch.save({"model": network.state_dict(), "epoch": 3}, path)
+    return path.read_bytes()
+
+
+@seed(1)
+@fuzzed
+@given(
+    suffix=st.sampled_from([".safetensors", ".pth"]),
+    damages=DAMAGES,
+    fraction=st.sampled_from([1.0, 1.0, 1.0, 0.5, 0.01]),
+)
+def test_damaged_weights_are_read_or_refused_in_a_sentence(tmp_path, suffix, damages, fraction):
+    path = tmp_path / f"w{suffix}"
+    path.write_bytes(damaged(tensors(path), damages, fraction))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    try:
+        with memory_limited(), time_limited():
+            Checkpoint("m", path).fill(network)
+    except UserError as error:
+        assert str(error).startswith("models.m.weights: ")
+        str(error).encode("utf-8")

@@ -248,18 +248,28 @@ def nothing():
 """
 
 
+# What goes wrong in people's own files.
+MISTAKES = {
+    "broken": "import torch\nnet = nn.Module()\n",
+    "syntax": "def load(:\n",
+    "ending": "def load():\n    raise SystemExit('no data')\n",
+}
+
+
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     (tmp_path / "zoo_of_mine").mkdir()
     (tmp_path / "zoo_of_mine/utils.py").write_text(PACKAGE)
+    for name, code in MISTAKES.items():
+        (tmp_path / f"zoo_of_mine/{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     yield {
         "kind": "import",
         "function": "zoo_of_mine.utils:load_model",
         "arguments": {"model_name": "Standard_R50", "dataset": "imagenet", "threat_model": "Linf"},
     }
-    for module in ("zoo_of_mine", "zoo_of_mine.utils"):
-        sys.modules.pop(module, None)
+    for module in ("", ".utils", *(f".{name}" for name in MISTAKES)):
+        sys.modules.pop(f"zoo_of_mine{module}", None)
 
 
 def test_a_network_from_another_package(package, tmp_path):
@@ -284,6 +294,19 @@ def test_a_network_from_another_package(package, tmp_path):
     [
         ("zoo_of_nobody:load", r"models\.m\.function: 'zoo_of_nobody:load' cannot be imported"),
         ("zoo_of_mine.utils:lod", r"cannot be imported .* PYTHONPATH"),
+        ("math:pi", "is an object of type float, expected a function that returns a torch"),
+        (
+            "zoo_of_mine.broken:load",
+            r"cannot be imported \(NameError: name 'nn' is not defined at .*broken\.py, line 2\)",
+        ),
+        (
+            "zoo_of_mine.syntax:load",
+            r"cannot be imported \(SyntaxError: .* at .*syntax\.py, line 1\)",
+        ),
+        (
+            "zoo_of_mine.ending:load",
+            r"fails with the arguments \{\} \(SystemExit: no data at .*ending\.py, line 2\)\.",
+        ),
         (
             "zoo_of_mine.utils:nothing",
             r"returned an object of type int, expected a torch\.nn\.Module",

@@ -107,6 +107,55 @@ def test_a_configuration_is_not_changed():
             "experiments.fit_images: adds a defence pca_100, but the configuration has one of that "
             "name. Rename that one, or leave the number out.",
         ),
+        # Values that are possible, but not beside others.
+        (
+            "defences: {p: {kind: patch_pca, patch: 225}}",
+            "defences.p.patch: found 225, but images.size is 224. Expected at most as many pixels",
+        ),
+        (
+            "defences: {m: {kind: median, size: 64}}\nimages: {size: 32}",
+            "defences.m.size: found 64, but images.size is 32.",
+        ),
+        (
+            "defences: {autoencoder: {hidden: 150529}}",
+            "hidden: found 150529, but an image of 224 x 224 pixels has 150528 numbers, so nothing",
+        ),
+        (
+            "perturbations: {untargeted: {pgd_l2: {radius: 3.0, step: 1}}}",
+            "pgd_l2.radius: found 3, an l_2 length that moves 9 of an image's 150528 values by one "
+            "level. Expected a number in units of 1/255, probably 765.",
+        ),
+        (
+            "perturbations: {universal: {norm: l2, radius: 7.84}}",
+            "perturbations.universal.radius: found 7.84, an l_2 length that moves 61 of",
+        ),
+        (
+            "experiments: {smoothing: {draws: 10, radii: [0, 4]}}",
+            "experiments.smoothing: 10 draws of noise of sigma 16 certify a radius of at most "
+            "0.0476; expected one that reaches the smallest of radii above 0, 4. Raise draws or",
+        ),
+        (
+            "experiments: {smoothing: {radii: [8, 0], attack: {iterations: 1, draws: 1, checks: "
+            "10}}}",
+            "experiments.smoothing.radii: found [8, 0], expected numbers in ascending order.",
+        ),
+        *(
+            (
+                f"images: {{test: {{packages: [{{package: foolbox, {entry}}}]}}}}",
+                f"images.test.packages[0].{message}",
+            )
+            for entry, message in (
+                (r"files: [x.jpg], label: '_(\d+'", r"label: '_(\d+' is not a regular expression"),
+                (
+                    r"files: [x.jpg], label: '_\d+'",
+                    r"label: '_\d+' has no group. Expected one with",
+                ),
+                ("files: [/x.jpg]", "files: '/x.jpg' is not a pattern of files (Non-relative"),
+                ("files: [x.jpg, '']", "files: '' is not a pattern of files (Unacceptable"),
+                ("files: ['**x']", "files: '**x' is not a pattern of files (Invalid pattern"),
+            )
+        ),
+        ("images: {fit: {packages: []}}", "images.fit.packages: found [], expected a list of at"),
         # Models.
         (
             {

@@ -13,8 +13,9 @@ from advrob.plan import experiments, kinds, schema
 from advrob.plan.errors import ConfigurationError
 from advrob.plan.jobs import Jobs
 from advrob.plan.plan import Plan
-from advrob.plan.repeated import refuse_repeated_keys
+from advrob.plan.repeated import refuse_repeated_keys, require_utf_8
 from conftest import ROOT
+from fuzzing import time_limited
 
 NO_KEY = "is not a key of the configuration. Expected"
 
@@ -150,6 +151,18 @@ def test_what_the_schema_refuses(change, message):
         # Types.
         ("defences: {noise: {minimum: .nan}}", "noise.minimum: found NaN, expected a number from"),
         ("defences: {noise: {maximum: -.inf}}", "noise.maximum: found -Infinity, expected a num"),
+        (
+            "defences: {autoencoder: {learning_rate: 1.0e+300}}",
+            "autoencoder.learning_rate: found 1e+300, expected a number above 0. Numbers with a "
+            "point are smaller than 3.4e+38.",
+        ),
+        ("defences: {autoencoder: {noise: 256}}", "noise: found 256, expected a number from 0 to"),
+        (
+            "defences: {d: {kind: dncnn, sigmas: [0.1]}}",
+            "defences.d.sigmas[0]: found 0.1, which is less than one of the 255 levels of a pixel. "
+            "Expected a number in units of 1/255: did you mean 25.5?",
+        ),
+        ("defences: {d: {kind: dncnn, sigmas: [-4]}}", "found -4, expected a number above 0 and"),
         ("defences: {noise: {maximum: ten}}", "noise.maximum: found 'ten', expected a number fr"),
         (
             "defences: {autoencoder: {learning_rate: 1e-3}}",
@@ -436,7 +449,8 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
             part = part[step]
     part[last] = value
     try:
-        plan = Plan(config)
+        with time_limited():
+            plan = Plan(config)
     except ConfigurationError as error:
         assert str(error)
         return
@@ -451,3 +465,12 @@ def test_any_value_of_any_key_is_taken_or_refused_in_one_sentence(path, value):
         assert attack.radius > 0
     jobs = Jobs(plan)
     assert jobs.images(None, None).minutes > 0
+
+
+def test_a_configuration_in_another_encoding_is_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("seed: 1\nimages: {note: grün}\n", encoding="utf-8")
+    require_utf_8(file)
+    file.write_text("seed: 1\nimages: {note: grün}\n", encoding="latin-1")
+    with pytest.raises(ConfigurationError, match=r"config\.yaml, line 2: is not text in UTF-8 \("):
+        require_utf_8(file)

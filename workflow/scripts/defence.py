@@ -7,7 +7,7 @@ from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.learning.defences import check_memory, classifier
 from advrob.plan.plan import NetworkDescription
-from advrob.plug_ins import load
+from advrob.plug_ins import make
 
 
 def main(
@@ -23,7 +23,7 @@ def main(
 ) -> str:
     """Fit ``defence`` to the file ``images`` and keep what it learned in ``state``."""
     kind = entry.get("kind", defence)
-    fitted = load("defence", kind)(**{key: entry[key] for key in entry if key != "kind"})
+    fitted = make("defence", kind, {key: entry[key] for key in entry if key != "kind"})
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)

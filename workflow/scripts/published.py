@@ -15,6 +15,7 @@ def main(*, file: str, perturbation: str, published: str, entry: dict, size: int
         key=f"perturbations.published.{published}",
     )
     params = {key: value for key, value in entry.items() if key != "file"}
+    params["dataset"] = f"published-{published}"
     with store.write(
         perturbation, "perturbation/1", seed=seed, params=params, source=f"published: {published}"
     ) as output:

@@ -1,4 +1,7 @@
-"""The one exception for what a user can put right."""
+"""The one exception for what a user can put right, and where it is in code of the user's own."""
+
+import importlib
+import traceback
 
 
 class UserError(Exception):
@@ -7,3 +10,22 @@ class UserError(Exception):
     The message names the file or the configuration key, what was found, what was expected and
     what to do. Scripts print it without a stack trace.
     """
+
+
+def of_code(error: BaseException, *, below: int = 1) -> str:
+    """What went wrong in code that somebody else wrote, in one line: no stack trace.
+
+    Args:
+        error: as it was caught.
+        below: how many of the innermost library's calls led there: frames that are left out.
+    """
+    reason = " ".join(str(error).split())[:300]
+    frames = traceback.extract_tb(error.__traceback__)[below:]
+    python = ("<", str(importlib.__file__))
+    own = [frame for frame in frames if not frame.filename.startswith(python)]
+    where = f" at {own[-1].filename}, line {own[-1].lineno}" if own else ""
+    if isinstance(error, SyntaxError):
+        where = f" at {error.filename}, line {error.lineno}"
+    return (
+        f"{type(error).__name__}: {reason}{where}" if reason else f"{type(error).__name__}{where}"
+    )

@@ -1,8 +1,10 @@
 """Plug-ins by name, imported where one is used and nowhere else."""
 
 import importlib
+from collections.abc import Mapping
+from typing import Any
 
-from advrob.errors import UserError
+from advrob.errors import UserError, of_code
 from advrob.plan import kinds
 from advrob.plan.errors import ConfigurationError
 
@@ -23,9 +25,29 @@ def load(sort: str, name: str) -> type:
         raise UserError(str(error)) from None
     try:
         plug_in: type = getattr(importlib.import_module(f"advrob.{kind.module}"), kind.class_name)
-    except ImportError as error:
+    except Exception as error:  # the file may be its user's own
         raise UserError(
-            f"advrob/{kind.module.replace('.', '/')}.py: cannot be imported ({error}). Correct the "
-            "file, or install what it needs."
+            f"advrob/{kind.module.replace('.', '/')}.py: cannot be imported ({of_code(error)}). "
+            "Correct the file, or install what it needs."
         ) from error
     return plug_in
+
+
+def make(sort: str, name: str, parameters: Mapping[str, Any]) -> Any:
+    """A plug-in with the parameters that a configuration gives it.
+
+    Raises:
+        UserError: it refuses them, or see `load`.
+    """
+    plug_in = load(sort, name)
+    try:
+        return plug_in(**parameters)
+    except UserError:
+        raise
+    except Exception as error:  # the file may be its user's own
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise
+        raise UserError(
+            f"{kinds.SORTS[sort].key} '{name}': cannot be made with {dict(parameters)} "
+            f"({of_code(error)}). Correct these keys, or the code."
+        ) from error

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from advrob.attacks.auto_attack import AutoAttack
 from advrob.attacks.control import CONTROLS, controlled
 from advrob.attacks.expectation import Expectation
+from advrob.errors import UserError
 from advrob.evaluation.checkup import Finding, checkup
 from advrob.findings import metrics
 from advrob.findings.checks import Check, Verdict, as_finding_check, grade, stronger
@@ -85,8 +86,13 @@ def evaluate(
         seed: of every random number.
 
     Raises:
-        UserError: images or labels are not as described.
+        UserError: images or labels are not as described, or the radius is below one level.
     """
+    if not radius >= 1:
+        raise UserError(
+            f"evaluate: radius is {radius:g}, less than one of the 255 levels of a pixel. Expected "
+            f"a number in units of 1/255, probably {round(255 * radius, 2):g}."
+        )
     images = quantise(images)
     findings = checkup(network, images, labels)
     checks = [as_finding_check(vars(finding)) for finding in findings]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.losses import margin
-from advrob.plug_ins import load
+from advrob.plug_ins import make
 
 
 @dataclass(frozen=True)
@@ -131,5 +131,5 @@ def in_turn(task: Task, runs: Iterable[Callable[[Tensor], Tensor]]) -> Tensor:
 
 def build(kind: str, parameters: Mapping[str, Any]) -> Attack:
     """Build an attack of the given kind with the given hyperparameters."""
-    attack: Attack = load("attack", kind)(**parameters)
+    attack: Attack = make("attack", kind, parameters)
     return attack

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.files.store import Array, Images
-from advrob.plug_ins import load
+from advrob.plug_ins import make
 
 
 class Defence(nn.Module):
@@ -114,7 +114,7 @@ def build(
     device: torch.device | str = "cpu",
 ) -> Defence:
     """A defence ready for use: constructed, its fitted state loaded, in evaluation mode."""
-    defence: Defence = load("defence", kind)(**parameters)
+    defence: Defence = make("defence", kind, parameters)
     defence.generator = generator
     if state is not None:
         defence.load(state)

@@ -59,7 +59,7 @@ class Autoencoder(Defence):
         epochs: Annotated[int, {"minimum": 1}] = 4,
         batch_size: Annotated[int, {"minimum": 1}] = 128,
         learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.03,
-        noise: Annotated[float, {"minimum": 0, "levels": True}] = 0.0,
+        noise: Annotated[float, {"minimum": 0, "maximum": 255, "levels": True}] = 0.0,
     ) -> None:
         super().__init__()
         self.training_plan = fitting.Training(

@@ -57,7 +57,7 @@ class ConvolutionalAutoencoder(Defence):
         batch_size: Annotated[int, {"minimum": 1}] = 32,
         crop: Annotated[int, {"minimum": 1}] = 96,
         learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.005,
-        noise: Annotated[float, {"minimum": 0, "levels": True}] = 0.0,
+        noise: Annotated[float, {"minimum": 0, "maximum": 255, "levels": True}] = 0.0,
     ) -> None:
         super().__init__()
         self.training_plan = fitting.Training(

@@ -59,7 +59,10 @@ class DnCNN(Defence):
     def __init__(
         self,
         *,
-        sigmas: Annotated[Sequence[float], {"minItems": 1}] = (16.0, 32.0, 64.0),
+        sigmas: Annotated[
+            Sequence[Annotated[float, {"exclusiveMinimum": 0, "maximum": 255, "levels": True}]],
+            {"minItems": 1},
+        ] = (16.0, 32.0, 64.0),
         features: Annotated[int, {"minimum": 1}] = 32,
         blocks: Annotated[int, {"minimum": 1}] = 3,
         epochs: Annotated[int, {"minimum": 1}] = 5,

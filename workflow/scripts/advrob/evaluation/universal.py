@@ -65,7 +65,7 @@ def universal_perturbation(
         **search_options,
     )
     return universal, {
-        "params": networks.params(network) | dict(entry),
+        "params": networks.params(network) | dict(entry) | {"dataset": "-".join(identity)},
         "norm": entry["norm"],
         "radius": entry["radius"],
         "fooling_rate": universal.fooling_rate,

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import h5py
 
 from advrob.errors import UserError
+from advrob.plan.names import ORIGINAL, TUNING
 
 # How many differences a message names.
 _NAMED = 3
@@ -15,6 +17,37 @@ _NAMED = 3
 def params(file: h5py.File) -> dict[str, Any]:
     """The parameters that a file was computed with."""
     return dict(json.loads(file.attrs["params"]))
+
+
+def named(path: str | Path) -> dict[str, str]:
+    """What the name of a result says that it is about: parameters that it was made with.
+
+    Args:
+        path: of the result, or of a shard of it; what is before ``results`` does not matter.
+
+    Returns:
+        Its data set, model and defence, as far as its name has them; nothing for other files.
+    """
+    *folders, name = Path(path).parts
+    if "results" not in folders:
+        return {}
+    below = folders[::-1].index("results")
+    match [*folders[len(folders) - below :], Path(name).stem]:
+        case ["images", part, *_] | ["datasets", "original" as part, *_]:
+            return {"part": "test" if part == ORIGINAL else part}
+        case ["datasets" | "perturbations" | "generators", dataset, *_] if dataset != TUNING:
+            return {"dataset": dataset.removeprefix(f"{TUNING}-")}
+        case ["defences", "shared", defence]:
+            return {"defence": defence}
+        case ["models", model] | ["analysis", "vector_space", model]:
+            return {"model": model}
+        case ["scores", dataset, model, "sweep-noise", *_] | ["certified", dataset, model]:
+            return {"dataset": dataset, "model": model}
+        case ["scores" | "certified", dataset, model, defence, *_]:
+            return {"dataset": dataset, "model": model, "defence": defence}
+        case ["budgets" | "controls", model, defence]:
+            return {"model": model, "defence": defence}
+    return {}
 
 
 def check_params(

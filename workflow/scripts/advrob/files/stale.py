@@ -78,7 +78,7 @@ def check(plan: Plan, paths: list[str]) -> None:
     differing: dict[str, str] = {}
     for path, expected in expected_params.items():
         try:
-            with store.read(path, None) as file:
+            with store.read(path, None, about={}) as file:
                 difference = differs(file, expected, seed=plan["seed"])
         except UserError:
             # What is damaged is said by the job that reads it.

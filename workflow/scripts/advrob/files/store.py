@@ -19,7 +19,7 @@ import numpy as np
 from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
-from advrob.files.provenance import check_params, params
+from advrob.files.provenance import check_params, named, params
 from advrob.files.rows import ImageRows, Images, first_rows
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
 from advrob.job.disk import explain_write_errors, readable, require_space
@@ -220,8 +220,8 @@ def read(
     Args:
         path: the file.
         schema: that it must have; any if it is None.
-        about: what its name says that it is about, as ``model`` and ``defence``: parameters that
-            it must have been made with.
+        about: parameters that it must have been made with; by default what its name says that it
+            is about, as ``model`` and ``defence``.
 
     Raises:
         UserError: the file is missing, unreadable, not HDF5, damaged, of another schema, or about
@@ -231,7 +231,7 @@ def read(
     # No cache of chunks: an image is one, and without the copy is read in a third of the time.
     with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
         check(file, schema or str(file.attrs.get("schema")), str(path))
-        check_params(file, about or {})
+        check_params(file, named(path) if about is None else about)
         try:
             yield file
         except OSError as error:

@@ -191,6 +191,7 @@ def _make(
         print(printable(f"{len(photographs)} photographs to {name} from: {origin}"), flush=True)
         _report(choice)
         params = {key: image_options[key] for key in ("size", "layout", "broken", name)} | {
+            "part": name,
             "drawn": len(photographs),
             "duplicates": len(choice.duplicates),
         }

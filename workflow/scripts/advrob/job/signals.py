@@ -1,8 +1,11 @@
 """Signals that tell a job to end."""
 
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 # What they tell, and who sends them.
@@ -15,6 +18,35 @@ REASONS = {
 
 class StoppedError(BaseException):
     """The job was stopped. No `Exception`, so that nothing but clearing up comes in between."""
+
+
+def end_while_starting() -> None:
+    """Let these signals end a job of Snakemake with one line, until `stopping` does.
+
+    A job imports its libraries before anything else, which takes seconds; Ctrl-C would show where.
+    """
+    for number in REASONS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    job = sys.modules["__main__"].snakemake
+    line = (
+        f"error: rule {job.rule} was stopped ({_reason(number)}) while it started. Run the same "
+        "command again.\n"
+    )
+    for log in job.log[:1]:
+        with contextlib.suppress(OSError), Path(log).open("a", encoding="utf-8") as file:
+            file.write(line)
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
+    # An exception would be caught by some import, or show where it came.
+    os._exit(1)
+
+
+def _reason(number: int) -> str:
+    return f"{signal.Signals(number).name}: {REASONS[signal.Signals(number)]}"
 
 
 @contextlib.contextmanager
@@ -34,7 +66,7 @@ def stopping() -> Iterator[None]:
         stopped = True
         for each in before:
             signal.signal(each, signal.SIG_IGN)
-        raise StoppedError(f"{signal.Signals(number).name}: {REASONS[signal.Signals(number)]}")
+        raise StoppedError(_reason(number))
 
     before = {
         number: handler

@@ -24,6 +24,9 @@ SHIFT = 1 / 28
 # How often training writes its checkpoint, and so the most that it loses when it is killed. With
 # the paper's 5,964 hidden units each takes 5 GB.
 CHECKPOINT_SECONDS = 300.0
+# The largest mean squared error between images in [0, 1]; what training rebuilds with a larger one
+# has left that range.
+WORST = 1.0
 
 
 def check_positive(defence: str, name: str, value: float) -> None:
@@ -142,6 +145,7 @@ def run_epochs(
     saved: Mapping[str, Any],
     generator: torch.Generator,
     checkpoint: Path,
+    worst: float = math.inf,
 ) -> np.ndarray:
     """Go through images in a new random order in each epoch, and save what resuming needs.
 
@@ -161,22 +165,23 @@ def run_epochs(
         saved: what `resume` returned.
         generator: orders the images; its state is saved.
         checkpoint: the file.
+        worst: nothing that is measured after an epoch is larger unless training diverged.
 
     Returns:
         ``(epochs, measurements)``: means over each epoch's steps, then what was measured after it.
 
     Raises:
-        UserError: a measurement or the state is not finite.
+        UserError: a measurement or the state is not finite, or a measurement above ``worst``.
     """
     position = Position(**saved.get("position", {}))
     size = min(batch_size, images)
     steps = images // size
     last_saved = time.monotonic()
 
-    def refuse(values: Mapping[str, float]) -> None:
-        """End the training where a value, by its name, is not finite."""
+    def refuse(values: Mapping[str, float], largest: float = math.inf) -> None:
+        """End the training where a value, by its name, is not finite or too large."""
         for name, value in values.items():
-            if not math.isfinite(value):
+            if not math.isfinite(value) or value > largest:
                 raise _diverged(subject, name, value, position, steps, learning_rate)
 
     def save() -> None:
@@ -203,8 +208,10 @@ def run_epochs(
             if time.monotonic() - last_saved >= CHECKPOINT_SECONDS:
                 save()
                 last_saved = time.monotonic()
-        row = [*(value / steps for value in position.sums), *measure()]
+        means, measured = [value / steps for value in position.sums], [*measure()]
+        row = [*means, *measured]
         refuse(dict(zip(names, row, strict=True)))
+        refuse(dict(zip(names[len(means) :], measured, strict=True)), worst)
         position.curve.append(row)
         position.order, position.steps, position.sums = None, 0, []
         named = (f"{name} {value:.6f}" for name, value in zip(names, row, strict=True))
@@ -228,11 +235,11 @@ def _tensors(state: Any) -> Iterator[Tensor]:
 def _diverged(
     subject: str, name: str, value: float, position: Position, steps: int, learning_rate: float
 ) -> UserError:
-    """The error of a value that is not finite."""
+    """The error of a value that no training should reach."""
     started = bool(position.curve or position.steps)
     advice = "" if started else " If that changes nothing, check the weights that it begins with."
     return UserError(
-        f"{subject}: training diverged: {name} is {value} after {len(position.curve)} epochs and "
+        f"{subject}: training diverged: {name} is {value:g} after {len(position.curve)} epochs and "
         f"{position.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}."
         f"{advice}"
     )
@@ -323,6 +330,7 @@ class Training:
             saved=saved,
             generator=generator,
             checkpoint=checkpoint,
+            worst=WORST,
         )
 
 

@@ -69,6 +69,11 @@ def check_answers(model: "Model", classes: int, images: Tensor, *, name: str) ->
             ) from error
         _check_shape(key, outputs, len(images))
         logits = model.logits(outputs)
+    if logits.shape[1] == 0:
+        raise UserError(
+            f"{key}.offset: is {model.offset}, but the network returns {outputs.shape[1]} numbers "
+            "per image, so no class is left. Lower it, or remove it."
+        )
     _check_finite(key, logits, model.network)
     _check_width(key, logits.shape[1], classes, model.network)
     if not isinstance(answer, Tensor):

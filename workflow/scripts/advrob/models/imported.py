@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from advrob.errors import UserError
+from advrob.errors import UserError, of_code
 from advrob.models import NORMALISATIONS, Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
 
@@ -40,13 +40,26 @@ class ImportedModel(ModelKind):
         key = f"models.{name}.function"
         try:
             make = getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # of whatever the module does
             raise UserError(
-                f"{key}: '{self.function}' cannot be imported ({error}). Expected "
+                f"{key}: '{self.function}' cannot be imported ({of_code(error)}). Expected "
                 "package.module:name of a function; install the package, or name its folder in the "
                 "environment variable PYTHONPATH."
             ) from error
-        network = make(**self.arguments)
+        if not callable(make):
+            raise UserError(
+                f"{key}: '{self.function}' is an object of type {type(make).__name__}, expected a "
+                "function that returns a torch.nn.Module. Name another."
+            )
+        try:
+            network = make(**self.arguments)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                raise
+            raise UserError(
+                f"{key}: '{self.function}' fails with the arguments {self.arguments} "
+                f"({of_code(error)}). Correct models.{name}.arguments or its code."
+            ) from error
         if not isinstance(network, nn.Module):
             raise UserError(
                 f"{key}: '{self.function}' returned an object of type {type(network).__name__}, "

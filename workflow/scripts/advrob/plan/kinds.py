@@ -174,8 +174,8 @@ def kind(sort: str, name: str, key: str) -> Kind:
         files = {path.stem: path for path in (LIBRARY / SORTS[sort].folder).glob("*.py")}
         if name in files and read(files[name], sort) is None:
             raise ConfigurationError(
-                f"{key}: {file} has no class that derives from {SORTS[sort].base}. Expected one "
-                "such class, which is the plug-in."
+                f"{key}: '{name}' is not {SORTS[sort].title}: {file} has no class that derives "
+                f"from {SORTS[sort].base}. Write one, or name one of: {', '.join(plug_ins)}."
             )
         missing = "" if name in files else f" (there is no file {file})"
         require_known(key, name, plug_ins, f"{SORTS[sort].title}{missing}")

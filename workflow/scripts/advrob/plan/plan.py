@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from . import pretrained, schema, versions
+from . import pretrained, ranges, schema, versions
 from .checks import check
 from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
@@ -116,6 +116,7 @@ class Plan:
         _complete_images(self.config["images"])
         self.plug_ins = {plug_in.path: plug_in for plug_in in schema.plug_ins(self.config)}
         check(self)
+        ranges.check(self)
 
     def __getitem__(self, key: str) -> Any:
         """The value of a dotted key; None where it is not given."""

@@ -1,10 +1,26 @@
-"""Keys that stand twice in one file: YAML takes the last of them, without a word."""
+"""What YAML says badly of a file: another encoding, and keys that stand twice in it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError
+
+
+def require_utf_8(file: str | Path) -> None:
+    """Refuse a file of a configuration that YAML could not read as text.
+
+    Raises:
+        ConfigurationError: it is no UTF-8; the message names the line.
+    """
+    content = Path(file).read_bytes()
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError(
+            f"{file}, line {line}: is not text in UTF-8 ({error.reason}). Save it in UTF-8."
+        ) from error
 
 
 def refuse_repeated_keys(files: Iterable[str | Path]) -> None:

@@ -5,7 +5,6 @@ The schema's file has what belongs to the workflow; the keys of plug-ins come fr
 
 import copy
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -29,8 +28,8 @@ TYPES = {
 }
 # The longest value that a message repeats, in characters.
 LONGEST = 60
-# Whole numbers are stored in 64 bits.
-LARGEST = 2**63
+# Whole numbers are stored in 64 bits, others are computed with in 32.
+LARGEST, LARGEST_FLOAT = 2**63, 3.4e38
 
 
 @dataclass(frozen=True)
@@ -284,10 +283,10 @@ def _validator_class() -> Any:
     """The class of validators of JSON Schema and of what ours adds to it.
 
     Stricter in three things: 2.0 is not a whole number, NaN and infinity are no numbers, and
-    neither is what takes more than 64 bits. Our own words are: ``levels`` marks numbers in units
-    of 1/255, of which a fraction of one is refused, since most papers give them in units of 1;
-    ``exclusive`` lists keys that exclude each other, ``ordered`` keys whose values must not fall;
-    ``reason`` says why there is a limit.
+    neither are whole numbers of more than 64 bits and others of more than 32. Our own words are:
+    ``levels`` marks numbers in units of 1/255, of which a fraction of one is refused, since most
+    papers give them in units of 1; ``exclusive`` lists keys that exclude each other, ``ordered``
+    keys whose values must not fall; ``reason`` says why there is a limit.
     """
     # Later than at the top: the documentation of the schema needs no validator.
     from jsonschema import Draft202012Validator, ValidationError
@@ -325,7 +324,7 @@ def _validator_class() -> Any:
 def _is_number(value: Any) -> bool:
     if isinstance(value, int) and not isinstance(value, bool):
         return abs(value) < LARGEST
-    return isinstance(value, float) and math.isfinite(value)
+    return isinstance(value, float) and abs(value) < LARGEST_FLOAT
 
 
 def _sentence(error: Any, plug_in: PlugIn | None = None) -> str:
@@ -371,6 +370,8 @@ def _hint(error: Any) -> str:
         )
     if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
         return " This number takes more than 64 bits."
+    if error.validator == "type" and isinstance(value, float) and abs(value) >= LARGEST_FLOAT:
+        return f" Numbers with a point are smaller than {LARGEST_FLOAT:g}."
     if error.validator in ("minimum", "maximum") and "reason" in schema:
         return f" {schema['reason']}"
     if error.validator == "uniqueItems":

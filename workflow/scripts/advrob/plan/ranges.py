@@ -1,0 +1,113 @@
+"""Values that each are possible, but not beside others: a patch that is larger than the images."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+# Keys of defences that are lengths in an image, in pixels.
+LENGTHS = {"patch_pca": "patch", "median": "size"}
+LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
+# How often a certificate may be wrong; as `advrob.evaluation.smoothing` has it.
+FAILURE = 0.001
+
+
+def check(plan: "Plan") -> None:
+    """Refuse such values, which a job would refuse after those before it.
+
+    Raises:
+        ConfigurationError: with the key, what was found, and what is expected.
+    """
+    for name, entry in plan["defences"].items():
+        _defence(plan, name, entry)
+    for key, entry in _attacks(plan):
+        _length(key, entry, plan["images.size"])
+    for part in ("test", "fit"):
+        for number, entry in enumerate(plan["images"][part].get("packages", ())):
+            _package(f"images.{part}.packages[{number}]", entry)
+    _smoothing(plan)
+
+
+def _defence(plan: "Plan", name: str, entry: Mapping[str, Any]) -> None:
+    side = plan["images.size"]
+    kind = plan.defence_kind(name)
+    values = kind.values(entry)
+    if (key := LENGTHS.get(kind.name)) and values[key] > side:
+        raise ConfigurationError(
+            f"defences.{name}.{key}: found {values[key]}, but images.size is {side}. Expected at "
+            "most as many pixels as the images have."
+        )
+    if kind.name == "autoencoder" and "hidden" in entry and values["hidden"] > 3 * side**2:
+        raise ConfigurationError(
+            f"defences.{name}.hidden: found {values['hidden']}, but an image of {side} x {side} "
+            f"pixels has {3 * side**2} numbers, so nothing would be compressed. Expected fewer."
+        )
+
+
+def _attacks(plan: "Plan") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The attacks, with the key of each."""
+    yield "perturbations.universal", plan["perturbations.universal"]
+    for name, entry in plan["perturbations.untargeted"].items():
+        yield f"perturbations.untargeted.{name}", entry
+
+
+def _length(key: str, entry: Mapping[str, Any], side: int) -> None:
+    """Refuse an l_2 radius that is, in all likelihood, meant in units of 1."""
+    radius = entry["radius"]
+    # It moves as many values by one level as its square says: hardly one in each row of an image.
+    if entry.get("norm") == "l2" and entry.get("levels", 256) is not None and radius**2 < side:
+        raise ConfigurationError(
+            f"{key}.radius: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
+            f"image's {3 * side**2} values by one level. Expected a number in units of 1/255, "
+            f"probably {round(255 * radius, 2):g}."
+        )
+
+
+def _package(key: str, entry: Mapping[str, Any]) -> None:
+    """Refuse a regular expression or a pattern that is none."""
+    if (label := entry.get("label")) is not None:
+        try:
+            groups = re.compile(label).groups
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ConfigurationError(
+                f"{key}.label: '{label}' is not a regular expression ({error}). {LABEL}"
+            ) from error
+        if not groups:
+            raise ConfigurationError(f"{key}.label: '{label}' has no group. {LABEL}")
+    for glob in entry["files"]:
+        try:
+            # Of a folder that is not there nothing is read.
+            next(Path("\0").glob(glob), None)
+        except (ValueError, NotImplementedError, IndexError) as error:
+            raise ConfigurationError(
+                f"{key}.files: '{glob}' is not a pattern of files ({error}). Expected one relative "
+                "to the package's folder, such as data/*.jpg or **/*.png."
+            ) from error
+
+
+def _smoothing(plan: "Plan") -> None:
+    """Refuse noise that certifies nothing, even where every draw is right."""
+    smoothing = plan["experiments.smoothing"]
+    if not smoothing:
+        return
+    radii, draws = smoothing["radii"], smoothing["draws"]
+    if smoothing.get("attack") and radii != sorted(radii):
+        raise ConfigurationError(
+            f"experiments.smoothing.radii: found {radii}, expected numbers in ascending order."
+        )
+    smallest = min((radius for radius in radii if radius), default=0)
+    for sigma in smoothing["sigmas"]:
+        # The bound of Clopper and Pearson, of n right of n draws.
+        reached = sigma * NormalDist().inv_cdf(FAILURE ** (1 / draws))
+        if reached < smallest or reached <= 0:
+            raise ConfigurationError(
+                f"experiments.smoothing: {draws} draws of noise of sigma {sigma:g} certify a "
+                f"radius of at most {max(reached, 0):.3g}; expected one that reaches the smallest "
+                f"of radii above 0, {smallest:g}. Raise draws or sigmas, or name a smaller radius."
+            )
