@@ -26,18 +26,6 @@ def described(wildcards, input):
     return PLAN.describe(network_of(wildcards), input.learned)
 
 
-def weights(wildcards):
-    """The file with its model's pretrained weights, where the configuration names one."""
-    return weights_of(wildcards.model)
-
-
-def weights_of(model):
-    """The file with a model's pretrained weights."""
-    file = PLAN.weights_file(model)
-    # Where the user says, also for a workflow that imports this one with a prefix.
-    return local(file) if file else []
-
-
 def code(script, *modules):
     """The version of the code behind a job on the network of its wildcards."""
     return lambda wildcards: PLAN.code(script, network_of(wildcards), modules=modules)
