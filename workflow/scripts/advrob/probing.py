@@ -110,7 +110,8 @@ def _check_values(defended: Tensor, dtype: torch.dtype, key: str) -> None:
     if defended.dtype != dtype:
         found, expected = (str(each).removeprefix("torch.") for each in (defended.dtype, dtype))
         raise UserError(
-            f"{key}: returns numbers of type {found}. Expected {expected}, 0 to 1 for black to white."
+            f"{key}: returns numbers of type {found}. Expected {expected}, 0 to 1 for black to "
+            "white."
         )
     if not defended.isfinite().all():
         raise UserError(
