@@ -386,7 +386,7 @@ def test_skipping_broken_photographs(tree: Path, tmp_path: Path, capsys: Any) ->
     (tree / "val" / CLASSES[1] / f"{CLASSES[1]}_1.JPEG").symlink_to(f"{CLASSES[1]}_1.JPEG")
     with pytest.raises(UserError, match=r"_1\.JPEG: cannot be .*images.broken: skip"):
         make(tmp_path, tree)
-    assert not list((tmp_path / "made").iterdir())
+    assert not (tmp_path / "made").exists()
     tested = make(tmp_path, tree, broken="skip")["test"]
     assert len(tested["ids"]) == len(tested["images"]) == 7
     assert tested["params"]["drawn"] == 9
@@ -661,7 +661,7 @@ def test_table(original: Path, tmp_path: Path) -> None:
         ("name,class\na.jpg,1\n", r"labels\.csv: has the columns class, name\. Expected file and"),
         ("", r"has the columns none"),
         ("file,label\na.jpg,1\nb.jpg,1000\n", r"labels\.csv, line 3: label 1000"),
-        ("file,label\na.jpg\n", r"line 2: '' is not a class of ImageNet-1k"),
+        ("file,label\na.jpg\n", r"line 2: has fewer columns than the first line"),
         (
             "file,label\na.jpg,1\na.jpg,2\n",
             r"line 3: 'a\.jpg' was listed before with another label, 1 ",

@@ -90,6 +90,7 @@ def test_a_folder_without_labels_is_learned_from(folder: Path, tmp_path: Path) -
         '"file";"label"\n"0.jpg";"0"\n',
         "file,label\n.\\0.jpg,0\n",
         "file,label\n0.jpg,Tinca tinca\n",
+        "\n\nfile,label\n\n0.jpg,0\n",
     ],
 )
 def test_tables_as_programs_write_them(folder: Path, text: str) -> None:
@@ -164,3 +165,45 @@ def test_an_archive_with_windows_names(folder: Path, tmp_path: Path) -> None:
             archive.writestr(f"set\\val\\tench\\{file.name}", file.read_bytes())
     _, classes, _ = load("tree", str(tmp_path / "a.zip"), size=16)
     assert classes.tolist() == [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,label\n0.jpg;0\n", r"line 2: has fewer columns than the first line"),
+        ("\nfile,label\n0.jpg,x\n", r"line 3: 'x' is not a class"),
+    ],
+)
+def test_what_is_wrong_in_a_table(folder: Path, text: str, message: str) -> None:
+    (folder / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        load("table", str(folder), size=16, table="t.csv")
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ({"folder": "empty"}, r"photos/empty: found no photograph in this folder"),
+        ({"table": "lost.csv"}, r"lost\.jpg: cannot be read \(No such file"),
+    ],
+)
+def test_mistakes_in_the_images_to_fit_are_said_before_any_is_written(
+    folder: Path, tmp_path: Path, fit: dict[str, str], message: str
+) -> None:
+    (folder / "empty").mkdir()
+    (folder / "lost.csv").write_text("file,label\nlost.jpg,0\n")
+    with pytest.raises(UserError, match=message):
+        draw(folder, tmp_path, layout="table", test={"table": "labels.csv"}, fit=fit)
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_packages_are_learned_from_where_a_tree_has_nothing_left(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "val").mkdir()
+    (folder / "val/tench").mkdir()
+    (folder / "0.jpg").rename(folder / "val/tench/0.jpg")
+    drawn = draw(folder, tmp_path, fit={})
+    assert drawn["test"] == ["val/tench/0.jpg"]
+    assert "sklearn/datasets/images/china.jpg" in drawn["fit"]
+    assert "photographs to fit from: packages " in capsys.readouterr().out

@@ -3,6 +3,7 @@
 import argparse
 import collections
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -47,6 +48,7 @@ SAVED = {
         "best_acc1": torch.tensor(50.0),
     },
     "the trainer's arguments": {"model": THIS, "args": argparse.Namespace(lr=0.1)},
+    "a score of NumPy": {"net": THIS, "best": np.float64(0.5), "scores": np.ones(3, np.float32)},
     "an optimiser": {
         "optimizer": {"state": {0: {"exp_avg": torch.zeros(64, 3, 7, 7)}}, "param_groups": [{}]},
         "net": THIS,

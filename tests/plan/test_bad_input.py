@@ -315,6 +315,10 @@ def test_an_address_that_is_none(tmp_path: Path, url: str) -> None:
             lambda file: torch.save({"a": torch.zeros(1)}, file),
             "holds the tensors of another architecture",
         ),
+        (
+            lambda file: torch.save(torch.nn.Identity(), file),
+            r"\(it holds an object of type torch\.nn\S+; save the network's state_dict\(\)",
+        ),
         (lambda file: file.write_bytes(b""), "cannot be read as tensors"),
         (lambda file: file.write_text("<html>log in</html>"), "cannot be read as tensors"),
         (lambda file: file.mkdir(), "found no file"),

@@ -427,10 +427,21 @@ def test_a_network_is_described(plan):
     }
 
 
-def test_the_weights_of_a_network(plan):
-    assert plan.weights_file(M) is None
-    assert plan.weights_file("g") == plan.weights_file("h") == "g.npz"
-    assert plan.weights_files(Network(M), Network("g", "pca"), Network("h")) == ["g.npz"]
+def test_weights_count_by_their_content(tmp_path):
+    def code(weights):
+        config = changed(f"models: {{g: {{kind: googlenet, weights: '{weights}'}}}}")
+        return Plan(config).code("score", Network("g"))
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link.npz").symlink_to("g.npz")
+    (tmp_path / "a/copy.npz").write_bytes(b"")
+    first = code("g.npz")
+    for same in ("./g.npz", "a/../g.npz", tmp_path / "g.npz", "link.npz", "a/copy.npz"):
+        assert code(same) == first
+    (tmp_path / "g.npz").touch()
+    assert code("g.npz") == first
+    (tmp_path / "g.npz").write_bytes(b"other")
+    assert code("g.npz") != first
 
 
 def test_the_kinds_of_what_is_configured(plan):

@@ -51,6 +51,10 @@ NO_KEY = "is not a key of the configuration. Expected"
             "reads this as text: leave out quotes, write 1e-4 as 1.0e-4, and",
         ),
         ({"images": {"note": list(range(99))}}, "14, 15, 16, 1..., expected null or text."),
+        (
+            {"experiments": {"preventive": "null"}},
+            "expected null or a mapping. YAML reads this as text: leave out quotes, and put",
+        ),
         ("images: {size: '32'}", "and put a mapping into a file instead of after --config."),
         ("seed: 1e20", "seed: found '1e20', expected a whole number from 0 to 9223372036854775807"),
         ("seed: 1.0e+20", "seed: found 1e+20, expected a whole number"),

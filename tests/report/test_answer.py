@@ -23,7 +23,19 @@ def answer_of(folder, rows, checks=None, calibration=("passed",), certified=None
     }
     paths = {name: write_csv(folder / f"{name}.csv", rows) for name, rows in tables.items()}
     tables = [write_csv(folder / "certified.csv", certified)] if certified else []
-    return answers.read(**paths, certified=tables)
+    return answers.read(**paths | {"replication": [paths["replication"]]}, certified=tables)
+
+
+def test_an_answer_needs_no_claims(tmp_path):
+    tables = {
+        "robustness": robustness_rows({"none": 10}),
+        "checks": check_rows("passed"),
+        "calibration": verdict_rows("", "passed"),
+    }
+    paths = {name: write_csv(tmp_path / f"{name}.csv", rows) for name, rows in tables.items()}
+    answer = answers.read(**paths, replication=[], certified=[])
+    assert answer.claims == {}
+    assert answers.as_data(answer, {})["claims"] == {}
 
 
 def test_a_network_has_its_worst_case_in_each_threat_model(tmp_path):

@@ -85,6 +85,8 @@ def test_names_of_folders_are_escaped(folders):
         (["seed0"], "found 1 folder"),
         (["seed0", "seed2"], "seed2: no such folder"),
         (["seed0", "seed1", "--same", "none"], "--same: found 'none'"),
+        (["seed0", "seed1", "--same", "none=nowhere"], "no folder has a model or a defence 'nowhe"),
+        (["seed0", "seed1", "--output", "/proc/x"], "/proc/x: cannot be written (No such"),
         (["seed0", "seed1", "--output", "seed0/results/scores/original/m/none.h5"], "none.h5"),
     ],
 )

@@ -112,8 +112,8 @@ def run(tmp_path, monkeypatch):
         "robustness": rows,
         "checks": check_rows("passed", "failed"),
         "calibration": verdict_rows("", "passed", "flagged"),
-        "replication": verdict_rows("reproduced", "undecided", "undecided", "not tested"),
     }
+    claims = verdict_rows("reproduced", "undecided", "undecided", "not tested")
     pattern = {"folder": "logs/scores", "regex": r"logs/scores/(?P<n>\d+)\.log$"}
     line = json.dumps(asdict(RECORD) | {"seconds": 45.0, "images": 3})
     Path("logs/certified").mkdir()
@@ -122,6 +122,7 @@ def run(tmp_path, monkeypatch):
     said = script.main(
         template=str(TEMPLATE),
         **{name: write_csv(tmp_path / f"{name}.csv", content) for name, content in csvs.items()},
+        replication=[write_csv(tmp_path / "replication.csv", claims)],
         certified=[write_csv(tmp_path / "certified.csv", certified_rows({8: 0.5}))],
         files=list(shown),
         entries=[

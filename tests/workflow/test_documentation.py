@@ -73,6 +73,9 @@ def test_the_defence_of_the_readme_is_scored(tmp_path):
     assert f"results/scores/pgd-{MODEL}-flip/{MODEL}/flip.h5" in inputs_of(
         "table_robustness", planned
     )
+    assert "results/robustness.html" in planned
+    # Minutes: of the demonstration's models none is trained, and no other defence is fitted.
+    assert not re.search("^rule (train|defence|gan|certify):", planned, re.MULTILINE)
     alone = f".venv/bin/snakemake --cores 1 {original} --configfile flip.yaml"
     snakemake(alone, folder=folder)
     with h5py.File(folder / original) as file:

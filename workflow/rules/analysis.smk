@@ -16,7 +16,6 @@ rule vector_space:
                 for file in PLAN.learned_files(Network(wildcards.model, defence))
             }
         ),
-        weights=weights,
     output:
         space="results/analysis/vector_space/{model}.h5",
     log:

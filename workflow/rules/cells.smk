@@ -29,9 +29,6 @@ for BATCH in [*(score_batches(NEEDED_BY) if TOGETHER else []), ANY_CELL]:
             learned=lambda wildcards, batch=BATCH: PLAN.learned_files(
                 batch.network_of(wildcards)
             ),
-            weights=lambda wildcards, batch=BATCH: weights_of(
-                batch.network_of(wildcards)
-            ),
         output:
             scores=[sharded(cell.path) for cell in BATCH.cells],
         log:

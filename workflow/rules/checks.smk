@@ -6,7 +6,6 @@ rule checkup:
     input:
         images="results/images/test.h5",
         learned=learned,
-        weights=weights,
     output:
         findings="results/checkups/{model}/{defence}.json",
     log:

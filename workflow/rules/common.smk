@@ -26,17 +26,6 @@ def described(wildcards, input):
     return PLAN.describe(network_of(wildcards), input.learned)
 
 
-def weights(wildcards):
-    """The files with the pretrained weights of that network."""
-    return weights_of(network_of(wildcards))
-
-
-def weights_of(*networks):
-    """The files with the pretrained weights of networks."""
-    # Where the user says, also for a workflow that imports this one with a prefix.
-    return [local(file) for file in PLAN.weights_files(*networks)]
-
-
 def code(script, *modules):
     """The version of the code behind a job on the network of its wildcards."""
     return lambda wildcards: PLAN.code(script, network_of(wildcards), modules=modules)

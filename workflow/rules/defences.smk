@@ -10,7 +10,6 @@ rule defence:
             for model in PLAN.learned_from(wildcards.defence)
             for file in PLAN.learned_files(model)
         ],
-        weights=lambda wildcards: weights_of(*PLAN.learned_from(wildcards.defence)),
     output:
         state="results/defences/shared/{defence}.h5",
     log:

@@ -77,7 +77,6 @@ rule figure_7:
         learned=sorted(
             {file for network in BEHIND for file in PLAN.learned_files(network)}
         ),
-        weights=weights_of(*BEHIND),
     output:
         pdf="results/figures/figure_7.pdf",
         png=figure_report(7, "1. Models", "all models"),
@@ -90,7 +89,7 @@ rule figure_7:
     resources:
         **needed(JOBS.drawing),
     params:
-        undefended=PLAN.describe(Network(SHOWN)),
+        undefended=lambda wildcards, input: PLAN.describe(Network(SHOWN)),
         networks=lambda wildcards, input: {
             network.defence: PLAN.describe(network, input.learned)
             for network in BEHIND
@@ -186,7 +185,6 @@ rule figure_8:
             model=SHOWN,
         ),
         learned=PLAN.learned_files(Network(SHOWN, "noise")),
-        weights=weights_of(Network(SHOWN)),
     output:
         pdf="results/figures/figure_8.pdf",
         png=figure_report(8, "2. Universal perturbations", "noise"),
@@ -217,7 +215,6 @@ use rule figure_8 as figure_9 with:
             model=SHOWN,
         ),
         learned=PLAN.learned_files(Network(SHOWN, "pca")),
-        weights=weights_of(Network(SHOWN)),
     output:
         pdf="results/figures/figure_9.pdf",
         png=figure_report(9, "2. Universal perturbations", "PCA"),
@@ -242,7 +239,6 @@ use rule figure_8 as figure_10 with:
             model=SHOWN,
         ),
         learned=PLAN.learned_files(Network(SHOWN, "downsample")),
-        weights=weights_of(Network(SHOWN)),
     output:
         pdf="results/figures/figure_10.pdf",
         png=figure_report(10, "2. Universal perturbations", "downsampling"),

@@ -2,10 +2,10 @@
 
 
 def reported(*targets):
-    """What collecting targets have for the report: files, and what their marks say of them."""
+    """What tables and collecting targets have for the report: files, and what their marks say of them."""
     collected = set()
     for target in targets:
-        for item in target.input:
+        for item in [*target.input, *target.output]:
             item = item({}) if callable(item) else item
             collected.update([item] if isinstance(item, str) else item)
     marked = [

@@ -5,7 +5,6 @@
 rule train:
     input:
         images="results/images/fit.h5",
-        weights=weights,
     output:
         state="results/models/{model}.h5",
     log:
@@ -19,7 +18,8 @@ rule train:
         **needed(JOBS.train),
         gpu=GPUS,
     params:
-        model_settings=lambda wildcards: PLAN.model_settings(wildcards.model),
+        # Compared in the code's version, by what is in its file of weights.
+        model_settings=lambda wildcards, input: PLAN.model_settings(wildcards.model),
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

@@ -7,7 +7,6 @@ rule universal:
         images="results/images/fit.h5",
         held_out="results/images/test.h5",
         learned=learned,
-        weights=weights,
     output:
         perturbation="results/perturbations/universal-{model}-{defence}.h5",
     log:
@@ -96,7 +95,6 @@ rule gan:
     input:
         images="results/images/fit.h5",
         learned=learned,
-        weights=weights,
     output:
         generator="results/generators/gan-{model}-{defence}.h5",
     log:
@@ -143,7 +141,6 @@ rule gradient:
     input:
         images="results/images/test.h5",
         learned=learned,
-        weights=weights,
     output:
         dataset=sharded("results/datasets/gradient-{model}-{defence}.h5"),
     log:

@@ -26,7 +26,7 @@ rule report:
         robustness=rules.table_robustness.output.csv,
         checks=rules.table_robustness.output.checks_csv,
         calibration=rules.table_calibration.output.csv,
-        replication=rules.replication.output.csv,
+        replication=[rules.replication.output.csv],
         certified=[rules.table_certified.output.csv] if SMOOTHING else [],
         # A function: the marks have been read, and are not for these files.
         files=lambda wildcards: [file for file, _ in SHOWN_IN_REPORT],
@@ -53,3 +53,31 @@ rule report:
         code=PLAN.code("report"),
     script:
         "../scripts/report.py"
+
+
+# The same about robustness alone, in minutes: nothing is trained or certified for it.
+SHOWN_ON_PAGE = reported(rules.table_1, rules.robustness)
+
+
+use rule report as page with:
+    input:
+        template=workflow.source_path("../report/page.html"),
+        style=workflow.source_path("../scripts/advrob/report/style.css"),
+        robustness=rules.table_robustness.output.csv,
+        checks=rules.table_robustness.output.checks_csv,
+        calibration=rules.table_calibration.output.csv,
+        replication=[],
+        certified=[],
+        files=lambda wildcards: [file for file, _ in SHOWN_ON_PAGE],
+    output:
+        page="results/robustness.html",
+        answer="results/robustness.json",
+    log:
+        "logs/page.log",
+    benchmark:
+        "benchmarks/output/page.tsv"
+    params:
+        entries=[entry for _, entry in SHOWN_ON_PAGE],
+        content=rules.report.params.content,
+        logs=rules.report.params.logs,
+        code=PLAN.code("report"),

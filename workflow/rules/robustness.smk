@@ -14,7 +14,6 @@ rule attack:
     input:
         images="results/images/test.h5",
         learned=learned,
-        weights=weights,
     output:
         dataset="results/datasets/{attack}-{model}-{defence}.h5",
     log:
@@ -52,7 +51,6 @@ rule controls:
             for dataset in experiments.attacked(PLAN, network_of(wildcards))
         ],
         learned=learned,
-        weights=weights,
     output:
         controls="results/controls/{model}/{defence}.h5",
     log:
@@ -81,7 +79,6 @@ rule budget:
     input:
         images="results/images/test.h5",
         learned=learned,
-        weights=weights,
     output:
         budget="results/budgets/{model}/{defence}.h5",
     log:

@@ -5,7 +5,6 @@ rule sweep:
     input:
         images="results/datasets/{dataset}.h5",
         learned=learned,
-        weights=weights,
     output:
         sweep=sharded("results/scores/{dataset}/{model}/sweep-noise.h5"),
     log:

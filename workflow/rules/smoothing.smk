@@ -7,7 +7,6 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
         input:
             images="results/datasets/{dataset}.h5",
             learned=learned,
-            weights=weights,
         output:
             certified="results/certified/{dataset}/{model}/{defence}.h5",
         log:

@@ -16,7 +16,7 @@ def main(
     robustness: str,
     checks: str,
     calibration: str,
-    replication: str,
+    replication: list[str],
     certified: list[str],
     files: list[str],
     entries: list[dict[str, Any]],

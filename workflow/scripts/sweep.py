@@ -29,7 +29,8 @@ def main(
         job.log_start(task, part.stop - part.start)
         predictions = predict(noisy.networks, source["images"], part=part, **options)
         arrays = noisy.arrays(source, part, *predictions)
-    params = {key: network[key] for key in ("model", "model_settings")} | {"dataset": dataset}
+    about = networks.params(network)
+    params = {key: about[key] for key in ("model", "model_settings")} | {"dataset": dataset}
     store.save(sweep, "sweep/1", arrays, seed=job.seed, params=params, source=images)
     return f"{dataset} through {network['model']}: {arrays['correct'].mean():.2%} right"
 

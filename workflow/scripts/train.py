@@ -9,6 +9,7 @@ from advrob.files import store
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.plan.contents import by_content
 from advrob.training.trainer import train
 
 
@@ -27,7 +28,7 @@ def main(
         rows = store.ImageRows(source["images"], np.arange(len(labels)))
         job.log_start(f"train {model} by {options['method']}", len(rows), mixed=True)
         arrays = train(network, rows, labels, **options)
-    params = {"model": model, "model_settings": model_settings}
+    params = {"model": model, "model_settings": by_content(model_settings)}
     store.save(state, "state/1", arrays, seed=job.seed, params=params, source=images)
     return f"{model}: {arrays['training_curve'][-1, -1]:.1%} of the held-out images right"
 

@@ -5,6 +5,7 @@ from advrob.files import store
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
+from advrob.plan.contents import by_content
 from advrob.plan.plan import NetworkDescription
 
 
@@ -27,8 +28,8 @@ def main(
     job.log_start(f"{model}'s view of perturbations behind {len(networks)} defences", len(images))
     arrays = vector_space.analyse(networks, ids, images, attacked, experiment, job)
     described = {name: network["defence_settings"] for name, network in networks.items()}
-    params = {"model": model, "model_settings": networks["pca"]["model_settings"], **experiment}
-    params |= {"defences": described, "numbers": images[0].size}
+    params = {"model": model, "defences": described, "numbers": images[0].size, **experiment}
+    params["model_settings"] = by_content(networks["pca"]["model_settings"])
     source = ", ".join((original, universal, gradient))
     store.save(space, "vector_space/1", arrays, seed=job.seed, params=params, source=source)
     energy = arrays["energy_original"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from advrob.errors import UserError
 from advrob.findings.runs import SAME, read_runs
-from advrob.findings.side_by_side import side_by_side
+from advrob.findings.side_by_side import SideBySide, side_by_side
 from advrob.report import comparison
 
 
@@ -44,12 +44,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         compared = side_by_side(read_runs(options.folders, [_names(text) for text in options.same]))
-        page = comparison.write(options.output, compared)
+        page = _written(options.output, compared)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{compared.comparisons} comparisons: see {page}")
+    count = compared.comparisons
+    print(f"{count} comparison{'s' * (count != 1)}: see {page}")
     return 0
+
+
+def _written(folder: Path, compared: SideBySide) -> Path:
+    try:
+        return comparison.write(folder, compared)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error}). Name a "
+            "folder that you may write to with --output."
+        ) from error
 
 
 def _names(text: str) -> list[str]:

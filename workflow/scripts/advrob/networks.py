@@ -12,6 +12,7 @@ from advrob.defences.none import Identity
 from advrob.files import store
 from advrob.images.layout import Layout
 from advrob.job.compute import autocast
+from advrob.plan.contents import by_content
 from advrob.plan.plan import NetworkDescription
 
 
@@ -129,6 +130,6 @@ def params(network: NetworkDescription) -> dict[str, Any]:
     return {
         "model": network["model"],
         "defence": network["defence"],
-        "model_settings": network["model_settings"],
-        "defence_settings": network["defence_settings"],
+        "model_settings": by_content(network["model_settings"]),
+        "defence_settings": by_content(network["defence_settings"]),
     }

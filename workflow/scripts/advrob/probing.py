@@ -20,6 +20,8 @@ from advrob.plan.plan import NetworkDescription
 
 # Images that a network is tried on.
 PROBED = 2
+# How far outside [0, 1] the pixels that a defence returns may be on average.
+OUTSIDE = 0.05
 
 
 @contextmanager
@@ -90,11 +92,7 @@ def check_defence(network: Network, images: Tensor, key: str) -> None:
             f"{key}: returns {output} for images of shape {tuple(images.shape)}. Expected a "
             "tensor of the same shape; a defence returns images."
         )
-    if not first.is_floating_point() or not first.isfinite().all():
-        raise UserError(
-            f"{key}: returns {str(first.dtype).removeprefix('torch.')} numbers, not all of them "
-            "finite or none of them fractional. Expected finite floats, 0 to 1 for black to white."
-        )
+    _check_values(first, images.dtype, key)
     if torch.equal(first, second):
         return
     if network.defence.stochastic:
@@ -106,6 +104,26 @@ def check_defence(network: Network, images: Tensor, key: str) -> None:
         f"{key}: returns other images each time, but does not declare it: attacks would follow a "
         "single draw. Set stochastic = True in its class and draw from self.generator."
     )
+
+
+def _check_values(defended: Tensor, dtype: torch.dtype, key: str) -> None:
+    if defended.dtype != dtype:
+        found, expected = (str(each).removeprefix("torch.") for each in (defended.dtype, dtype))
+        raise UserError(
+            f"{key}: returns numbers of type {found}. Expected {expected}, 0 to 1 for black to "
+            "white."
+        )
+    if not defended.isfinite().all():
+        raise UserError(
+            f"{key}: returns NaN or infinity. Expected finite numbers, 0 to 1 for black to white."
+        )
+    # A projection or a filter may overshoot a little; another scale is far outside.
+    if (defended - defended.clamp(0, 1)).abs().mean() > OUTSIDE:
+        raise UserError(
+            f"{key}: returns numbers from {defended.min():.3g} to {defended.max():.3g}. Expected "
+            "images like those it is given, 0 to 1 for black to white; the model normalises them "
+            "itself."
+        )
 
 
 @torch.no_grad()

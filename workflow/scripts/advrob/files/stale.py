@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from advrob.errors import UserError
+from advrob.plan.contents import by_content
 from advrob.plan.names import GAN, GRADIENT, ORIGINAL, PUBLISHED, UNIVERSAL, DataSet, Network
 from advrob.plan.plan import Plan
 
@@ -67,7 +68,9 @@ def check(plan: Plan, paths: list[str]) -> None:
         UserError: some were.
     """
     expected_params = {
-        path: expected for path in paths if (expected := made_with(plan, path)) is not None
+        path: by_content(expected)
+        for path in paths
+        if (expected := made_with(plan, path)) is not None
     }
     if not expected_params:
         return

@@ -86,8 +86,8 @@ def read_runs(folders: Sequence[str], same: Sequence[Sequence[str]] = ()) -> lis
         same: names of models or defences that stand for the same, such as ``("mine", "theirs")``.
 
     Raises:
-        UserError: there is one folder, one is named twice or has no results, or a file is not what
-            its name says.
+        UserError: there is one folder, one is named twice or has no results, a name that stands for
+            another is nowhere, or a file is not what its name says.
     """
     if len(folders) < 2:
         raise UserError(
@@ -100,6 +100,13 @@ def read_runs(folders: Sequence[str], same: Sequence[Sequence[str]] = ()) -> lis
         if path in resolved[:number]:
             raise UserError(f"{folders[number]}: is named twice. Name each folder once.")
     joined = {name: SAME.join(names) for names in same for name in names}
+    files = [file for path in paths for file in _score_files(path)]
+    known = {name for file in files for name in (file.parent.name, file.stem)}
+    for name in joined.keys() - known:
+        raise UserError(
+            f"--same: no folder has a model or a defence '{name}'. Expected one of: "
+            f"{', '.join(sorted(known))}."
+        )
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):
         names = [str(path) for path in paths]

@@ -35,8 +35,10 @@ def find(layout: str, root: str | None, draw: Draw, files: ExitStack) -> Classes
         )
     classes = unlabelled(root, draw) if draw.folder else LAYOUTS[layout](root, draw, files)
     if not any(classes.values()):
+        where = Path(root or "", draw.folder) if draw.folder else root or "images"
+        looked = "this folder" if draw.folder else f"layout {layout}"
         raise UserError(
-            f"{root or 'images'}: found no photograph in layout {layout}. Expected files that end "
+            f"{where}: found no photograph in {looked}. Expected files that end "
             f"in {', '.join(SUFFIXES)}. Correct images_root, images.layout or the names below "
             "images.test and images.fit."
         )
@@ -46,7 +48,7 @@ def find(layout: str, root: str | None, draw: Draw, files: ExitStack) -> Classes
 def source(layout: str, root: str | None, draw: Draw) -> str:
     """Where the photographs are from, in words that are the same on every machine."""
     if draw.folder:
-        return f"folder {Path(draw.folder).name}"
+        return f"folder {Path(os.path.realpath(Path(root or '', draw.folder))).name}"
     if layout == "packages":
         return "packages " + ", ".join(entry["package"] for entry in draw.packages)
     detail = draw.table if layout == "table" else f"split {' and '.join(draw.splits)}"

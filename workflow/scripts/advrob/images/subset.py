@@ -64,8 +64,8 @@ def extract(
     balanced subset as well. Several crops of a photograph follow each other and are called
     ``id#0``, ``id#1``, ...; the first is the standard evaluation crop.
 
-    Where only a table is named, the images to fit are the rest of it, or the packages' photographs
-    if there is no rest.
+    Where only a table is named, the images to fit are the rest of it. Where nothing is left there,
+    or no splits are named and the test images are all there is, they are the packages' photographs.
 
     Args:
         test: the file of schema ``images/1`` to make for testing.
@@ -86,17 +86,15 @@ def extract(
         UserError: the configuration does not fit what is there, or a photograph cannot be decoded.
     """
     appearances = Appearances()
-    make = partial(
-        _make,
-        root=root,
-        image_options=image_options,
-        seed=seed,
-        shard=shard,
-        appearances=appearances,
-    )
-    with _readable_errors():
-        tested, choice = make("test", test, Drawn())
-        fitted, fit_choice = make("fit", fit, choice.drawn)
+    options: dict[str, Any] = {"image_options": image_options, "seed": seed}
+    to_write = options | {"shard": shard, "appearances": appearances}
+    # What is wrong with either part is reported before one photograph is decoded.
+    with _readable_errors(), ExitStack() as files:
+        options |= {"root": root, "files": files}
+        choice, origin = _drawn("test", Drawn(), **options)
+        fit_choice, fit_origin = _drawn("fit", choice.drawn, **options)
+        tested = _written("test", test, choice, origin, **to_write)
+        fitted = _written("fit", fit, fit_choice, fit_origin, **to_write)
     copies = f", {len(fitted.copies)} copies left out" if fitted.copies else ""
     return (
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
@@ -126,18 +124,12 @@ def load(
         UserError: the photographs are not there, have no labels, or one cannot be decoded.
     """
     image_options = {"size": size, "layout": layout, "broken": "error", "test": draw}
-    with TemporaryDirectory() as folder, _readable_errors():
+    options: dict[str, Any] = {"image_options": image_options, "seed": seed}
+    with TemporaryDirectory() as folder, _readable_errors(), ExitStack() as files:
         path = Path(folder) / "images.h5"
-        _make(
-            "test",
-            path,
-            Drawn(),
-            root=root,
-            image_options=image_options,
-            seed=seed,
-            shard=sharding.WHOLE,
-            appearances=Appearances(),
-        )
+        choice, origin = _drawn("test", Drawn(), root=root, files=files, **options)
+        options |= {"shard": sharding.WHOLE, "appearances": Appearances()}
+        _written("test", path, choice, origin, **options)
         with store.read(path, "images/1") as file:
             return file["images"][:], file["labels"][:], store.strings(file["ids"])
 
@@ -156,54 +148,77 @@ def _readable_errors() -> Iterator[None]:
         raise UserError(printable(str(error))) from error
 
 
-def _make(
+def _drawn(
     name: str,
-    path: str | Path,
     excluded: Drawn,
     *,
     root: str | None,
     image_options: Mapping[str, Any],
     seed: int,
+    files: ExitStack,
+) -> tuple[Choice, str]:
+    """Draw one part of the subset, of photographs that the other part does not hold.
+
+    Args:
+        name: ``test`` or ``fit``.
+        excluded: what the other part has drawn.
+        root: as for `extract`, like the next two.
+        image_options: see there.
+        seed: see there.
+        files: keeps open the archives that the photographs are read from.
+
+    Returns:
+        The photographs, and in words where they are from.
+    """
+    choice, origin = in_thread(
+        lambda: _choose(name, excluded, root, image_options, seed, files), "listing photographs"
+    )
+    print(printable(f"{len(choice.photographs)} photographs to {name} from: {origin}"), flush=True)
+    _report(choice)
+    if image_options["broken"] == "error":
+        for photograph in choice.photographs:
+            if isinstance(photograph.file, str) and not photograph.size:
+                photograph.read()
+    return choice, origin
+
+
+def _written(
+    name: str,
+    path: str | Path,
+    choice: Choice,
+    origin: str,
+    *,
+    image_options: Mapping[str, Any],
+    seed: int,
     shard: str,
     appearances: Appearances,
-) -> tuple[Written, Choice]:
-    """Write one part of the subset, of photographs that the other part does not hold.
+) -> Written:
+    """Write one part of the subset.
 
     Args:
         name: ``test`` or ``fit``.
         path: the file to write.
-        excluded: what the other part has drawn.
-        root: as for `extract`, like the next three.
-        image_options: see there.
+        choice: the photographs of the whole part.
+        origin: where they are from.
+        image_options: as for `extract`, like the next two.
         seed: see there.
         shard: see there.
         appearances: of the photographs to test: filled here from those, and compared with those to
             fit.
-
-    Returns:
-        What was written for the shard, and what was drawn for the whole part.
     """
-    with ExitStack() as files:
-        choice, origin = in_thread(
-            lambda: _choose(name, excluded, root, image_options, seed, files), "listing photographs"
-        )
-        photographs = choice.photographs
-        print(printable(f"{len(photographs)} photographs to {name} from: {origin}"), flush=True)
-        _report(choice)
-        params = {key: image_options[key] for key in ("size", "layout", "broken", name)} | {
-            "part": name,
-            "drawn": len(photographs),
-            "duplicates": len(choice.duplicates),
-        }
-        part = sharding.part(shard, len(photographs))
-        assigned = photographs[part]
-        with store.write(
-            path, "images/1", seed=seed, params=params, source=printable(origin)
-        ) as file:
-            written = _fill(file, assigned, name, image_options, seed, appearances)
-        if name == "test":
-            _add_appearances(photographs[: part.start] + photographs[part.stop :], appearances)
-    return written, choice
+    photographs = choice.photographs
+    params = {key: image_options[key] for key in ("size", "layout", "broken", name)} | {
+        "part": name,
+        "drawn": len(photographs),
+        "duplicates": len(choice.duplicates),
+    }
+    part = sharding.part(shard, len(photographs))
+    assigned = photographs[part]
+    with store.write(path, "images/1", seed=seed, params=params, source=printable(origin)) as file:
+        written = _fill(file, assigned, name, image_options, seed, appearances)
+    if name == "test":
+        _add_appearances(photographs[: part.start] + photographs[part.stop :], appearances)
+    return written
 
 
 def _choose(
@@ -238,8 +253,13 @@ def _candidates(name: str, image_options: Mapping[str, Any]) -> Iterator[tuple[s
     layout, draw = image_options["layout"], Draw(**image_options[name])
     if layout == "packages" and not draw.packages:
         draw = replace(draw, packages=LABELLED if name == "test" else SAMPLES)
-    if name == "test" or layout != "table" or draw.folder:
+    if name == "test" or layout == "packages" or draw.folder:
         yield layout, draw, ""
+        return
+    if layout != "table":
+        yield layout, draw, ""
+        if "splits" not in image_options[name]:
+            yield "packages", replace(draw, packages=draw.packages or SAMPLES), ""
         return
     tested = image_options["test"].get("table")
     table = replace(draw, table=draw.table or tested)

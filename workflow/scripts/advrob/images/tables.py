@@ -77,8 +77,10 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
     Raises:
         UserError: it is not such a table.
     """
-    content = _text(path)
-    header = content.lstrip().partition("\n")[0]
+    text = _text(path)
+    content = text.lstrip()
+    blank_lines = text[: len(text) - len(content)].count("\n")
+    header = content.partition("\n")[0]
     parsed = csv.DictReader(
         io.StringIO(content, newline=""), delimiter=_separator(header), skipinitialspace=True
     )
@@ -91,7 +93,12 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
             )
         for row in parsed:
             name, label = (row[column] or "" for column in _COLUMNS)
-            location = f"{path}, line {parsed.line_num}"
+            location = f"{path}, line {parsed.line_num + blank_lines}"
+            if row["label"] is None or row["file"] is None:
+                raise UserError(
+                    f"{location}: has fewer columns than the first line. Expected a file and a "
+                    "label, separated as the columns' names are. Correct or remove the line."
+                )
             if not name.strip() or "\0" in name:
                 raise UserError(
                     f"{location}: has no name of a file but {name[:60]!r}. Expected one relative "
@@ -100,8 +107,8 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
             yield name, label, location
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {parsed.reader.line_num}: is not a line of a table ({error}). Expected "
-            "a file and a label. Look for an unclosed quotation mark."
+            f"{path}, line {parsed.reader.line_num + blank_lines}: is not a line of a table "
+            f"({error}). Expected a file and a label. Look for an unclosed quotation mark."
         ) from error
 
 

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -27,6 +29,20 @@ AVERAGED = re.compile(r"(^|[._])(ema|averaged?|swa)([._]|$)")
 SMALL = 16
 # Not every version of PyTorch saved these, and prediction does not need them.
 COUNTER = "num_batches_tracked"
+# The functions that scalars and arrays of NumPy are saved with.
+_NUMPY: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(1).__reduce__()[0]]
+# What trainers keep beside the weights, their arguments and best scores: none of it runs code.
+_HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd"),
+    *(
+        (function, f"numpy.{package}.multiarray.{function.__name__}")
+        for function in _NUMPY
+        for package in ("core", "_core")
+    ),
+]
 
 
 class Checkpoint:
@@ -88,8 +104,7 @@ class Checkpoint:
         try:
             if self.path.suffix == ".safetensors":
                 return load_file(self.path)
-            # Trainers keep their arguments beside the weights; a namespace runs no code.
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals(_HARMLESS):
                 return torch.load(self.path, map_location="cpu", weights_only=True)
         except PermissionError as error:
             raise UserError(
@@ -98,7 +113,8 @@ class Checkpoint:
             ) from error
         except Exception as error:
             raise UserError(
-                f"models.{self.entry}.weights: {self.path} cannot be read as tensors ({error}). "
+                f"models.{self.entry}.weights: {self.path} cannot be read as tensors "
+                f"({_reason(error)}). "
                 "Expected a .safetensors file, or a PyTorch file with tensors only; files that run "
                 "code on loading are refused."
             ) from error
@@ -287,3 +303,13 @@ def _bare(name: str) -> str:
 def _listed(names: Sequence[str], limit: int = 3) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, without PyTorch's advice to let it run code."""
+    text = str(error)
+    if found := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds an object of type {found[1]}; save the network's state_dict() alone"
+    if "TorchScript" in text:
+        return "it is a TorchScript archive; load it by a function of your own, with kind: import"
+    return " ".join(text.split())[:300]

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from . import pretrained, ranges, schema, versions
 from .checks import check
+from .contents import by_content
 from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
 from .names import (
@@ -191,24 +192,6 @@ class Plan:
             }
         return entry
 
-    def weights_file(self, model: str) -> str | None:
-        """The file with a model's pretrained weights, where the configuration names one."""
-        entry = self.model_settings(model)
-        weights = entry.get("base", entry).get("weights")
-        return None if weights is None else str(weights)
-
-    def weights_files(self, *networks: Network) -> list[str]:
-        """The files with the pretrained weights of models and of defences, each once."""
-        files: dict[str, None] = {}
-        for network in networks:
-            if (file := self.weights_file(network.model)) is not None:
-                files[file] = None
-            for name in self.members(network.defence):
-                kind, entry = self.defence_kind(name), self.config["defences"][name]
-                if (weights := pretrained.weights_file(kind, entry)) is not None:
-                    files[str(weights)] = None
-        return list(files)
-
     def learned_files(self, network: Network) -> list[str]:
         """The files with what a network learned: fitted parts of its defence, then its model."""
         fitted = [
@@ -253,14 +236,17 @@ class Plan:
     def code(self, script: str, *networks: Network, modules: Iterable[str] = ()) -> str:
         """The version of what is behind a job: a script, networks, and further plug-ins.
 
-        Settings of networks are in it, too: a rule's description of a network names input files,
-        and Snakemake compares no parameter that depends on them.
+        Settings of networks are in it, too, with checksums for files of weights: a rule's
+        description of a network names files, and Snakemake compares no parameter that depends on
+        input.
         """
         every = [module for network in networks for module in self.modules(network)]
         code = versions.code_version(script, *dict.fromkeys([*every, *modules]))
         if not networks:
             return code
-        descriptions = json.dumps([self.describe(network) for network in networks], sort_keys=True)
+        descriptions = json.dumps(
+            [by_content(self.describe(network)) for network in networks], sort_keys=True
+        )
         return f"{code}-{hashlib.sha256(descriptions.encode()).hexdigest()[:16]}"
 
     def fitting_code(self, defence: str) -> str:

@@ -368,6 +368,11 @@ def _hint(error: Any) -> str:
             " YAML reads this as text: leave out quotes, write 1e-4 as 1.0e-4, and put a mapping "
             "into a file instead of after --config."
         )
+    if error.validator == "type" and value in ("null", "true", "false"):
+        return (
+            " YAML reads this as text: leave out quotes, and put a mapping into a file instead of "
+            "after --config."
+        )
     if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
         return " This number takes more than 64 bits."
     if error.validator == "type" and isinstance(value, float) and abs(value) >= LARGEST_FLOAT:

@@ -187,7 +187,12 @@ class Answer:
 
 
 def read(
-    *, robustness: str, checks: str, calibration: str, replication: str, certified: Sequence[str]
+    *,
+    robustness: str,
+    checks: str,
+    calibration: str,
+    replication: Sequence[str],
+    certified: Sequence[str],
 ) -> Answer:
     """Read the answer from the workflow's tables.
 
@@ -195,7 +200,7 @@ def read(
         robustness: ``table_robustness.csv``.
         checks: ``checks.csv``.
         calibration: ``calibration.csv``.
-        replication: ``replication.csv``.
+        replication: ``replication.csv``, or nothing.
         certified: ``table_certified.csv``, or nothing.
     """
     networks = evaluated(_rows(robustness), _rows(checks))
@@ -206,7 +211,7 @@ def read(
             for model, group in groupby(networks, lambda each: each.network.model)
         ],
         calibration=_counted(_rows(calibration), CALIBRATION_VERDICTS),
-        claims=_counted(_rows(replication), CLAIM_VERDICTS),
+        claims=_counted((row for path in replication for row in _rows(path)), CLAIM_VERDICTS),
     )
 
 

@@ -1,0 +1,46 @@
+"""Files of weights that a configuration names, by their content and not by their path."""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+KEY = "weights"
+
+
+def by_content(settings: Any) -> Any:
+    """Settings in which every file under the key ``weights`` is named by its checksum.
+
+    So another spelling of its path, a link or a copy is the same, and another file in its place is
+    not.
+
+    Args:
+        settings: of networks: mappings, lists and plain values within each other.
+
+    Returns:
+        A copy with ``sha256:`` and hexadecimal digits for paths; a path without a file stays.
+    """
+    if isinstance(settings, Mapping):
+        return {
+            key: _checksum(value) if key == KEY and isinstance(value, str) else by_content(value)
+            for key, value in settings.items()
+        }
+    if isinstance(settings, list | tuple):
+        return [by_content(item) for item in settings]
+    return settings
+
+
+def _checksum(path: str) -> str:
+    try:
+        status = Path(path).stat()
+        return _read(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except (OSError, ValueError):
+        return path
+
+
+@functools.cache
+def _read(path: str, *_: int) -> str:
+    """The checksum of a file, read once as long as its number, size and times are the same."""
+    with Path(path).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
