@@ -21,7 +21,7 @@ from advrob.defences.downsample import Downsample
 from advrob.defences.pca import PCA
 from advrob.errors import UserError
 from advrob.evaluation import calibration
-from advrob.evaluation.calibration import LinearNetwork, calibrate, exact_l2, exact_linf
+from advrob.evaluation.calibration import LinearNetwork, calibrate, exact
 from advrob.evaluation.twins import TWINS
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
@@ -116,7 +116,7 @@ def test_linf_agrees_with_every_vertex_of_the_ball():
         (predictions(network, (image + signs).clip(0, 255).astype(np.uint8)) == label).all()
         for image, label in zip(images, labels, strict=True)
     ]
-    robust = exact_linf(network, images, labels, radius).tolist()
+    robust = exact(network, images, labels, "linf", radius).tolist()
     assert robust == expected
     assert 0 < sum(expected) < len(expected)
 
@@ -173,7 +173,7 @@ def test_l2_away_from_the_box_is_the_distance_to_the_boundary(case):
     ]
     radius = float(np.median(distances))
     sure = away_from_box(network, images, labels, radius)
-    truth = exact_l2(network, images, labels, radius).numpy()
+    truth = exact(network, images, labels, "l2", radius).numpy()
     unbounded = np.array(distances) > radius
     assert sure.mean() > 0.5
     np.testing.assert_array_equal(truth[sure], unbounded[sure])
@@ -186,7 +186,7 @@ def test_the_box_saves_what_the_closed_form_gives_up():
         torch.stack([torch.zeros(3, 1, 1), torch.ones(3, 1, 1)]), torch.tensor([3.1, 0])
     )
     white, labels = np.full((1, 4, 4, 3), 255, np.uint8), np.array([0])
-    assert exact_l2(network, white, labels, 500).all()
+    assert exact(network, white, labels, "l2", 500).all()
     assert not away_from_box(network, white, labels, 500).any()
 
 
@@ -194,7 +194,9 @@ def test_the_box_saves_what_the_closed_form_gives_up():
 def test_of_equal_classes_the_first_wins_as_in_argmax(order):
     network = LinearNetwork(torch.zeros(2, 3, 1, 1), torch.zeros(2))
     images, labels = photographs(1, 4), np.array([order[0]])
-    assert exact_linf(network, images, labels, 1).item() == (predictions(network, images) == labels)
+    assert exact(network, images, labels, "linf", 1).item() == (
+        predictions(network, images) == labels
+    )
 
 
 def test_downsampling_and_principal_components_have_an_exact_truth(case):
@@ -282,11 +284,11 @@ def test_block_means_are_those_of_adaptive_pooling(side):
 def test_what_has_no_known_truth_is_refused(case):
     network, images, labels = case
     with pytest.raises(UserError, match="whole number of levels"):
-        exact_linf(network, images, labels, 0.5)
+        exact(network, images, labels, "linf", 0.5)
     with pytest.raises(UserError, match="affine map"):
-        exact_linf(nn.Sequential(network, nn.ReLU()), images, labels, 1)
+        exact(nn.Sequential(network, nn.ReLU()), images, labels, "linf", 1)
     with pytest.raises(UserError, match="the classes that the network knows"):
-        exact_linf(network, images, labels + 3, 1)
+        exact(network, images, labels + 3, "linf", 1)
     with pytest.raises(UserError, match="at least two"):
         calibration.templates(images, np.zeros(24, np.int64))
 
@@ -329,7 +331,7 @@ def test_imagenette_has_the_robustness_that_is_known(shared: Path):
     test, labels, _ = sources.load("tree", root, splits=["val"], per_class=20, size=64)
     network = logistic_regression(fit, fit_labels)
     truth = [
-        exact_linf(network, test, labels, radius, network.row_classes).double().mean().item()
+        exact(network, test, labels, "linf", radius, network.row_classes).double().mean().item()
         for radius in (0, 1, 2, 4, 8, 16)
     ]
     assert truth[0] > 0.25

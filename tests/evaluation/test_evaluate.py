@@ -6,7 +6,7 @@ import torch
 
 import advrob
 from advrob.errors import UserError
-from advrob.evaluation.calibration import exact_linf, templates
+from advrob.evaluation.calibration import exact, templates
 from advrob.evaluation.twins import TWINS
 from advrob.images.pixels import to_tensor
 from advrob.job import compute
@@ -28,7 +28,7 @@ def case():
 def test_the_worst_case_of_a_linear_network_is_its_truth(case):
     pixels, labels, network = case
     radius = 16
-    truth = exact_linf(network, pixels, labels, radius).numpy()
+    truth = exact(network, pixels, labels, "linf", radius).numpy()
     assert 0.1 < truth.mean() < 0.9
     evaluation = advrob.evaluate(
         network,

@@ -142,19 +142,25 @@ def test_no_certificate_breaks_and_false_ones_do(tmp_path, pictures):
     assert broken(network, pictures, wrong, tmp_path / "wrong") == [0]
 
 
+def cut_at(monkeypatch, name: str, call: int) -> list[int]:
+    """Interrupt a call of a function of the module; one entry is appended for each call."""
+    original, calls = getattr(smoothing_attack, name), []
+
+    def cut(*arguments, **options):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(smoothing_attack, name, cut)
+    return calls
+
+
 def test_attacks_on_certificates_resume_where_they_were_cut(tmp_path, pictures, monkeypatch):
     network = Linear(to_tensor(pictures[:1])[0], 25.0)
     false = [Certificate(0, 30.0, 500, 500), *[Certificate(1, 30.0, 500, 500)] * 4]
     whole = broken(network, pictures, false, tmp_path / "whole")
-    original, calls = smoothing_attack.attack_smoothed, []
-
-    def cut(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(smoothing_attack, "attack_smoothed", cut)
+    calls = cut_at(monkeypatch, "attack_smoothed", 3)
     with pytest.raises(KeyboardInterrupt):
         broken(network, pictures, false, tmp_path / "cut")
     assert 0 in whole
@@ -205,15 +211,7 @@ def test_what_holds_resumes_where_it_was_cut(tmp_path, pictures, monkeypatch):
     network = Linear(to_tensor(pictures[:1])[0], 15.0)
     monkeypatch.setitem(CHECK, "batch_size", 32)
     whole = held(network, pictures, tmp_path / "whole")
-    original, calls = smoothing_attack.votes, []
-
-    def cut(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(smoothing_attack, "votes", cut)
+    calls = cut_at(monkeypatch, "votes", 5)
     with pytest.raises(KeyboardInterrupt):
         held(network, pictures, tmp_path / "cut")
     np.testing.assert_array_equal(held(network, pictures, tmp_path / "cut"), whole)

@@ -208,6 +208,14 @@ def test_a_limit_on_the_size_of_files_is_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def log_of_failure(rule, main, *, batch_size):
+    """What a job whose ``main`` fails leaves in its log."""
+    rule.params["batch_size"] = batch_size
+    with pytest.raises(SystemExit):
+        job.run(main)
+    return Path(rule.log[0]).read_text()
+
+
 @pytest.mark.parametrize(
     "allocate", [lambda: torch.empty(1 << 50), lambda: np.empty(1 << 50), lambda: [0] * (1 << 50)]
 )
@@ -215,10 +223,7 @@ def test_too_little_memory_names_what_to_lower(rule, allocate):
     def main(*, batch_size):
         allocate()
 
-    rule.params["batch_size"] = 32
-    with pytest.raises(SystemExit):
-        job.run(main)
-    said = Path(rule.log[0]).read_text()
+    said = log_of_failure(rule, main, batch_size=32)
     assert "\nerror: rule score is out of memory" in said
     assert "may use 1000 MB" in said
     assert "Lower batch_size, which is 32" in said
@@ -230,10 +235,7 @@ def test_a_gpu_that_is_full_is_no_mistake_of_the_code(rule):
     def main(*, batch_size):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nIt has ...")
 
-    rule.params["batch_size"] = 8
-    with pytest.raises(SystemExit):
-        job.run(main)
-    said = Path(rule.log[0]).read_text()
+    said = log_of_failure(rule, main, batch_size=8)
     assert "out of memory (CUDA out of memory. Tried to allocate 2.00 GiB.)" in said
     assert "Lower batch_size, which is 8" in said
 

@@ -194,24 +194,18 @@ def test_the_documentation_says_what_is_asked_for():
             LESSONS["standard"], lesson, images=n, gpu=gpu
         ),
         "`train`, gan": lambda n, gpu: sizing.training(LESSONS["gan"], lesson, images=n, gpu=gpu),
-        "`universal`, stochastic_gradient": lambda n, gpu: sizing.universal(
-            METHODS["stochastic_gradient"],
-            {"passes": 3},
-            images=n,
-            held_out=2_000,
-            numbers=NUMBERS,
-            gpu=gpu,
-            **paper,
-        ),
-        "`universal`, deepfool": lambda n, gpu: sizing.universal(
-            METHODS["deepfool"],
-            {"passes": 10},
-            images=n,
-            held_out=2_000,
-            numbers=NUMBERS,
-            gpu=gpu,
-            **paper,
-        ),
+        **{
+            f"`universal`, {method}": lambda n, gpu, method=method, passes=passes: sizing.universal(
+                METHODS[method],
+                {"passes": passes},
+                images=n,
+                held_out=2_000,
+                numbers=NUMBERS,
+                gpu=gpu,
+                **paper,
+            )
+            for method, passes in (("stochastic_gradient", 3), ("deepfool", 10))
+        },
         "`gradient`": lambda n, gpu: sizing.gradient(images=n, iterations=100, gpu=gpu, **paper),
         "`score`": lambda n, gpu: sizing.scoring(images=n, networks=1, gpu=gpu, **paper),
         "`sweep`": lambda n, gpu: sizing.scoring(images=n, networks=9, gpu=gpu, **paper),

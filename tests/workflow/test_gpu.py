@@ -50,13 +50,8 @@ SMALL = {
         "universal": {"images": 200, "passes": 1},
         "gradient": {"iterations": 10},
         "gan": {"images": 100, "epochs": 1},
-        "untargeted": {
-            "pgd": {"iterations": 5},
-            "pgd_l2": {"iterations": 5},
-            "apgd_ce": {"iterations": 5},
-            "apgd_dlr": {"iterations": 5},
-            "square": {"queries": 10},
-        },
+        "untargeted": {"square": {"queries": 10}}
+        | {name: {"iterations": 5} for name in ("pgd", "pgd_l2", "apgd_ce", "apgd_dlr", "search")},
     },
     "experiments": {
         "draws": 2,

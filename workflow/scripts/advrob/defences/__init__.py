@@ -12,6 +12,7 @@ import h5py
 import torch
 from torch import Tensor, nn
 
+from advrob.errors import UserError
 from advrob.files.store import Array, Images
 from advrob.plug_ins import make
 
@@ -103,6 +104,18 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
         return None, gradients[0]
+
+
+def check_ratio(kind: str, ratio: float, example: str) -> None:
+    """Refuse a share of the size of images that cannot be one.
+
+    Raises:
+        UserError: it is not above 0 and at most 1.
+    """
+    if not 0 < ratio <= 1:
+        raise UserError(
+            f"{kind}: ratio is {ratio}; expected a fraction above 0 and up to 1, such as {example}."
+        )
 
 
 def build(

@@ -6,8 +6,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from advrob.defences import Defence
-from advrob.errors import UserError
+from advrob.defences import Defence, check_ratio
 from advrob.images.pixels import by_sides, resizing
 
 
@@ -23,11 +22,7 @@ class Downsample(Defence):
 
     def __init__(self, *, ratio: Annotated[float, {"exclusiveMinimum": 0, "maximum": 1}]) -> None:
         super().__init__()
-        if not 0 < ratio <= 1:
-            raise UserError(
-                f"downsample: ratio is {ratio}; expected a fraction above 0 and up to 1, such as "
-                "0.5 for half the width and height."
-            )
+        check_ratio("downsample", ratio, "0.5 for half the width and height")
         self.ratio = ratio
 
     def forward(self, images: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from advrob.defences import Defence
-from advrob.errors import UserError
+from advrob.defences import Defence, check_ratio
 
 
 class ResizePad(Defence):
@@ -31,11 +30,7 @@ class ResizePad(Defence):
         self, *, ratio: Annotated[float, {"exclusiveMinimum": 0, "maximum": 1}] = 0.9
     ) -> None:
         super().__init__()
-        if not 0 < ratio <= 1:
-            raise UserError(
-                f"resize_pad: ratio is {ratio}; expected a fraction above 0 and up to 1, such as "
-                "0.9 to shrink images by up to a tenth."
-            )
+        check_ratio("resize_pad", ratio, "0.9 to shrink images by up to a tenth")
         self.ratio = ratio
 
     def forward(self, images: Tensor) -> Tensor:

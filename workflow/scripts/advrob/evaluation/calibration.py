@@ -367,42 +367,32 @@ def holds(network: Affine, worst: Tensor, labels: np.ndarray) -> Tensor:
     return ~((worst > 0) | ((worst == 0) & earlier)).any(dim=1)
 
 
-def exact_linf(
+def exact(
     network: nn.Module,
     images: Images,
     labels: np.ndarray,
+    norm: str,
     radius: float,
     classes: Tensor | None = None,
 ) -> Tensor:
-    """Which images hold within an l_inf radius: the truth, on 8-bit images, box included.
+    """Which images hold within a ball: the truth, box included.
+
+    Within l_inf it is that on 8-bit images, within l_2 that on real-valued ones; see `worst_l2` for
+    what the latter says of 8-bit images.
 
     Args:
         network: images in [0, 1] to logits, affine as a whole.
         images: 8-bit images ``(N, H, W, 3)``.
         labels: int64 ``(N,)``.
-        radius: in units of 1/255, whole.
+        norm: ``linf`` or ``l2``.
+        radius: in units of 1/255, whole for ``linf``.
         classes: see `affine`.
 
     Returns:
         bool ``(N,)``.
     """
     affine_map = affine(network, images, classes)
-    return holds(affine_map, worst_linf(affine_map, images, labels, radius), labels)
-
-
-def exact_l2(
-    network: nn.Module,
-    images: Images,
-    labels: np.ndarray,
-    radius: float,
-    classes: Tensor | None = None,
-) -> Tensor:
-    """Which images hold within an l_2 radius, on real-valued images, box included.
-
-    As `exact_linf`; see `worst_l2` for what it says of 8-bit images.
-    """
-    affine_map = affine(network, images, classes)
-    return holds(affine_map, worst_l2(affine_map, images, labels, radius), labels)
+    return holds(affine_map, WORST[norm](affine_map, images, labels, radius), labels)
 
 
 @dataclass(frozen=True)
