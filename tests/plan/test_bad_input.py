@@ -279,7 +279,7 @@ def test_ground_truth_that_cannot_be_right(
             "file,label\ngrün.jpg,1\n".encode("latin-1"),
             r"labels\.csv: is not text in UTF-8 .* Save",
         ),
-        (b"label,file\n1\n", r"labels\.csv, line 2: has no name of a file but ''"),
+        (b"label,file\n1\n", r"labels\.csv, line 2: has fewer columns than the first line"),
         (b"file label\na.jpg 1\n", r"has the columns file label\. Expected file and label"),
     ],
 )

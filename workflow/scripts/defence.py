@@ -16,7 +16,7 @@ def main(
     state: str,
     defence: str,
     entry: dict,
-    classifiers: list[NetworkDescription],
+    classifiers: tuple[NetworkDescription, ...] = (),
     job: Job,
     checkpoint: Path,
     memory: int,

@@ -260,20 +260,20 @@ def _unreadable(file: h5py.File) -> str | None:
 
 
 def save_changed(
-    path: str | Path, source: h5py.File, images: Iterable[np.ndarray], **about: Any
+    path: str | Path, original: h5py.File, images: Iterable[np.ndarray], **about: Any
 ) -> None:
     """Write a file of images that differs from an open one in nothing but its pixels.
 
     Args:
         path: the file.
-        source: an open file of images.
+        original: an open file of images.
         images: the pixels, in blocks of rows, uint8 ``(n, H, W, 3)``.
         about: ``seed``, ``params`` and ``source`` of `write`.
     """
     with write(path, "images/1", **about) as file:
-        put(file, {"images": StreamedArray(source["images"].shape, "uint8", images)})
+        put(file, {"images": StreamedArray(original["images"].shape, "uint8", images)})
         for name in ("labels", "ids", "classes"):
-            source.copy(name, file)
+            original.copy(name, file)
 
 
 @contextmanager

@@ -188,10 +188,8 @@ def run_epochs(
         learned = state()
         # A sum is finite only if all values are, and takes no memory.
         refuse({"what it learned": sum(float(tensor.sum()) for tensor in _tensors(learned))})
-        random_state = generator.get_state()
-        save_checkpoint(
-            checkpoint, {"position": vars(position), "generator": random_state, **learned}
-        )
+        progress_made = {"position": vars(position), "generator": generator.get_state()}
+        save_checkpoint(checkpoint, progress_made | learned)
 
     for epoch in range(len(position.curve), epochs):
         if position.order is None:
