@@ -56,3 +56,10 @@ def test_writing_into_the_input_and_overshooting_a_little_are_allowed(function):
     before = IMAGES.clone()
     check(function)
     assert torch.equal(IMAGES, before)
+
+
+def test_what_was_learned_badly_is_no_mistake():
+    network = Network(Mine(lambda x: 4 * x - 2), nn.Flatten())
+    with pytest.raises(UserError, match="returns numbers from"):
+        check_defence(network, IMAGES, "defences.mine")
+    check_defence(network, IMAGES, "defences.mine", learned=True)
