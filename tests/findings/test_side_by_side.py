@@ -83,9 +83,9 @@ def results(correct, ids=None, labels=None):
 
 def test_each_cell_has_all_runs_and_a_paired_test(folders):
     table = table_scores(compared(*folders))
-    found = {(row["dataset"], row["defence"], row["run"]): row for row in rows(table)}
-    assert len(found) == 2 * len(OUTCOMES)
-    row = found["original", "noise", "other"]
+    row_of = {(row["dataset"], row["defence"], row["run"]): row for row in rows(table)}
+    assert len(row_of) == 2 * len(OUTCOMES)
+    row = row_of["original", "noise", "other"]
     assert (row["n"], row["accuracy"], row["difference"]) == (N, 0.5, -0.35)
     assert (row["ci_low"], row["ci_high"]) == metrics.wilson(20, N)
     assert (row["test"], row["wins"], row["losses"], row["photographs_in_both"]) == (
@@ -93,8 +93,8 @@ def test_each_cell_has_all_runs_and_a_paired_test(folders):
         N,
     )
     assert float(row["p"]) == pytest.approx(binomtest(0, 14).pvalue, rel=1e-5)
-    assert found["original", "noise", "one"]["difference"] == ""
-    assert float(found["original", "none", "other"]["p"]) == 1
+    assert row_of["original", "noise", "one"]["difference"] == ""
+    assert float(row_of["original", "none", "other"]["p"]) == 1
 
 
 def test_the_test_is_mcnemars():
@@ -144,15 +144,15 @@ def test_crops_of_a_photograph_count_once_in_an_unpaired_test():
 
 def test_worst_cases_are_image_by_image_and_paired(folders):
     table = table_worst_cases(compared(*folders))
-    found = {(row["defence"], row["norm"], row["run"]): row for row in rows(table) if row["norm"]}
+    row_of = {(row["defence"], row["norm"], row["run"]): row for row in rows(table) if row["norm"]}
     # The last 10 under its own attack, the first 20 under that on the model alone: none is in both.
-    one, other = (found["noise", "linf", name] for name in ("one", "other"))
+    one, other = (row_of["noise", "linf", name] for name in ("one", "other"))
     assert (one["accuracy"], one["radius"]) == (0, 4)
     # Of the first 20, those from the tenth.
     assert (other["accuracy"], other["difference"], other["wins"]) == (0.25, 0.25, 10)
     assert float(other["p"]) == pytest.approx(binomtest(10, 10).pvalue, rel=1e-5)
     assert other["grade"] in "ABCD"
-    assert found["none", "l2", "other"]["difference"] == 0
+    assert row_of["none", "l2", "other"]["difference"] == 0
 
 
 def test_p_values_are_corrected_for_the_whole_page(folders):
@@ -204,10 +204,10 @@ def test_other_names_are_compared_where_one_says_so(folders, tmp_path):
     with pytest.raises(UserError, match="no data set and network in common"):
         compared(folders[0], theirs)
     both = compared(folders[0], theirs, same=[("m", "theirs")])
-    found = rows(table_scores(both))
-    assert {row["model"] for row in found} == {"m=theirs"}
-    assert "pgd-m=theirs-noise" in {row["dataset"] for row in found}
-    assert {row["difference"] for row in found if row["run"] == "theirs"} == {0.0}
+    table_rows = rows(table_scores(both))
+    assert {row["model"] for row in table_rows} == {"m=theirs"}
+    assert "pgd-m=theirs-noise" in {row["dataset"] for row in table_rows}
+    assert {row["difference"] for row in table_rows if row["run"] == "theirs"} == {0.0}
     assert len(both.worst_cases) == 4
 
 
@@ -283,8 +283,8 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(folders, tmp_path):
     for folder, name in zip(folders, "ab", strict=True):
         (tmp_path / name).mkdir()
         folder.rename(tmp_path / name / "run")
-    found = read_runs([str(tmp_path / name / "run") for name in "ab"])
-    assert [run.name for run in found] == [str(tmp_path / name / "run") for name in "ab"]
+    runs = read_runs([str(tmp_path / name / "run") for name in "ab"])
+    assert [run.name for run in runs] == [str(tmp_path / name / "run") for name in "ab"]
 
 
 def test_a_sweep_and_hidden_files_are_no_scores(folders):

@@ -24,40 +24,40 @@ def tried(draws: np.ndarray) -> tries.Tried:
 
 def test_so_many_tries_are_so_many_of_the_draws() -> None:
     """Every choice of as many draws, counted."""
-    found = tries.surviving(DRAWS)
+    shares = tries.surviving(DRAWS)
     for count in range(1, 5):
         chosen = list(combinations(range(4), count))
         expected = np.mean([DRAWS[list(choice)].all(axis=0) for choice in chosen], axis=0)
-        np.testing.assert_allclose(found[count - 1], expected, rtol=0, atol=1e-15)
-    assert found[:, 0].tolist() == [1, 1, 1, 1]
-    assert found[:, 3].tolist() == [0, 0, 0, 0]
+        np.testing.assert_allclose(shares[count - 1], expected, rtol=0, atol=1e-15)
+    assert shares[:, 0].tolist() == [1, 1, 1, 1]
+    assert shares[:, 3].tolist() == [0, 0, 0, 0]
 
 
 def test_the_estimate_is_unbiased_where_the_share_of_draws_is_not() -> None:
     """Of an image that is right with probability p, against p to the power of the tries."""
     p, n, count = 0.7, 5, 3
     draws = np.random.default_rng(0).random((n, 200_000)) < p
-    found = tries.surviving(draws)
+    shares = tries.surviving(draws)
     for number in range(1, n + 1):
-        assert found[number - 1].mean() == pytest.approx(p**number, abs=0.004)
+        assert shares[number - 1].mean() == pytest.approx(p**number, abs=0.004)
     assert (draws.mean(axis=0) ** count).mean() > p**count + 0.05
 
 
 def test_one_draw_most_draws_and_all_draws() -> None:
-    found = tried(DRAWS)
-    assert found.first.accuracy == 3 / 4
-    after = [accuracy.accuracy for accuracy in found.tries]
+    outcome = tried(DRAWS)
+    assert outcome.first.accuracy == 3 / 4
+    after = [accuracy.accuracy for accuracy in outcome.tries]
     assert after == pytest.approx([9 / 16, (1 + 1 / 2 + 1 / 6) / 4, (1 + 1 / 4) / 4, 1 / 4])
     # Two draws of four are not most.
-    assert found.majority.accuracy == 2 / 4
+    assert outcome.majority.accuracy == 2 / 4
     # Probabilities have the interval of as many photographs.
-    assert (found.tries[0].low, found.tries[0].high) == metrics.wilson(9 / 4, 4)
-    assert found.tries[0].correct == pytest.approx(9 / 4)
+    assert (outcome.tries[0].low, outcome.tries[0].high) == metrics.wilson(9 / 4, 4)
+    assert outcome.tries[0].correct == pytest.approx(9 / 4)
 
 
 def test_a_single_draw_is_all_three() -> None:
-    found = tried(DRAWS[:1])
-    assert found.tries == [found.first] == [found.majority]
+    outcome = tried(DRAWS[:1])
+    assert outcome.tries == [outcome.first] == [outcome.majority]
 
 
 def written(folder: Path) -> list[str]:
@@ -76,12 +76,12 @@ def written(folder: Path) -> list[str]:
 
 
 def test_images_are_those_that_every_attack_on_a_network_was_tried_on(tmp_path: Path) -> None:
-    found = tries.read(written(tmp_path))
-    assert [each.ids for each in found] == [IDS[:2]] * 3 + [IDS[:3]] * 2
-    assert [each.knowledge for each in found[:3]] == [
+    read = tries.read(written(tmp_path))
+    assert [each.ids for each in read] == [IDS[:2]] * 3 + [IDS[:3]] * 2
+    assert [each.knowledge for each in read[:3]] == [
         Knowledge.NONE, Knowledge.MATCHED, Knowledge.ADAPTIVE
     ]  # fmt: skip
-    assert [each.label for each in tries.strongest(found)] == [
+    assert [each.label for each in tries.strongest(read)] == [
         "m, noise, adaptive pgd", "m, crop, adaptive pgd"
     ]  # fmt: skip
 

@@ -80,14 +80,14 @@ def test_pictures_and_tensors_are_the_stored_bytes(folder: Path, images: str) ->
 
 
 def test_names_of_files_are_plain_and_in_order(folder: Path) -> None:
-    found = rows(folder)
-    assert [row["id"] for row in found] == IDS
+    listed = rows(folder)
+    assert [row["id"] for row in listed] == IDS
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md", "ids.csv", "images.pt", "png"
     ]  # fmt: skip
-    files = [row["file"] for row in found]
+    files = [row["file"] for row in listed]
     assert files == sorted(f"png/{path.name}" for path in (folder / "png").iterdir())
-    assert files[3] == f"png/03-val_n01440764_picture_1.JPEG_1-{found[3]['label']}.png"
+    assert files[3] == f"png/03-val_n01440764_picture_1.JPEG_1-{listed[3]['label']}.png"
     longest = export.file_name(7, 100_000, "x" * 300, 999)
     assert longest == f"00007-{'x' * 100}-999.png"
 

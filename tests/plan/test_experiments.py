@@ -108,11 +108,11 @@ def test_without_several_draws_there_are_no_tries(change):
 
 
 def test_an_export_has_predictions_of_the_network_that_was_attacked(plan):
-    found = {
+    predicted_by = {
         name: experiments.export(plan, name).path
         for name in ("original", "tuning", "published-vgg", f"pgd-{M}-noise", "gan-gan-none")
     }
-    assert found == {
+    assert predicted_by == {
         "original": score(f"original/{M}/none"),
         "tuning": score(f"tuning/{M}/none"),
         "published-vgg": score(f"published-vgg/{M}/none"),

@@ -111,9 +111,9 @@ def check_defence(network: Network, images: Tensor, key: str, *, learned: bool =
 
 def _check_values(defended: Tensor, dtype: torch.dtype, key: str, learned: bool) -> None:
     if defended.dtype != dtype:
-        found, expected = (str(each).removeprefix("torch.") for each in (defended.dtype, dtype))
+        actual, expected = (str(each).removeprefix("torch.") for each in (defended.dtype, dtype))
         raise UserError(
-            f"{key}: returns numbers of type {found}. Expected {expected}, 0 to 1 for black to "
+            f"{key}: returns numbers of type {actual}. Expected {expected}, 0 to 1 for black to "
             "white."
         )
     if not defended.isfinite().all():

@@ -101,11 +101,11 @@ def read_runs(folders: Sequence[str], same: Sequence[Sequence[str]] = ()) -> lis
             raise UserError(f"{folders[number]}: is named twice. Name each folder once.")
     joined = {name: SAME.join(names) for names in same for name in names}
     files = [file for path in paths for file in _score_files(path)]
-    known = {name for file in files for name in (file.parent.name, file.stem)}
-    for name in joined.keys() - known:
+    existing = {name for file in files for name in (file.parent.name, file.stem)}
+    for name in joined.keys() - existing:
         raise UserError(
             f"--same: no folder has a model or a defence '{name}'. Expected one of: "
-            f"{', '.join(sorted(known))}."
+            f"{', '.join(sorted(existing))}."
         )
     names = [path.name for path in resolved]
     if len(set(names)) < len(names):

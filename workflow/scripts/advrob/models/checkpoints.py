@@ -308,8 +308,8 @@ def _listed(names: Sequence[str], limit: int = 3) -> str:
 def _reason(error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to let it run code."""
     text = str(error)
-    if found := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds an object of type {found[1]}; save the network's state_dict() alone"
+    if match := re.search(r"GLOBAL (\S+)", text):
+        return f"it holds an object of type {match[1]}; save the network's state_dict() alone"
     if "TorchScript" in text:
         return "it is a TorchScript archive; load it by a function of your own, with kind: import"
     return " ".join(text.split())[:300]
