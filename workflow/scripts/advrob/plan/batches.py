@@ -8,7 +8,8 @@ from typing import Any
 
 from .names import Cell, DataSet, Network
 
-SCORE_FILE = re.compile(r"results/scores/([^/]+)/([^/]+)/([^/]+)\.h5$")
+# A network's scores; not those of a model behind several magnitudes of noise.
+SCORE_FILE = re.compile(r"results/scores/([^/]+)/([^/]+)/(?!sweep-noise)([^/]+)\.h5$")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def score_batches(needed_by: Mapping[str, Collection[str]]) -> list[Batch]:
     together: dict[tuple[Network, frozenset[str]], list[DataSet]] = defaultdict(list)
     for file, rules in needed_by.items():
         match = SCORE_FILE.search(file)
-        if match and "sweep-noise" not in match[3]:
+        if match:
             dataset, model, defence = match.groups()
             together[Network(model, defence), frozenset(rules)].append(DataSet.parse(dataset))
     batches = [(network, sets) for (network, _), sets in together.items() if len(sets) > 1]
