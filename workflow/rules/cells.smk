@@ -2,12 +2,11 @@
 # of a network that the same rules need are scored in one job, which builds the network once.
 
 # Score files -> the rules that need them. The rules above name them.
-NEEDED_BY = {
-    str(file): {each.name for each in workflow.rules if file in each.input}
-    for rule_ in workflow.rules
-    for file in rule_.input
-    if not callable(file)
-}
+NEEDED_BY = {}
+for EACH in workflow.rules:
+    for FILE in EACH.input:
+        if not callable(FILE):
+            NEEDED_BY.setdefault(str(FILE), set()).add(EACH.name)
 # Not where single scores are asked for, which Snakemake looks at after this file, or where something is
 # set for the rule score: neither means more than it says.
 PROFILE = workflow.resource_settings
