@@ -19,7 +19,7 @@ from advrob.defences import ffdnet
 from advrob.defences.chain import Chain
 from advrob.errors import UserError
 from advrob.job.compute import generator
-from advrob.plan import pretrained
+from advrob.plan import contents
 from denoisers import ffdnet_tensors, ffdnet_weights
 
 
@@ -124,7 +124,7 @@ def test_the_same_tensors_in_another_kind_of_file_are_the_same_network(tmp_path,
 
 
 def test_a_file_of_another_checksum_is_refused(weights):
-    checksum = pretrained.sha256(Path(weights))
+    checksum = contents.sha256(Path(weights))
     assert ffdnet.FFDNet(sigma=10, weights=weights, sha256=checksum).sigma == 10
     with pytest.raises(UserError, match=f"weights.pth has {checksum}, expected 0{{64}}. Get"):
         ffdnet.FFDNet(sigma=10, weights=weights, sha256="0" * 64)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.plan import pretrained
+from advrob.plan import contents, pretrained
 
 # Zhang, Zuo and Zhang 2018, section IV-A: for colour, 12 convolutions, 96 features between them.
 LAYERS, FEATURES = 12, 96
@@ -134,7 +134,7 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             f"ffdnet: weights: found no file {path}, expected the tensors of {FFDNet.package[1]} "
             f"there. Correct the path, or remove the key. {FFDNet.install}."
         )
-    if sha256 is not None and (checksum := pretrained.sha256(path)) != sha256:
+    if sha256 is not None and (checksum := contents.sha256(path)) != sha256:
         raise UserError(
             f"ffdnet: sha256: {path} has {checksum}, expected {sha256}. Get the file again, or "
             "correct the checksum if you trust the file."

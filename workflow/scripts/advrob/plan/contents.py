@@ -31,10 +31,16 @@ def by_content(settings: Any) -> Any:
     return settings
 
 
+def sha256(path: str | Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
+    status = Path(path).stat()
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return _read(str(path), status.st_ino, status.st_size, *times)
+
+
 def _checksum(path: str) -> str:
     try:
-        status = Path(path).stat()
-        return _read(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return f"sha256:{sha256(path)}"
     except (OSError, ValueError):
         return path
 
@@ -43,4 +49,4 @@ def _checksum(path: str) -> str:
 def _read(path: str, *_: int) -> str:
     """The checksum of a file, read once as long as its number, size and times are the same."""
     with Path(path).open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return hashlib.file_digest(file, "sha256").hexdigest()

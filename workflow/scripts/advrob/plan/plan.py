@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from . import pretrained, ranges, schema, versions
 from .checks import check
-from .contents import by_content
+from .contents import by_content, sha256
 from .errors import ConfigurationError, did_you_mean, require_known
 from .kinds import Kind
 from .names import (
@@ -178,7 +178,7 @@ class Plan:
             model_entry = self.model_settings(network.model)
             entry[kind.traits["classifier"]] = {"model": network.model, **model_entry}
         if "sha256" in kind.keys and (file := pretrained.weights_file(kind, entry)):
-            entry["sha256"] = pretrained.sha256(file)
+            entry["sha256"] = sha256(file)
         return entry
 
     def model_settings(self, model: str) -> dict[str, Any]:

@@ -6,13 +6,12 @@ install it. A kind whose trait ``classifier`` names one of its keys learns from 
 the model that this key names.
 """
 
-import hashlib
 import importlib.util
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .contents import sha256
 from .errors import ConfigurationError, require_known
 from .kinds import Kind
 
@@ -35,17 +34,6 @@ def weights_file(kind: Kind, entry: Mapping[str, Any]) -> Path | None:
     if entry.get("weights") is not None:
         return Path(entry["weights"])
     return packaged(*kind.traits["package"]) if "package" in kind.traits else None
-
-
-def sha256(file: Path) -> str:
-    """The checksum of a file, in hexadecimal digits."""
-    return _sha256(file, file.stat().st_mtime_ns)
-
-
-@cache
-def _sha256(file: Path, changed: int) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def classifier(kind: Kind, entry: Mapping[str, Any]) -> str | None:
