@@ -12,6 +12,11 @@ class UserError(Exception):
     """
 
 
+def mentions_memory(error: BaseException) -> bool:
+    """Whether an error may be about memory, and so not about the code that it comes from."""
+    return isinstance(error, MemoryError) or "memory" in str(error)
+
+
 def of_code(error: BaseException, *, below: int = 1) -> str:
     """What went wrong in code that somebody else wrote, in one line: no stack trace.
 

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from advrob.errors import UserError, of_code
+from advrob.errors import UserError, mentions_memory, of_code
 from advrob.plan import kinds
 from advrob.plan.errors import ConfigurationError
 
@@ -45,7 +45,7 @@ def make(sort: str, name: str, parameters: Mapping[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # the file may be its user's own
-        if isinstance(error, MemoryError) or "memory" in str(error):
+        if mentions_memory(error):
             raise
         raise UserError(
             f"{kinds.SORTS[sort].key} '{name}': cannot be made with {dict(parameters)} "

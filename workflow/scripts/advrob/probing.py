@@ -10,7 +10,7 @@ import h5py
 import torch
 from torch import Tensor
 
-from advrob.errors import UserError
+from advrob.errors import UserError, mentions_memory
 from advrob.files import store
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import Job
@@ -139,7 +139,7 @@ def _defended(network: Network, images: Tensor, key: str) -> Tensor:
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or "memory" in str(error):
+        if mentions_memory(error):
             raise
         file = sys.modules[type(network.defence).__module__].__file__
         frames = traceback.extract_tb(error.__traceback__)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from torch import nn
 
-from advrob.errors import UserError, of_code
+from advrob.errors import UserError, mentions_memory, of_code
 from advrob.models import NORMALISATIONS, Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
 
@@ -54,7 +54,7 @@ class ImportedModel(ModelKind):
         try:
             network = make(**self.arguments)
         except (Exception, SystemExit) as error:
-            if isinstance(error, MemoryError) or "memory" in str(error):
+            if mentions_memory(error):
                 raise
             raise UserError(
                 f"{key}: '{self.function}' fails with the arguments {self.arguments} "
