@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_checks import IDS, N, budget, control, findings, first, last
 
-import table_robustness as script
+import table as script
 from advrob.errors import UserError
 from advrob.files import store
 from advrob.findings import metrics, robustness
@@ -330,28 +330,33 @@ def test_a_missing_score_is_reported(tmp_path):
 def test_the_script_writes_both_tables(tmp_path):
     paths, cells = written(tmp_path, SOUND)
     outputs = {
-        name: tmp_path / f"{name}.txt"
-        for prefix in ("", "checks_")
-        for name in (f"{prefix}csv", f"{prefix}markdown", f"{prefix}json")
+        form: [str(tmp_path / f"{name}.{form}") for name in ("robustness", "checks")]
+        for form in ("csv", "markdown", "json")
     }
     said = script.main(
-        scores=paths,
-        cells=cells,
-        **files(tmp_path),
-        bounds={"pgd": ("linf", 4), "square": ("linf", 4)},
-        real=[],
-        gradient_free=["square"],
+        function="robustness.tables",
+        files=paths,
+        cells=(),
+        options={
+            "cells": cells,
+            **files(tmp_path),
+            "bounds": {"pgd": ("linf", 4), "square": ("linf", 4)},
+            "real": [],
+            "gradient_free": ["square"],
+        },
+        pattern=None,
         note="A remark.",
-        **{name: str(path) for name, path in outputs.items()},
+        **outputs,
     )
     assert said.startswith("worst case: at best 20.0% (m/noise within l_inf 4); ")
     assert said.endswith(ALL_PASSED.format(30))
-    lines = outputs["csv"].read_text().splitlines()
-    assert lines[0].endswith(",spread,checks,norm,radius,grade,accuracy_real")
-    assert "m,noise,all,worst case,100,0.200000," in "\n".join(lines)
-    assert outputs["checks_csv"].read_text().startswith("model,defence,check,subject,passed,found")
-    assert outputs["markdown"].read_text().endswith("A remark.\n")
-    assert outputs["checks_markdown"].read_text().startswith("# Checks of the evaluation\n")
+    robust, checks = (Path(path).read_text() for path in outputs["csv"])
+    assert robust.splitlines()[0].endswith(",spread,checks,norm,radius,grade,accuracy_real")
+    assert "m,noise,all,worst case,100,0.200000," in robust
+    assert checks.startswith("model,defence,check,subject,passed,found")
+    robust, checks = (Path(path).read_text() for path in outputs["markdown"])
+    assert robust.endswith("A remark.\n")
+    assert checks.startswith("# Checks of the evaluation\n")
 
 
 def attacked(folder: Path, dataset: str, correct_real: np.ndarray | None) -> str:

@@ -23,8 +23,8 @@ rule report:
         template=workflow.source_path("../report/page.html"),
         # Read with the library that it is part of; here so that an edit counts.
         style=workflow.source_path("../scripts/advrob/report/style.css"),
-        robustness=rules.table_robustness.output.csv,
-        checks=rules.table_robustness.output.checks_csv,
+        robustness=rules.table_robustness.output.csv[0],
+        checks=rules.table_robustness.output.csv[1],
         calibration=rules.table_calibration.output.csv,
         replication=[rules.replication.output.csv],
         certified=[rules.table_certified.output.csv] if SMOOTHING else [],
@@ -63,8 +63,8 @@ use rule report as page with:
     input:
         template=workflow.source_path("../report/page.html"),
         style=workflow.source_path("../scripts/advrob/report/style.css"),
-        robustness=rules.table_robustness.output.csv,
-        checks=rules.table_robustness.output.checks_csv,
+        robustness=rules.table_robustness.output.csv[0],
+        checks=rules.table_robustness.output.csv[1],
         calibration=rules.table_calibration.output.csv,
         replication=[],
         certified=[],

@@ -105,28 +105,28 @@ rule budget:
 
 rule table_robustness:
     input:
-        scores=scores(experiments.robustness(PLAN)),
+        files=scores(experiments.robustness(PLAN)),
         budgets=[f"results/budgets/{network}.h5" for network in ROBUST_NETWORKS],
         controls=[f"results/controls/{network}.h5" for network in ROBUST_NETWORKS],
         checkups=[f"results/checkups/{network}.json" for network in ROBUST_NETWORKS],
         real=[dataset_file(dataset) for dataset in experiments.real_valued(PLAN)],
     output:
-        csv="results/tables/table_robustness.csv",
-        markdown=report(
-            "results/tables/table_robustness.md",
-            caption="../report/table_robustness.rst",
-            category="5. Robustness",
-            labels={"what": "Worst case under attacks"},
-        ),
-        json="results/tables/table_robustness.json",
-        checks_csv="results/tables/checks.csv",
-        checks_markdown=report(
-            "results/tables/checks.md",
-            caption="../report/checks.rst",
-            category="5. Robustness",
-            labels={"what": "Checks of the attacks"},
-        ),
-        checks_json="results/tables/checks.json",
+        csv=["results/tables/table_robustness.csv", "results/tables/checks.csv"],
+        markdown=[
+            report(
+                "results/tables/table_robustness.md",
+                caption="../report/table_robustness.rst",
+                category="5. Robustness",
+                labels={"what": "Worst case under attacks"},
+            ),
+            report(
+                "results/tables/checks.md",
+                caption="../report/checks.rst",
+                category="5. Robustness",
+                labels={"what": "Checks of the attacks"},
+            ),
+        ],
+        json=["results/tables/table_robustness.json", "results/tables/checks.json"],
     log:
         "logs/tables/table_robustness.log",
     benchmark:
@@ -135,17 +135,27 @@ rule table_robustness:
     conda:
         "../../envs/tables.yaml"
     params:
-        cells=cells_of(experiments.robustness(PLAN)),
-        bounds={
-            name: (attack.norm, attack.radius) for name, attack in PLAN.attacks.items()
+        **table("robustness.tables")
+        | {
+            "options": lambda wildcards, input: {
+                "cells": cells_of(experiments.robustness(PLAN)),
+                "budgets": list(input.budgets),
+                "controls": list(input.controls),
+                "checkups": list(input.checkups),
+                "real": list(input.real),
+                "bounds": {
+                    name: (attack.norm, attack.radius)
+                    for name, attack in PLAN.attacks.items()
+                },
+                "gradient_free": [
+                    name
+                    for name, attack in PLAN.attacks.items()
+                    if not attack.needs_gradient
+                ],
+            }
         },
-        gradient_free=[
-            name for name, attack in PLAN.attacks.items() if not attack.needs_gradient
-        ],
-        note=NOTE,
-        code=PLAN.code("table_robustness"),
     script:
-        "../scripts/table_robustness.py"
+        "../scripts/table.py"
 
 
 rule figure_budget:

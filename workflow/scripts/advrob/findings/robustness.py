@@ -195,6 +195,39 @@ def add_checks(
         ]
 
 
+def tables(
+    files: Sequence[str],
+    *,
+    cells: Sequence[tuple[str, str, str, str]],
+    budgets: Sequence[str],
+    controls: Sequence[str],
+    checkups: Sequence[str],
+    real: Sequence[str],
+    bounds: Mapping[str, tuple[str, float]],
+    gradient_free: Sequence[str],
+) -> tuple[Table, Table]:
+    """The table of robustness, and the checks behind it.
+
+    Args:
+        files: score files.
+        cells: the expected data set, model, defence and role of each.
+        budgets: a file of each network, in their order in ``files``.
+        controls: likewise.
+        checkups: likewise.
+        real: data sets of attacks among real-valued images.
+        bounds: family of a data set -> the norm and the radius of its attack.
+        gradient_free: families of attacks that do without gradients.
+
+    Raises:
+        UserError: a file belongs to another cell, or to an attack among 8-bit images.
+    """
+    threats = {family: ThreatModel(*bound) for family, bound in bounds.items()}
+    evaluations = read_outcomes(files, cells)
+    add_real_values(evaluations, real)
+    add_checks(evaluations, checkups, budgets, controls, threats, gradient_free)
+    return table_robustness(evaluations, threats), table_checks(evaluations)
+
+
 ROBUSTNESS_COLUMNS = (
     *("model", "defence", "knowledge", "attack", "n", "accuracy", "ci_low", "ci_high"),
     *("spread", "checks", "norm", "radius", "grade", "accuracy_real"),

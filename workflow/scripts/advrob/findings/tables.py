@@ -513,24 +513,37 @@ def table_settings(results: Sequence[Result], candidates: Mapping[str, Sequence[
 
 
 def write(
-    table: Table,
+    made: Table | Sequence[Table],
+    csv_path: str | Sequence[str],
+    markdown_path: str | Sequence[str],
+    json_path: str | Sequence[str],
     *,
-    csv_path: str,
-    markdown_path: str,
-    json_path: str,
     pattern: str | None = None,
     note: str | None = None,
-) -> None:
-    """Write a table in all forms.
+) -> str:
+    """Write a table, or several, in all forms.
 
     Args:
-        table: what to write.
-        csv_path: where its CSV goes.
-        markdown_path: where its Markdown goes.
-        json_path: where its JSON goes.
+        made: what to write.
+        csv_path: where its CSV goes; of several tables, where each goes.
+        markdown_path: likewise, its Markdown.
+        json_path: likewise, its JSON.
         pattern: the file names that were counted; the remark says so.
-        note: a remark on the images, to print below it.
+        note: a remark on the images, to print below each.
+
+    Returns:
+        What the tables say, in a sentence.
     """
+    several = [made] if isinstance(made, Table) else made
+    paths = (csv_path, markdown_path, json_path)
+    of_each = [[path] if isinstance(path, str) else path for path in paths]
+    for table, *forms in zip(several, *of_each, strict=True):
+        _write(table, forms, pattern, note)
+    return "; ".join(table.answer or f"{table.title}: {len(table.rows)} rows" for table in several)
+
+
+def _write(table: Table, forms: Sequence[str], pattern: str | None, note: str | None) -> None:
+    csv_path, markdown_path, json_path = forms
     with store.replacing(csv_path) as temporary:
         write_csv(temporary, table.columns, table.rows)
     readable = content(table, pattern)
