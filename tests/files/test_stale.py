@@ -46,7 +46,7 @@ MADE: dict[str, dict[str, Any]] = {
     f"perturbations/universal-{LITE}-noise": of(defence="noise")
     | configured("perturbations.universal"),
     f"datasets/tuning-universal-{LITE}-none": of() | configured("perturbations.universal"),
-    "datasets/published-a": {"norm": "linf", "radius": 10},
+    "datasets/published-a": configured("perturbations.published")["a"],
     f"generators/gan-{LITE}-none": of() | configured("perturbations.gan"),
     f"datasets/gradient-{LITE}-pca": of(defence="pca") | configured("perturbations.gradient"),
     f"datasets/pgd_l2-{LITE}-none": of()

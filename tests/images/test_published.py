@@ -10,8 +10,9 @@ from advrob.images import published
 GOOD = np.random.default_rng(0).uniform(-10, 10, (8, 8, 3)).astype(np.float32)
 
 
-def read(path, norm="linf", radius=10):
-    return published.read(path, size=8, norm=norm, radius=radius, key="perturbations.published.p")
+def read(path, norm="linf", radius=10, **pixels):
+    key = "perturbations.published.p"
+    return published.read(path, size=8, norm=norm, radius=radius, key=key, **pixels)
 
 
 def test_matlab_and_numpy_files_are_read_alike(tmp_path):
@@ -21,6 +22,13 @@ def test_matlab_and_numpy_files_are_read_alike(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "b.npy"), GOOD)
 
 
+@pytest.mark.parametrize("pixels", ["0..255", "0..1", "-1..1"])
+def test_tensors_of_networks_are_read(tmp_path, pixels):
+    scale = {"0..255": 1, "0..1": 1 / 255, "-1..1": 2 / 255}[pixels]
+    np.save(tmp_path / "p.npy", scale * GOOD.transpose(2, 0, 1)[None])
+    np.testing.assert_allclose(read(tmp_path / "p.npy", pixels=pixels), GOOD, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("values", "bound", "message"),
     [
@@ -28,7 +36,12 @@ def test_matlab_and_numpy_files_are_read_alike(tmp_path):
         (np.full((8, 8, 3), np.nan), {}, "holds NaN or infinite values"),
         (GOOD, {"radius": 5}, "radius: the linf norm of .* is 9.9"),
         (GOOD, {"norm": "l2", "radius": 10}, "the l2 norm of .* more than the 10"),
-        (GOOD / 255, {}, r"seem to be in 0\.\.1; multiply them by 255"),
+        (
+            GOOD / 255,
+            {},
+            r"pixels in 0\.\.1: set perturbations\.published\.p\.pixels to 0\.\.1, or",
+        ),
+        (np.zeros((2, 3, 8, 8)), {}, r"Of several perturbations, save one by itself"),
         (np.array(["text"]), {}, "values of type <U4, expected real numbers"),
     ],
 )

@@ -81,7 +81,7 @@ def test_only_files_of_the_module_get_the_prefix(folder):
     # What is read was written: no path lacks the prefix, or has it twice. The rest is the user's,
     # or part of the workflow.
     read = {name for name in files(output, "input") if not name.startswith(str(ROOT))}
-    assert read - written == {PERTURBATION}
+    assert read <= written
 
 
 def test_rules_of_both_run(folder):

@@ -31,10 +31,6 @@ rule universal:
 
 
 rule published:
-    input:
-        file=lambda wildcards: local(
-            PLAN["perturbations.published"][wildcards.published]["file"]
-        ),
     output:
         perturbation="results/perturbations/published-{published}.h5",
     log:
@@ -44,8 +40,11 @@ rule published:
     localrule: True
     conda:
         "../../envs/images.yaml"
+    resources:
+        # No parameter: another spelling of the same path reruns nothing.
+        file=lambda wildcards: PLAN["perturbations.published"][wildcards.published]["file"],
     params:
-        entry=lambda wildcards: PLAN["perturbations.published"][wildcards.published],
+        entry=lambda wildcards: by_content(PLAN["perturbations.published"][wildcards.published]),
         size=PLAN["images.size"],
         seed=PLAN["seed"],
         code=PLAN.code("published"),

@@ -6,16 +6,16 @@ from advrob.job.script import run
 
 
 def main(*, file: str, perturbation: str, published: str, entry: dict, size: int, seed: int) -> str:
-    """Bring the .mat or .npy ``file`` into the workflow's format."""
+    """Bring a .mat or .npy ``file`` into the workflow's format, as its ``entry`` describes it."""
     values = read(
         file,
         size=size,
         norm=entry["norm"],
         radius=entry["radius"],
+        pixels=entry["pixels"],
         key=f"perturbations.published.{published}",
     )
-    params = {key: value for key, value in entry.items() if key != "file"}
-    params["dataset"] = f"published-{published}"
+    params = entry | {"dataset": f"published-{published}"}
     with store.write(
         perturbation, "perturbation/1", seed=seed, params=params, source=f"published: {published}"
     ) as output:

@@ -160,8 +160,7 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
             return {"limit": plan["experiments.settings.images"]}
         return _images(plan, "test")
     if dataset.family == PUBLISHED:
-        entry = (plan["perturbations.published"] or {}).get(dataset.label)
-        return entry and {key: value for key, value in entry.items() if key != "file"}
+        return (plan["perturbations.published"] or {}).get(dataset.label)
     network = _network(plan, dataset.target) if dataset.target else None
     if network is None:
         return None

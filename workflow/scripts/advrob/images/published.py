@@ -8,15 +8,19 @@ from scipy.io import loadmat
 from advrob.errors import UserError
 
 
-def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> np.ndarray:
+def read(
+    path: str | Path, *, size: int, norm: str, radius: float, key: str, pixels: str = "0..255"
+) -> np.ndarray:
     """A perturbation to be added to RGB images in 0..255.
 
     Args:
-        path: a ``.mat`` file with one numeric array, or a ``.npy`` file.
+        path: a ``.mat`` file with one numeric array, or a ``.npy`` file, of shape ``(size, size,
+            3)`` or ``(3, size, size)``; axes of length 1 before these are dropped.
         size: the side of the images that it is made for, in pixels.
         norm: ``linf`` or ``l2``.
         radius: the bound that its authors give for its norm, in units of 1/255.
         key: the configuration key to name in messages.
+        pixels: the range of the pixels that it is to be added to, such as ``-1..1``.
 
     Returns:
         float32 ``(size, size, 3)``.
@@ -42,12 +46,16 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
         raise UserError(
             f"{key}.file: {path} holds values of type {array.dtype}, expected real numbers."
         )
+    if array.shape == (3, size, size):
+        array = array.transpose(1, 2, 0)
     if array.shape != (size, size, 3):
         raise UserError(
             f"{key}.file: {path} holds an array of shape {array.shape}, expected "
-            f"({size}, {size}, 3): height, width, RGB, for images of {size} x {size} pixels."
+            f"({size}, {size}, 3): height, width, RGB, for images of {size} x {size} pixels, or "
+            f"(3, {size}, {size}). Of several perturbations, save one by itself."
         )
-    values = array.astype(np.float32)
+    low, high = map(float, pixels.split(".."))
+    values = (array * (255 / (high - low))).astype(np.float32)
     if not np.isfinite(values).all():
         raise UserError(f"{key}.file: {path} holds NaN or infinite values, expected numbers.")
     magnitude = float(np.abs(values).max() if norm == "linf" else np.linalg.norm(values))
@@ -60,6 +68,6 @@ def read(path: str | Path, *, size: int, norm: str, radius: float, key: str) -> 
     if magnitude < 1.5 <= radius:
         raise UserError(
             f"{key}.file: the {norm} norm of {path} is {magnitude:.4g}, expected about {radius}. "
-            "Its values seem to be in 0..1; multiply them by 255."
+            f"Its values seem to be for pixels in 0..1: set {key}.pixels to 0..1, or to -1..1."
         )
     return values

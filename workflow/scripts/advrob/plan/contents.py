@@ -1,4 +1,4 @@
-"""Files of weights that a configuration names, by their content and not by their path."""
+"""Files that a configuration names, by their content and not by their path."""
 
 import functools
 import hashlib
@@ -6,24 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-KEY = "weights"
+# Keys whose text is the path of a file: of weights, of a published perturbation.
+KEYS = {"weights", "file"}
 
 
 def by_content(settings: Any) -> Any:
-    """Settings in which every file under the key ``weights`` is named by its checksum.
+    """Settings in which every file under one of the `KEYS` is named by its checksum.
 
     So another spelling of its path, a link or a copy is the same, and another file in its place is
     not.
 
     Args:
-        settings: of networks: mappings, lists and plain values within each other.
+        settings: of networks and perturbations: mappings, lists and plain values within each other.
 
     Returns:
         A copy with ``sha256:`` and hexadecimal digits for paths; a path without a file stays.
     """
     if isinstance(settings, Mapping):
         return {
-            key: _checksum(value) if key == KEY and isinstance(value, str) else by_content(value)
+            key: _checksum(value) if key in KEYS and isinstance(value, str) else by_content(value)
             for key, value in settings.items()
         }
     if isinstance(settings, list | tuple):
