@@ -14,9 +14,14 @@ import yaml
 from conftest import ROOT, block
 
 README = (ROOT / "README.md").read_text()
-# What the README says that another workflow does, and rules of that.
+# What the README says that another workflow does, in a folder with a space, and rules of that.
+OURS = (
+    block(README, "## In another workflow")
+    .replace("/path/to/deep-adversarial-robustness", str(ROOT))
+    .replace('"robustness"', '"my robustness"')
+)
 OTHER = f"""
-{block(README, "## In another workflow").replace("/path/to/deep-adversarial-robustness", str(ROOT))}
+{OURS}
 
 # Changing a rule has the Snakefile read once more.
 use rule table_1 from advrob as advrob_table_1 with:
@@ -25,11 +30,11 @@ use rule table_1 from advrob as advrob_table_1 with:
 
 rule summary:
     input:
-        "robustness/results/figures/figure_2.pdf",
+        "my robustness/results/figures/figure_2.pdf",
     output:
         "summary.txt",
     shell:
-        "wc -c {{input}} > {{output}}"
+        "wc -c {{input:q}} > {{output}}"
 """
 # Files that the user has, named relative to the working folder.
 WEIGHTS, PERTURBATION = "mine/weights.safetensors", "mine/perturbation.npy"
@@ -37,7 +42,7 @@ WEIGHTS, PERTURBATION = "mine/weights.safetensors", "mine/perturbation.npy"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("other")
+    folder = tmp_path_factory.mktemp("another folder")
     for name in ("workflow", "mine"):
         (folder / name).mkdir()
     (folder / "workflow/Snakefile").write_text(OTHER)
@@ -71,13 +76,13 @@ def files(output, directive):
 
 def test_only_files_of_the_module_get_the_prefix(folder):
     mine = ["scores/original/mine/none.h5", "perturbations/published-other.h5"]
-    targets = ["advrob_all", *(f"robustness/results/{name}" for name in mine)]
+    targets = ["advrob_all", *(f"my robustness/results/{name}" for name in mine)]
     (folder / "shards.yaml").write_text("shards: 2")
     output = snakemake(folder, "--dry-run", *targets, "--configfile", "shards.yaml")
     written = files(output, "output")
-    assert "robustness/results/tables/table_1.csv" in written
-    assert "robustness/results/images/test/1-of-2.h5" in written
-    assert all(name.startswith("robustness/") for name in written)
+    assert "my robustness/results/tables/table_1.csv" in written
+    assert "my robustness/results/images/test/1-of-2.h5" in written
+    assert all(name.startswith("my robustness/") for name in written)
     # What is read was written: no path lacks the prefix, or has it twice. The rest is the user's,
     # or part of the workflow.
     read = {name for name in files(output, "input") if not name.startswith(str(ROOT))}
@@ -87,7 +92,7 @@ def test_only_files_of_the_module_get_the_prefix(folder):
 def test_rules_of_both_run(folder):
     """A figure whose job is told in a parameter which file belongs to which defence, too."""
     images, figure = (
-        f"robustness/results/{name}" for name in ("images/test.h5", "figures/figure_7.pdf")
+        f"my robustness/results/{name}" for name in ("images/test.h5", "figures/figure_7.pdf")
     )
     snakemake(folder, "summary", images, figure)
     assert "figure_2.pdf" in (folder / "summary.txt").read_text()
