@@ -42,9 +42,13 @@ rule published:
         "../../envs/images.yaml"
     resources:
         # No parameter: another spelling of the same path reruns nothing.
-        file=lambda wildcards: PLAN["perturbations.published"][wildcards.published]["file"],
+        file=lambda wildcards: PLAN["perturbations.published"][wildcards.published][
+            "file"
+        ],
     params:
-        entry=lambda wildcards: by_content(PLAN["perturbations.published"][wildcards.published]),
+        entry=lambda wildcards: by_content(
+            PLAN["perturbations.published"][wildcards.published]
+        ),
         size=PLAN["images.size"],
         seed=PLAN["seed"],
         code=PLAN.code("published"),

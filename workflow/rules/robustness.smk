@@ -135,24 +135,23 @@ rule table_robustness:
     conda:
         "../../envs/tables.yaml"
     params:
-        **table("robustness.tables")
-        | {
-            "options": lambda wildcards, input: {
-                "cells": cells_of(experiments.robustness(PLAN)),
-                "budgets": list(input.budgets),
-                "controls": list(input.controls),
-                "checkups": list(input.checkups),
-                "real": list(input.real),
-                "bounds": {
-                    name: (attack.norm, attack.radius)
-                    for name, attack in PLAN.attacks.items()
-                },
-                "gradient_free": [
-                    name
-                    for name, attack in PLAN.attacks.items()
-                    if not attack.needs_gradient
-                ],
-            }
+        **table(
+            "robustness.tables",
+            outcomes=cells_of(experiments.robustness(PLAN)),
+            bounds={
+                name: (attack.norm, attack.radius)
+                for name, attack in PLAN.attacks.items()
+            },
+            gradient_free=[
+                name
+                for name, attack in PLAN.attacks.items()
+                if not attack.needs_gradient
+            ],
+        ),
+        # No option: Snakemake compares no parameter that depends on input, but the input itself.
+        files_of=lambda wildcards, input: {
+            name: list(input[name])
+            for name in ("budgets", "controls", "checkups", "real")
         },
     script:
         "../scripts/table.py"

@@ -20,11 +20,16 @@ def main(
     note: str | None,
     scores: tuple[str, ...] = (),
     files: tuple[str, ...] = (),
+    files_of: dict[str, list[str]] | None = None,
 ) -> str:
-    """Make a table by a ``function`` of the findings, from scores of ``cells`` or ``files``."""
+    """Make a table by a ``function`` of the findings, from scores of ``cells`` or ``files``.
+
+    Further files go to the function by the names of their groups.
+    """
     module, _, name = function.rpartition(".")
     make = getattr(import_module(f"advrob.findings.{module}"), name)
-    made = make(tables.read_results(scores, cells, pattern) if cells else files, **options)
+    results = tables.read_results(scores, cells, pattern) if cells else files
+    made = make(results, **options, **(files_of or {}))
     return tables.write(made, csv, markdown, json, pattern=pattern, note=note)
 
 

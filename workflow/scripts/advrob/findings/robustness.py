@@ -198,7 +198,7 @@ def add_checks(
 def tables(
     files: Sequence[str],
     *,
-    cells: Sequence[tuple[str, str, str, str]],
+    outcomes: Sequence[tuple[str, str, str, str]],
     budgets: Sequence[str],
     controls: Sequence[str],
     checkups: Sequence[str],
@@ -210,7 +210,7 @@ def tables(
 
     Args:
         files: score files.
-        cells: the expected data set, model, defence and role of each.
+        outcomes: the expected data set, model, defence and role of each.
         budgets: a file of each network, in their order in ``files``.
         controls: likewise.
         checkups: likewise.
@@ -222,7 +222,7 @@ def tables(
         UserError: a file belongs to another cell, or to an attack among 8-bit images.
     """
     threats = {family: ThreatModel(*bound) for family, bound in bounds.items()}
-    evaluations = read_outcomes(files, cells)
+    evaluations = read_outcomes(files, outcomes)
     add_real_values(evaluations, real)
     add_checks(evaluations, checkups, budgets, controls, threats, gradient_free)
     return table_robustness(evaluations, threats), table_checks(evaluations)
