@@ -548,7 +548,7 @@ def _write(table: Table, forms: Sequence[str], pattern: str | None, note: str | 
         write_csv(temporary, table.columns, table.rows)
     readable = content(table, pattern)
     with store.replacing(markdown_path) as temporary:
-        blocks = filter(None, (*_blocks(readable), note))
+        blocks = filter(None, (*paragraphs(readable), note))
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
     with store.replacing(json_path) as temporary:
         text = json.dumps(readable | {"note": note}, ensure_ascii=False, indent=1)
@@ -619,14 +619,14 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in (header, rule, *lines))
 
 
-def _blocks(table: Mapping[str, Any], level: int = 1) -> Iterator[str]:
+def paragraphs(table: Mapping[str, Any], level: int = 1) -> Iterator[str]:
     """The paragraphs of a table in Markdown, those of its parts one heading below."""
     yield f"{'#' * level} {table['title']}"
     if table["header"]:
         yield markdown(table["header"], table["lines"])
     yield table["remark"]
     for part in table["parts"]:
-        yield from _blocks(part, level + 1)
+        yield from paragraphs(part, level + 1)
 
 
 def _cell(text: str) -> str:

@@ -1,0 +1,106 @@
+"""Keep the tables of a run with what they were made with, and put them into docs/results.md.
+
+    python benchmarks/record.py NAME FOLDER --table TABLE ... --configuration FILE ...
+
+keeps tables and the answer of the run in FOLDER as ``benchmarks/recorded/NAME.json``. Then, and
+also without arguments, it writes every recorded block of docs/results.md anew, so that no number
+there is typed by hand. A block is what stands between these lines:
+
+    <!-- recorded: NAME TABLE -->
+    <!-- end -->
+
+TABLE may also be ``answer``: the answer's sentences; or ``run``: machine, commit and date.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from advrob.findings import tables
+from advrob.job import record
+from advrob.report.timings import duration
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "benchmarks/recorded"
+PAGE = ROOT / "docs/results.md"
+BLOCK = re.compile(r"(<!-- recorded: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def recorded(folder: Path, names: list[str], configuration: list[Path]) -> dict[str, Any]:
+    """What is kept of a run.
+
+    Args:
+        folder: that Snakemake ran in.
+        names: of tables in its ``results/tables``.
+        configuration: the files that the run was configured with.
+    """
+    jobs = [job for log in (folder / "logs").rglob("*.log") if (job := record.read(log))]
+    answer = folder / "results/answer.json"
+    return {
+        **provenance(),
+        "machines": [name for name, _ in Counter(job.machine for job in jobs).most_common()],
+        "jobs": len(jobs),
+        "seconds": round(sum(job.seconds for job in jobs)),
+        "configuration": [path.relative_to(ROOT).as_posix() for path in configuration],
+        "sentences": json.loads(answer.read_text())["sentences"] if answer.exists() else {},
+        "tables": {name: tables.read(folder / f"results/tables/{name}.json") for name in names},
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """The commit of this checkout and today's date."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return {"commit": commit, "date": date.today().isoformat()}
+
+
+def block(run: dict[str, Any], what: str) -> str:
+    """A recorded block in Markdown."""
+    if what == "run":
+        files = ", ".join(f"`{path}`" for path in run["configuration"])
+        return (
+            f"Configuration: {files}. Commit {run['commit']}, {run['date']}, on "
+            f"{', '.join(run['machines'])}: {run['jobs']} jobs, {duration(run['seconds'])} one "
+            "after the other."
+        )
+    if what == "answer":
+        return "\n\n".join(text for part in run["sentences"].values() for text in part)
+    return "\n\n".join(tables.paragraphs(run["tables"][what], level=3))
+
+
+def page(text: str) -> str:
+    """The page ``text`` with every recorded block as it is recorded."""
+
+    def fill(match: re.Match[str]) -> str:
+        begin, name, what, end = match.groups()
+        run = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+        return f"{begin}\n{block(run, what)}\n\n{end}"
+
+    return BLOCK.sub(fill, text)
+
+
+def main() -> None:
+    """Record a run if one is named, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", nargs="?", help="of the record")
+    parser.add_argument("folder", nargs="?", type=Path, help="that Snakemake ran in")
+    parser.add_argument("--table", nargs="+", default=[], help="names of tables to keep")
+    parser.add_argument(
+        "--configuration", nargs="+", default=[], type=Path, help="files of the run"
+    )
+    options = parser.parse_args()
+    if options.folder:
+        run = recorded(options.folder, options.table, [p.resolve() for p in options.configuration])
+        text = json.dumps(run, ensure_ascii=False, indent=1)
+        RECORDED.mkdir(exist_ok=True)
+        (RECORDED / f"{options.name}.json").write_text(text + "\n", encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
