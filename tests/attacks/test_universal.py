@@ -182,10 +182,12 @@ def test_universal_gradient_is_projected_adam():
     optimiser = torch.optim.Adam([expected], lr=2, eps=1e-12, maximize=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda update: 1 - update / 10)
     numbers = generator(0, "universal")
-    visited = []
+    rates = []
     for _ in range(2):
+        fooled = 0
         for rows in torch.randperm(40, generator=numbers).split(8):
             logits = network((pixels[rows] + expected / 255).clamp(0, 1))
+            fooled += int((logits.argmax(dim=1) != clean[rows]).sum())
             chosen = logits.log_softmax(dim=1)[torch.arange(8), clean[rows]]
             optimiser.zero_grad()
             torch.minimum(-chosen, torch.tensor(1.5)).mean().backward()
@@ -193,10 +195,11 @@ def test_universal_gradient_is_projected_adam():
             schedule.step()
             with torch.no_grad():
                 expected.clamp_(-6, 6)
-        visited.append(expected.detach().clone().permute(1, 2, 0).numpy())
-    best = result.history["fooling_rate"].argmax()
-    assert result.history["fooling_rate"][0] != result.history["fooling_rate"][1]
-    np.testing.assert_allclose(result.perturbation, visited[best], rtol=1e-3, atol=1e-3)
+        rates.append(fooled / 40)
+    last = expected.detach().permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(result.perturbation, last, rtol=1e-3, atol=1e-3)
+    assert result.history["fooling_rate"].tolist() == rates
+    assert rates[0] != rates[1]
 
 
 def test_one_image_a_batch_is_the_published_algorithm():
@@ -236,9 +239,8 @@ class TestEverySearch:
         assert result.perturbation.dtype == np.float32
         assert result.perturbation.shape == (SIDE, SIDE, 3)
         assert 0 < np.abs(result.perturbation).max() <= 20
-        assert set(result.history) == {"fooling_rate", "fooling_rate_held_out"}
-        assert result.fooling_rate == result.history["fooling_rate"].max()
-        assert len(result.history["fooling_rate"]) == len(result.history["fooling_rate_held_out"])
+        (rates,) = result.history.values()
+        assert len(rates) == 3 and 0 < rates[-1] < 1
         nothing = np.zeros((SIDE, SIDE, 3), np.float32)
         for images, rate in (
             (pictures(40), result.fooling_rate),
@@ -344,7 +346,7 @@ class TestCheckpoint:
             **(options | changed),
         )
 
-    @pytest.mark.parametrize("calls", [3, 8, 13, 19])
+    @pytest.mark.parametrize("calls", [2, 5, 8, 13])
     def test_resumed_equals_uninterrupted(self, search, calls, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0)
         checkpoint = tmp_path / "search.pt"
@@ -364,8 +366,8 @@ class TestCheckpoint:
         checkpoint = tmp_path / "search.pt"
         whole = self.attempt(search, checkpoint, 10**9)
         assert "resuming" not in capsys.readouterr().out
-        # A finished search has nothing left to compute.
-        assert same(self.attempt(search, checkpoint, 0), whole)
+        # A finished search has only its measurement left: three passes over 24 or 20 images.
+        assert same(self.attempt(search, checkpoint, 9), whole)
         assert "resuming after 2 passes" in capsys.readouterr().out
         assert [path.name for path in tmp_path.iterdir()] == ["search.pt"]
 

@@ -32,8 +32,9 @@ class Universal:
     images, clipped and rounded.
 
     Attributes:
-        perturbation: float32 ``(H, W, 3)`` in units of 1/255, the best over all passes.
-        history: ``fooling_rate`` and ``fooling_rate_held_out``, float64, one value a pass.
+        perturbation: float32 ``(H, W, 3)`` in units of 1/255, at the end of the last pass.
+        history: ``fooling_rate``, float64, one value a pass: of the pass's own images, each before
+            its batch changed the perturbation.
         fooling_rate: of ``perturbation`` on the images that it was made from.
         fooling_rate_held_out: of ``perturbation`` on images that it was not made from.
     """
@@ -50,26 +51,22 @@ class Search:
 
     Attributes:
         perturbation: float32 ``(3, H, W)`` in units of 1/255, on the network's device.
-        best: the one of the finished passes that fools most of the search's own images.
         predicted: the network's predictions for the images as they are, int64 ``(N,)``.
-        predicted_held_out: the same for the held-out images.
         order: the images' order in the current pass, int64 ``(N,)``.
         position: how many of them the current pass has seen.
+        fooled: how many of these it has found fooled.
         updates: how often the perturbation was updated in all passes together.
         history: see `Universal`.
         memory: the state of an update rule from batch to batch.
     """
 
     perturbation: Tensor
-    best: Tensor
     predicted: Tensor
-    predicted_held_out: Tensor
     order: Tensor
     position: int = 0
+    fooled: int = 0
     updates: int = 0
-    history: dict[str, list[float]] = field(
-        default_factory=lambda: {"fooling_rate": [], "fooling_rate_held_out": []}
-    )
+    history: dict[str, list[float]] = field(default_factory=lambda: {"fooling_rate": []})
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -101,7 +98,8 @@ class Batch:
     """What a method improves a perturbation on.
 
     Attributes:
-        network: images in [0, 1] to logits.
+        network: images in [0, 1] to logits. In its first forward pass of all images of the batch
+            is counted how many are fooled, so that pass must be of perturbed ones.
         images: ``(B, 3, H, W)`` in [0, 1].
         predicted: what the network predicts for the images as they are, int64 ``(B,)``.
         norm: ``linf`` or ``l2``, which is bounded.
@@ -113,6 +111,21 @@ class Batch:
     predicted: Tensor
     norm: str
     updates: int
+
+
+class _Counting(nn.Module):
+    """A network that counts how many images of a batch are fooled when it first sees them all."""
+
+    def __init__(self, network: nn.Module, predicted: Tensor) -> None:
+        super().__init__()
+        self.network, self.predicted = network, predicted
+        self.fooled: Tensor | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        if self.fooled is None and len(images) == len(self.predicted):
+            self.fooled = (logits.detach().argmax(dim=1) != self.predicted).sum()
+        return logits
 
 
 class UniversalMethod:
@@ -162,7 +175,8 @@ def search(
 ) -> Universal:
     """Improve a perturbation batch by batch until it fools enough images.
 
-    Each pass visits all images in a new order; after it the fooling rates are measured.
+    Each pass visits all images in a new order, and counts those that the perturbation fools when
+    their turn comes. What the perturbation fools in the end is measured once, on 8-bit images.
 
     Args:
         method: improves the perturbation.
@@ -173,7 +187,7 @@ def search(
         generator: orders the images.
         norm: ``linf`` or ``l2``.
         radius: the bound of the perturbation's norm, in units of 1/255.
-        fooling_rate: the search ends after the pass that reaches this rate on ``images``.
+        fooling_rate: the search ends after the pass that counts this rate on ``images``.
         passes: at most so many passes over ``images``.
         batch_size: images at a time.
         checkpoint: a file to resume from if it exists, and to keep up to date. One network's file
@@ -194,36 +208,38 @@ def search(
     generators = [generator] if noise is None else [generator, noise]
     state = _load(checkpoint, identity, generators, device)
     if state is None:
-        state = _begin(network, images, held_out, generator, batch_size=batch_size, device=device)
+        state = _begin(network, images, generator, batch_size=batch_size, device=device)
     own = state.history["fooling_rate"]
     updates = passes * math.ceil(len(images) / batch_size)
     saved = time.monotonic()
-    while len(own) < passes and max(own, default=0) < fooling_rate:
+    while len(own) < passes and (not own or own[-1] < fooling_rate):
         starts = range(state.position, len(images), batch_size)
         for start in progress(starts, f"pass {len(own) + 1} of {passes}, batches", len(starts)):
             # Sorted, because HDF5 reads increasing rows only.
             rows = state.order[start : start + batch_size].sort().values
             pixels = to_tensor(images[rows.numpy()], device)
             predicted = state.predicted[rows].to(device)
-            moved = method.update(state, Batch(network, pixels, predicted, norm, updates))
+            counting = _Counting(network, predicted)
+            moved = method.update(state, Batch(counting, pixels, predicted, norm, updates))
             (state.perturbation,) = within(moved[None], norm, radius)
+            state.fooled += int(counting.fooled or 0)
             state.position = start + batch_size
             state.updates += 1
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _save(checkpoint, identity, generators, state)
                 saved = time.monotonic()
-        _measure(network, state, images, held_out, batch_size=batch_size, device=device)
+        own.append(state.fooled / len(images))
+        print(f"pass {len(own)}: fools {own[-1]:.3f} of its images on the way")
         state.order = torch.randperm(len(images), generator=generator)
-        state.position = 0
+        state.position = state.fooled = 0
         if checkpoint:
             _save(checkpoint, identity, generators, state)
-    return _result(state)
+    return _result(network, state, images, held_out, batch_size=batch_size, device=device)
 
 
 def _begin(
     network: nn.Module,
     images: Images,
-    held_out: Images,
     generator: torch.Generator,
     *,
     batch_size: int,
@@ -232,20 +248,15 @@ def _begin(
     """A search that has done nothing but predict the images as they are."""
     height, width, channels = images.shape[1:]
     zero = torch.zeros(height, width, channels, device=device).permute(2, 0, 1)
-    predicted, predicted_held_out = (
-        _predict(network, part, _as_stored(zero), batch_size=batch_size, device=device)
-        for part in (images, held_out)
-    )
+    predicted = _predict(network, images, _as_stored(zero), batch_size=batch_size, device=device)
     return Search(
         perturbation=zero,
-        best=zero,
         predicted=torch.from_numpy(predicted),
-        predicted_held_out=torch.from_numpy(predicted_held_out),
         order=torch.randperm(len(images), generator=generator),
     )
 
 
-def _measure(
+def _result(
     network: nn.Module,
     state: Search,
     images: Images,
@@ -253,37 +264,16 @@ def _measure(
     *,
     batch_size: int,
     device: torch.device,
-) -> None:
-    """Add the fooling rates of a finished pass to the history, and keep the best perturbation."""
-    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
-    for rates, measured, predictions in (
-        (own, images, state.predicted),
-        (unseen, held_out, state.predicted_held_out),
-    ):
-        rate = fooling_rate(
-            network,
-            measured,
-            _as_stored(state.perturbation),
-            predictions.numpy(),
-            batch_size=batch_size,
-            device=device,
-        )
-        rates.append(rate)
-    print(f"pass {len(own)}: fools {own[-1]:.3f} of its images, {unseen[-1]:.3f} of held-out ones")
-    if own[-1] == max(own):
-        state.best = state.perturbation
-
-
-def _result(state: Search) -> Universal:
-    """The best perturbation of a search that ended."""
-    own, unseen = state.history["fooling_rate"], state.history["fooling_rate_held_out"]
-    # The latest of equals, as in `_measure`.
-    best = max(range(len(own)), key=lambda index: (own[index], index))
+) -> Universal:
+    """What a search that ended has found."""
+    perturbation = _as_stored(state.perturbation)
+    where: dict[str, Any] = {"batch_size": batch_size, "device": device}
+    predicted = _predict(network, held_out, 0 * perturbation, **where)
     return Universal(
-        perturbation=_as_stored(state.best),
+        perturbation=perturbation,
         history={name: np.array(rates) for name, rates in state.history.items()},
-        fooling_rate=own[best],
-        fooling_rate_held_out=unseen[best],
+        fooling_rate=fooling_rate(network, images, perturbation, state.predicted.numpy(), **where),
+        fooling_rate_held_out=fooling_rate(network, held_out, perturbation, predicted, **where),
     )
 
 
@@ -340,7 +330,6 @@ def _load(
         generator.set_state(generator_state)
     state = Search(**content["search"])
     state.perturbation = state.perturbation.to(device)
-    state.best = state.best.to(device)
     state.memory = {name: value.to(device) for name, value in state.memory.items()}
     print(f"{path}: resuming after {len(state.history['fooling_rate'])} passes")
     return state
