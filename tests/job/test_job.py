@@ -319,7 +319,7 @@ class Attacks:
 
 def test_tables_start_without_torch():
     """A job that joins small files should not spend its time importing PyTorch."""
-    names = sorted(path.stem for path in SCRIPTS.glob("table_*.py"))
+    names = sorted(path.stem for path in SCRIPTS.glob("table*.py"))
     code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True
