@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -104,8 +105,8 @@ def main() -> None:
             (DEFENCE, "state/1", {"components": components}),
         ):
             written(folder, path, schema, arrays)
-            without = best(options.repeats, lambda path=path: unchecked(folder / "plain" / path))
-            with_checks = best(options.repeats, lambda path=path: checked(folder / path))
+            without = best(options.repeats, partial(unchecked, folder / "plain" / path))
+            with_checks = best(options.repeats, partial(checked, folder / path))
             more = with_checks - without
             print(
                 f"| `{path}` | {(folder / path).stat().st_size / 1e6:.0f} | {without:.3f} s "

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from advrob.errors import UserError
-from advrob.plan.errors import nearest_names
+from advrob.plan import zoos
+from advrob.plan.errors import ConfigurationError
 
 
 @contextmanager
@@ -27,20 +28,12 @@ def download(name: str) -> Iterator[None]:
 def check_architecture(
     name: str, library: str, architecture: str, available: Sequence[str]
 ) -> None:
-    """Refuse an architecture that a library does not have.
-
-    Args:
-        name: of the configuration entry.
-        library: its name, for the message.
-        architecture: the configured one.
-        available: all architectures that it has.
+    """`advrob.plan.zoos.check_architecture`, in a job.
 
     Raises:
-        UserError: with the nearest names.
+        UserError: the library does not have it.
     """
-    if architecture not in available:
-        nearest = nearest_names(architecture, available, count=3, alike=0.4)
-        raise UserError(
-            f"models.{name}.architecture: {library} has no '{architecture}'. Nearest names: "
-            f"{', '.join(nearest) or 'none'}."
-        )
+    try:
+        zoos.check_architecture(name, library, architecture, available)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None
