@@ -54,6 +54,13 @@ def test_what_is_no_defence_is_refused_in_a_sentence(function, message):
         check(function)
 
 
+def test_random_numbers_from_elsewhere_are_refused():
+    defence = Mine(lambda x: x + torch.rand(()) / 99)
+    defence.stochastic = True
+    with pytest.raises(UserError, match=r"is stochastic, but draws other numbers from the same"):
+        check_defence(Network(defence, nn.Flatten()), IMAGES, "defences.mine")
+
+
 @pytest.mark.parametrize("function", [lambda x: x.mul_(0.5), lambda x: 1.1 * x - 0.05])
 def test_writing_into_the_input_and_overshooting_a_little_are_allowed(function):
     before = IMAGES.clone()

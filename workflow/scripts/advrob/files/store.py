@@ -334,7 +334,17 @@ def check_ids(path: str, ids: Sequence[str], original: str, original_ids: Sequen
     """
     if list(ids) != list(original_ids):
         raise UserError(
-            f"{path}: contains other images than {original} ({len(ids)} against "
-            f"{len(original_ids)}). Expected the same ids in the same order; delete the older "
-            "of the two and run Snakemake again."
+            f"{path}: contains other images than {original}; {difference(ids, original_ids)}. "
+            "Expected the same ids in the same order; delete the older of the two and run "
+            "Snakemake again."
         )
+
+
+def difference(ids: Sequence[str], others: Sequence[str]) -> str:
+    """Where two lists of images that are not equal first differ, in words."""
+    if len(ids) != len(others):
+        return f"the first has {len(ids)}, the second {len(others)}"
+    row, (mine, other) = next(
+        (row, pair) for row, pair in enumerate(zip(ids, others, strict=True)) if pair[0] != pair[1]
+    )
+    return f"image {row}, counted from 0, is {mine} in the first and {other} in the second"

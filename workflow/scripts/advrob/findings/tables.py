@@ -162,9 +162,10 @@ def check_same_images(first: Result, second: Result) -> None:
     """
     if first.ids != second.ids:
         raise UserError(
-            f"{first.model}/{first.defence} on {first.dataset} has {len(first.ids)} images, and "
-            f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
-            "Expected scores of the same images; delete the older ones."
+            f"{first.model}/{first.defence} on {first.dataset} and "
+            f"{second.model}/{second.defence} on {second.dataset} are scores "
+            f"of different images; {store.difference(first.ids, second.ids)}. Expected the same; "
+            "delete the older ones."
         )
 
 

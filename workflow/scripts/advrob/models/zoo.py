@@ -18,6 +18,12 @@ def download(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
+        if "invalid hash value" in str(error):
+            raise UserError(
+                f"models.{name}: its pretrained weights are not what was downloaded ({error}): a "
+                "part of them, or a proxy's page. Run the same command again, or download them "
+                f"elsewhere and name the file in models.{name}.weights."
+            ) from error
         raise UserError(
             f"models.{name}: its pretrained weights cannot be downloaded ({error}). Run once with "
             f"a network connection, or download them elsewhere and name the file in "
