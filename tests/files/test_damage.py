@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from advrob.errors import UserError
 from advrob.files import seal, store
+from advrob.files.rows import ImageRows
 from fuzzing import DAMAGES, damaged, fuzzed, memory_limited, time_limited
 
 IDS = [f"photograph {i}" for i in range(20)]
@@ -98,7 +99,7 @@ def test_a_flipped_bit_in_a_large_array_is_noticed_where_it_is_read(tmp_path):
         pytest.raises(UserError, match=r"s\.h5: is damaged: dataset 'images' .* Delete it"),
         store.read(path, "images/1") as file,
     ):
-        store.ImageRows(file["images"], np.arange(20)[::-1])[3:15]
+        ImageRows(file["images"], np.arange(20)[::-1])[3:15]
 
 
 def test_a_damaged_file_is_blamed_and_not_its_neighbour(tmp_path):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from advrob.errors import UserError
-from advrob.files import schemas, store
-from advrob.files.atomic import replacing_folder
+from advrob.files import provenance, schemas, store
+from advrob.files.atomic import replacing, replacing_folder
 
 
 def write(path, schema="scores/1", **changes):
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path):
     with store.read(tmp_path / "s.h5", "scores/1") as file:
         assert store.strings(file["ids"]) == ["a", "b", "ü"]
         assert file["correct"][:].tolist() == [True, False, True]
-        assert store.params(file) == {"a": [2], "b": 1}
+        assert provenance.params(file) == {"a": [2], "b": 1}
         assert (file.attrs["seed"], file.attrs["source"]) == (1, "somewhere")
 
 
@@ -74,7 +74,7 @@ def test_lengths_must_agree(tmp_path):
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     with (
         pytest.raises(UserError, match="the disk is full"),
-        store.replacing(tmp_path / "a") as temporary,
+        replacing(tmp_path / "a") as temporary,
     ):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")

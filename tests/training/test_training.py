@@ -16,6 +16,7 @@ import train as script
 from advrob import models, networks
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.rows import ImageRows
 from advrob.job.compute import generator
 from advrob.learning import fitting
 from advrob.plan import kinds
@@ -257,7 +258,7 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, _ = pictures(24)
-    rows = store.ImageRows(images, np.arange(24))
+    rows = ImageRows(images, np.arange(24))
     common: dict[str, Any] = {
         "device": CPU, "epochs": 6, "batch_size": 8, "radius": 60.0, "latent": 8, "realism": 0.0,
     }  # fmt: skip
@@ -450,7 +451,7 @@ def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^perturbations.gan: training diverged: .*than 1e\+30\."):
         train_generator(
             model(),
-            store.ImageRows(images, np.arange(24)),
+            ImageRows(images, np.arange(24)),
             labels,
             device=CPU,
             generator=generator(0, "g"),

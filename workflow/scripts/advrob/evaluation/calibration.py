@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.images.pixels import to_tensor
 
 # The logit of a class that a network does not know: no probability, and finite for attacks.

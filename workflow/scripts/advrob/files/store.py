@@ -19,33 +19,9 @@ import numpy as np
 from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
-from advrob.files.provenance import check_params, named, params
-from advrob.files.rows import ImageRows, Images, first_rows
+from advrob.files.provenance import check_params, named
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
-from advrob.job.disk import explain_write_errors, readable, require_space
-
-__all__ = [
-    "SCHEMAS",
-    "Array",
-    "ImageRows",
-    "Images",
-    "StreamedArray",
-    "check_ids",
-    "check_params",
-    "create",
-    "explain_write_errors",
-    "first_rows",
-    "join",
-    "params",
-    "put",
-    "read",
-    "readable",
-    "replacing",
-    "require_space",
-    "save_changed",
-    "strings",
-    "write",
-]
+from advrob.job.disk import require_space
 
 # Rows of images that are copied at a time.
 ROWS = 256

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from advrob.errors import UserError
-from advrob.files import store
 from advrob.files.store import Array, StreamedArray
 from advrob.job.compute import Job
+from advrob.job.disk import readable
 from advrob.plan.plan import NetworkDescription
 
 # NumPy's kinds of types that a file of what was learned can hold.
@@ -32,8 +32,8 @@ def check_memory(defence: str, needed: int, images: int, memory: int, device: to
     """
     if device.type == "cpu" and needed > memory:
         raise UserError(
-            f"defences.{defence}: fitting it to {images} images needs {store.readable(needed)} of "
-            f"memory, but the job may use {store.readable(memory)}. Fit on fewer images "
+            f"defences.{defence}: fitting it to {images} images needs {readable(needed)} of "
+            f"memory, but the job may use {readable(memory)}. Fit on fewer images "
             "(images.fit), make the defence smaller, or give the job more: --set-resources "
             f"defence:mem_mb={2 * needed // 10**6}"
         )

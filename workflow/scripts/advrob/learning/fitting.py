@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advrob.errors import UserError
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
-from advrob.files.store import ImageRows, Images
+from advrob.files.rows import ImageRows, Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.files.store import ImageRows, Images
+from advrob.files.rows import ImageRows, Images
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
