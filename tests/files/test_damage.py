@@ -294,6 +294,21 @@ content(write_scores(Path(sys.argv[1])))
     assert done.stdout == "no locks\n", "the library works"
 
 
+def test_locks_that_the_environment_demands_are_not_called_damage(tmp_path, monkeypatch):
+    """As HDF5_USE_FILE_LOCKING=TRUE does where there are none."""
+    path = write_scores(tmp_path / "s.h5")
+
+    def no_locks(*_, **__):
+        raise OSError(errno.ENOLCK, "Unable to synchronously open file (unable to lock file)")
+
+    monkeypatch.setattr(store.h5py, "File", no_locks)
+    said = refusal(path)
+    assert said is not None
+    assert "cannot be locked" in said
+    assert "Unset the environment variable HDF5_USE_FILE_LOCKING" in said
+    assert "Delete" not in said
+
+
 def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):
     path = write_scores(tmp_path / "s.h5")
     with path.open("r+b") as file:

@@ -188,7 +188,9 @@ def test_what_fails_in_the_users_own_code_is_one_sentence_with_its_line(rule, fi
     assert line.endswith(f" at {file}, line 5). Correct it there.")
 
 
-@pytest.mark.parametrize("file", [LIBRARY / "networks.py", LIBRARY / "attacks/bounds.py"])
+@pytest.mark.parametrize(
+    "file", [LIBRARY / "networks.py", LIBRARY / "attacks/bounds.py", Path("h5py/h5f.pyx")]
+)
 def test_what_fails_in_the_library_keeps_its_trace(rule, file):
     with pytest.raises(SystemExit):
         job.run(lambda: defined(file, "advrob")())

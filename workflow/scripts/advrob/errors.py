@@ -34,7 +34,7 @@ def of_code(error: BaseException, *, below: int = 1) -> str:
     """
     reason = " ".join(str(error).split())[:300]
     frames = traceback.extract_tb(error.__traceback__)[below:]
-    frames = [frame for frame in frames if not frame.filename.startswith("<")]
+    frames = [frame for frame in frames if Path(frame.filename).is_absolute()]
     own = [frame for frame in frames if not is_installed(frame.filename)] or frames
     where = f" at {own[-1].filename}, line {own[-1].lineno}" if own else ""
     if isinstance(error, SyntaxError):
@@ -45,5 +45,10 @@ def of_code(error: BaseException, *, below: int = 1) -> str:
 
 
 def is_installed(file: str) -> bool:
-    """Whether code of a file is Python's own or of an installed package other than this library."""
-    return file.startswith(("<", *INSTALLED)) and not file.startswith(LIBRARY)
+    """Whether code of a file is Python's own or of an installed package other than this library.
+
+    Compiled code names its source as it was when it was built: by no absolute path.
+    """
+    return not Path(file).is_absolute() or (
+        file.startswith(INSTALLED) and not file.startswith(LIBRARY)
+    )

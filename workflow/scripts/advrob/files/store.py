@@ -82,7 +82,7 @@ def write(
 @contextmanager
 def _created(path: Path) -> Iterator[h5py.File]:
     # No cache of chunks: they lie in the file in the order of their rows, however these come.
-    with h5py.File(path, "w", userblock_size=seal.SIZE, rdcc_nbytes=0, **_FORMAT) as file:
+    with _opened(path, "w", userblock_size=seal.SIZE) as file:
         try:
             yield file
         except BaseException:
@@ -90,6 +90,24 @@ def _created(path: Path) -> Iterator[h5py.File]:
             with contextlib.suppress(OSError):
                 os.truncate(path, 0)
             raise
+
+
+def _opened(path: str | Path, mode: str, **options: Any) -> h5py.File:
+    """A file without a cache of chunks.
+
+    Raises:
+        UserError: the environment demands locks that the file system does not have.
+    """
+    try:
+        return h5py.File(path, mode, rdcc_nbytes=0, **_FORMAT, **options)
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        raise UserError(
+            f"{path}: cannot be locked ({error}). That does not mean that it is damaged. Unset the "
+            "environment variable HDF5_USE_FILE_LOCKING, which demands locks, and run the same "
+            "command again."
+        ) from error
 
 
 def save(
@@ -205,7 +223,7 @@ def read(
     """
     seal.verify(path)
     # No cache of chunks: an image is one, and without the copy is read in a third of the time.
-    with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
+    with _opened(path, "r") as file:
         check(file, schema or str(file.attrs.get("schema")), str(path))
         check_params(file, named(path) if about is None else about)
         try:

@@ -141,9 +141,10 @@ def _readable_errors() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
         raise UserError(
-            f"images: the photographs do not fit in memory ({error}). Give the job more: "
-            "--set-resources images:mem_mb=4000"
+            f"images: the photographs do not fit in memory{reason}. "
+            "Give the job more: --set-resources images:mem_mb=4000"
         ) from error
     except UserError as error:
         raise UserError(printable(str(error))) from error
