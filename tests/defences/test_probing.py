@@ -1,11 +1,14 @@
 """A defence is tried before the long work: it returns images like those that it is given."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from advrob.defences import Defence
 from advrob.errors import UserError
+from advrob.files.store import StreamedArray
+from advrob.learning.defences import check_arrays
 from advrob.networks import Network
 from advrob.probing import check_defence
 
@@ -51,6 +54,13 @@ def test_what_is_no_defence_is_refused_in_a_sentence(function, message):
         check(function)
 
 
+def test_random_numbers_from_elsewhere_are_refused():
+    defence = Mine(lambda x: x + torch.rand(()) / 99)
+    defence.stochastic = True
+    with pytest.raises(UserError, match=r"is stochastic, but draws other numbers from the same"):
+        check_defence(Network(defence, nn.Flatten()), IMAGES, "defences.mine")
+
+
 @pytest.mark.parametrize("function", [lambda x: x.mul_(0.5), lambda x: 1.1 * x - 0.05])
 def test_writing_into_the_input_and_overshooting_a_little_are_allowed(function):
     before = IMAGES.clone()
@@ -63,3 +73,22 @@ def test_what_was_learned_badly_is_no_mistake():
     with pytest.raises(UserError, match="returns numbers from"):
         check_defence(network, IMAGES, "defences.mine")
     check_defence(network, IMAGES, "defences.mine", learned=True)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (None, "its fit returned an object of type NoneType"),
+        (np.zeros(3), "its fit returned an object of type ndarray"),
+        ({"a": np.zeros(3), "b": "text"}, "its fit returned 'b' of type str"),
+        ({"a": [object()]}, "its fit returned 'a' of type list"),
+    ],
+)
+def test_a_fit_that_returns_something_else_is_refused_in_a_sentence(arrays, message):
+    with pytest.raises(UserError, match=rf"^defences\.mine: {message}\. Expected an? "):
+        check_arrays("mine", arrays)
+
+
+def test_a_fit_returns_arrays_by_their_names():
+    arrays = {"a": np.zeros(3), "b": 1.5, "c": StreamedArray((1,), "uint8", [np.zeros(1)])}
+    assert list(check_arrays("mine", arrays)) == ["a", "b", "c"]

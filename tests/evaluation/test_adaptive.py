@@ -15,7 +15,8 @@ from advrob.attacks.control import CONTROLS
 from advrob.errors import UserError
 from advrob.evaluation import adaptive, samples
 from advrob.evaluation.samples import Sample
-from advrob.files import store
+from advrob.files import provenance, store
+from advrob.files.rows import ImageRows
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
 from advrob.networks import Network
@@ -92,9 +93,7 @@ def shades() -> tuple[np.ndarray, Sample]:
     pixels = np.broadcast_to(levels[:, None, None, None], (12, 8, 8, 3)).copy()
     numbers = np.arange(12)
     labels = (levels > 127).astype(np.int64)
-    return levels, Sample(
-        numbers, IDS, store.ImageRows(pixels, numbers), labels, ["dark", "bright", ""]
-    )
+    return levels, Sample(numbers, IDS, ImageRows(pixels, numbers), labels, ["dark", "bright", ""])
 
 
 @pytest.mark.parametrize("defence", ["none", "noise"])
@@ -153,7 +152,7 @@ def test_what_rounding_takes_back_is_recorded(tmp_path, levels):
     shade = np.array([126, 127, 128, 129], np.uint8)
     pixels = np.broadcast_to(shade[:, None, None, None], (4, 8, 8, 3)).copy()
     labels = (shade > 127).astype(np.int64)
-    rows = store.ImageRows(pixels, np.arange(4))
+    rows = ImageRows(pixels, np.arange(4))
     sample = Sample(np.arange(4), IDS[:4], rows, labels, ["dark", "bright", ""])
     # No level can be moved by 0.75, but that is enough to cross the middle from 127 and 128.
     entry = {"kind": "apgd", "norm": "linf", "radius": 0.75, "iterations": 5, "levels": levels}
@@ -234,7 +233,7 @@ def test_scripts_attack_and_control(tmp_path, photographs, common, kind, defence
         moves = file["images"][:].astype(int) - source["images"][:][rows]
         np.testing.assert_array_equal(file["labels"][:], source["labels"][:][rows])
         distances = file["distances"][:]
-        made_with = store.params(file)
+        made_with = provenance.params(file)
     assert 0 < distances.max() <= options["radius"]
     if kind != "pgd":
         np.testing.assert_array_equal(distances, np.abs(moves).max(axis=(1, 2, 3)))

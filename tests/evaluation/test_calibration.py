@@ -291,6 +291,8 @@ def test_what_has_no_known_truth_is_refused(case):
         exact(network, images, labels + 3, "linf", 1)
     with pytest.raises(UserError, match="at least two"):
         calibration.templates(images, np.zeros(24, np.int64))
+    with pytest.raises(UserError, match=r"go from 1 to 4, expected 0 to 1\. Correct the labels"):
+        calibration.templates(images, labels, classes=2)
 
 
 @pytest.mark.parametrize("name", TWINS)

@@ -234,8 +234,10 @@ def test_classes_are_those_that_were_expected(case):
 def test_what_cannot_be_looked_at_is_refused(case):
     network, images, labels = case
     for wrong, message in (
-        ((images * 255, labels), "expected at least one in"),
-        ((images[0], labels), "shape"),
+        ((images * 255, labels), r"values from \S+ to \S+, expected 0 to 1\. Give plain RGB"),
+        ((images.mul(255).byte(), labels), r"are torch\.uint8, expected floats\. Convert 8-bit"),
+        ((images[0], labels), r"of shape \(3, 32, 32\), expected \(N, 3, H, W\)"),
+        ((images[:0], labels[:0]), r"of shape \(0, 3, 32, 32\), .* N at least 1"),
         ((images, labels[:3]), "a class for each image"),
     ):
         with pytest.raises(UserError, match=message):

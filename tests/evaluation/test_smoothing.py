@@ -25,7 +25,7 @@ from advrob.evaluation.smoothing import (
 )
 from advrob.job.compute import generator
 from advrob.networks import Network
-from advrob.plan import ranges
+from advrob.plan.certificates import FAILURE
 
 CPU = torch.device("cpu")
 # A multiple of 16 numbers, as every photograph of even sides has: PyTorch then draws the same
@@ -406,7 +406,7 @@ def test_counts_classes_and_radii_are_those_of_art(image):
             device_type="cpu",
             sample_size=SELECTION,
             scale=SIGMA / 255,
-            alpha=smoothing.FAILURE,
+            alpha=FAILURE,
         )
         (predicted,), (reached,) = theirs.certify(image[None].numpy(), draws)
         options = {"sigma": SIGMA, "draws": draws, "batch_size": 100}
@@ -419,6 +419,5 @@ def test_counts_classes_and_radii_are_those_of_art(image):
 
 @pytest.mark.parametrize("draws", [11, 100, 10_000])
 def test_the_plan_knows_what_draws_can_certify_at_most(draws):
-    assert ranges.FAILURE == smoothing.FAILURE
-    most = 3 * NormalDist().inv_cdf(ranges.FAILURE ** (1 / draws))
+    most = 3 * NormalDist().inv_cdf(FAILURE ** (1 / draws))
     assert smoothing.radius(draws, draws, 3) == pytest.approx(most)

@@ -15,7 +15,7 @@ from advrob.evaluation.certified import certificate_arrays
 from advrob.evaluation.samples import Sample
 from advrob.evaluation.smoothing import ABSTAINED, Certificate, certificates
 from advrob.evaluation.smoothing_attack import attack_smoothed, broken_certificates, holding
-from advrob.files.store import ImageRows
+from advrob.files.rows import ImageRows
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import Job, generator
 from advrob.networks import Network

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from advrob.errors import UserError
 from advrob.files import seal, store
+from advrob.files.rows import ImageRows
 from fuzzing import DAMAGES, damaged, fuzzed, memory_limited, time_limited
 
 IDS = [f"photograph {i}" for i in range(20)]
@@ -98,7 +99,7 @@ def test_a_flipped_bit_in_a_large_array_is_noticed_where_it_is_read(tmp_path):
         pytest.raises(UserError, match=r"s\.h5: is damaged: dataset 'images' .* Delete it"),
         store.read(path, "images/1") as file,
     ):
-        store.ImageRows(file["images"], np.arange(20)[::-1])[3:15]
+        ImageRows(file["images"], np.arange(20)[::-1])[3:15]
 
 
 def test_a_damaged_file_is_blamed_and_not_its_neighbour(tmp_path):
@@ -291,6 +292,21 @@ content(write_scores(Path(sys.argv[1])))
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "no locks\n", "the library works"
+
+
+def test_locks_that_the_environment_demands_are_not_called_damage(tmp_path, monkeypatch):
+    """As HDF5_USE_FILE_LOCKING=TRUE does where there are none."""
+    path = write_scores(tmp_path / "s.h5")
+
+    def no_locks(*_, **__):
+        raise OSError(errno.ENOLCK, "Unable to synchronously open file (unable to lock file)")
+
+    monkeypatch.setattr(store.h5py, "File", no_locks)
+    said = refusal(path)
+    assert said is not None
+    assert "cannot be locked" in said
+    assert "Unset the environment variable HDF5_USE_FILE_LOCKING" in said
+    assert "Delete" not in said
 
 
 def test_a_file_that_is_being_written_is_not_called_damaged(tmp_path):

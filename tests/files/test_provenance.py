@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files import provenance, store
+from advrob.files.provenance import check_params
 
 PARAMS = {
     "model": "m",
@@ -25,7 +26,7 @@ def path(tmp_path):
 def refusal(path, expected, **more):
     with store.read(path, "state/1") as file:
         try:
-            store.check_params(file, expected, **more)
+            check_params(file, expected, **more)
         except UserError as error:
             return str(error)
     return None
@@ -126,7 +127,7 @@ def test_any_reader_compares_a_result_with_its_name(tmp_path, name, params):
 
 def test_a_file_in_the_place_of_another_is_refused_when_it_is_opened(path):
     with store.read(path, "state/1", about={"model": "m", "defence": "noise"}) as file:
-        assert store.params(file) == PARAMS
+        assert provenance.params(file) == PARAMS
     with (
         pytest.raises(UserError, match=r's\.h5: was made with defence "noise", expected defence'),
         store.read(path, "state/1", about={"model": "m", "defence": "none"}),

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
 from advrob.job import locks
 
@@ -197,7 +197,7 @@ def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     # Also of one that wrote a folder.
     orphan.mkdir()
     (orphan / "part").touch()
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text("whole")
     assert path.read_text() == "whole"
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted(

@@ -99,19 +99,25 @@ def test_gradient_perturbations_do_not_depend_on_shards(images, network, tmp_pat
 
 
 def test_scores_do_not_depend_on_shards(images, network, tmp_path):
+    said = []
+
     def make(path, shard, job=JOB):
-        score.main(
-            images=[images["test"]],
-            scores=[path],
-            datasets=["original"],
-            network=network,
-            draws=3,
-            job=job,
-            scatteritem=shard,
+        said.append(
+            score.main(
+                images=[images["test"]],
+                scores=[path],
+                datasets=["original"],
+                network=network,
+                draws=3,
+                job=job,
+                scatteritem=shard,
+            )
         )
 
     # Of 7 shards two have no batch.
     whole, *others = (gathered(tmp_path, shards, make) for shards in (1, 2, 3, 5, 7))
+    empty = [sentence for sentence in said[-7:] if "original (no image in shard)" in sentence]
+    assert len(empty) == 2
     assert all(other == whole for other in others)
     make(str(tmp_path / "other.h5"), sharding.WHOLE, a_job(seed=4, batch_size=2))
     with h5py.File(tmp_path / "1.h5") as file, h5py.File(tmp_path / "other.h5") as other:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from advrob.errors import UserError
-from advrob.files import store
-from advrob.files.atomic import replacing_folder
+from advrob.files import provenance, schemas, store
+from advrob.files.atomic import replacing, replacing_folder
 
 
 def write(path, schema="scores/1", **changes):
@@ -27,7 +27,7 @@ def test_what_is_written_is_read(tmp_path):
     with store.read(tmp_path / "s.h5", "scores/1") as file:
         assert store.strings(file["ids"]) == ["a", "b", "ü"]
         assert file["correct"][:].tolist() == [True, False, True]
-        assert store.params(file) == {"a": [2], "b": 1}
+        assert provenance.params(file) == {"a": [2], "b": 1}
         assert (file.attrs["seed"], file.attrs["source"]) == (1, "somewhere")
 
 
@@ -74,7 +74,7 @@ def test_lengths_must_agree(tmp_path):
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     with (
         pytest.raises(UserError, match="the disk is full"),
-        store.replacing(tmp_path / "a") as temporary,
+        replacing(tmp_path / "a") as temporary,
     ):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -99,11 +99,24 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
-    with (
-        pytest.raises(UserError, match="Make it with: snakemake"),
-        store.read(tmp_path / "none.h5", "scores/1"),
+    for name, remedy in (
+        ("none.h5", "Correct the path"),
+        ("results/a/b.h5", rf"snakemake --cores 1 results/a/b\.h5 --directory {tmp_path}$"),
     ):
-        pass
+        with (
+            pytest.raises(UserError, match=remedy),
+            store.read(tmp_path / name, "scores/1"),
+        ):
+            pass
+
+
+def test_other_images_are_named():
+    for others, message in (
+        (["a"], "the first has 2, the second 1"),
+        (["a", "c"], "image 1, .* is b in the first and c"),
+    ):
+        with pytest.raises(UserError, match=rf"x\.h5: contains other images than y\.h5; {message}"):
+            store.check_ids("x.h5", ["a", "b"], "y.h5", others)
 
 
 def test_a_truncated_file_is_named(tmp_path):
@@ -124,6 +137,18 @@ def test_another_schema_is_refused(tmp_path):
         store.read(tmp_path / "s.h5", "images/1"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("without", "message"),
+    [("seed", "has no attribute 'seed'"), ("correct", "has no dataset 'correct', which schema")],
+)
+def test_a_file_that_lacks_something_is_refused(tmp_path, without, message):
+    write(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        del (file.attrs if without == "seed" else file)[without]
+        with pytest.raises(UserError, match=rf"s\.h5: {message}"):
+            schemas.check(file, "scores/1", "s.h5")
 
 
 def test_a_foreign_file_is_refused(tmp_path):

@@ -323,7 +323,9 @@ def test_only_what_may_do_no_more_is_a_twin_without_gradients(tmp_path, square, 
 
 def test_a_missing_score_is_reported(tmp_path):
     outcomes = SOUND | {("pgd-m-noise", "noise"): first(0.1)[:40]}
-    with pytest.raises(UserError, match=r"pgd-m-noise: has no score of 040\.jpeg and 59 more"):
+    with pytest.raises(
+        UserError, match=r"pgd-m-noise: 60 of its 100 images have no score, 040\.jpeg"
+    ):
         checked(tmp_path, outcomes)
 
 

@@ -377,8 +377,8 @@ FOOLBOX = {"package": "foolbox", "files": ["data/imagenet_*.jpg"], "label": r"_(
         ({"label": r"(x)?_\d+"}, "matches no class in this name"),
         ({"package": "nosuch.module"}, "'nosuch.module' is not installed"),
         ({"package": "json.decoder"}, "is a module of one file"),
-        ({"package": ""}, "'' is not installed"),
-        ({"package": "a..b"}, r"'a\.\.b' is not installed"),
+        ({"package": ""}, "'' is not the name of a package"),
+        ({"package": "a..b"}, r"'a\.\.b' is not the name of a package"),
     ],
 )
 def test_entries_of_packages_that_hurt(

@@ -25,7 +25,7 @@ from torchvision import transforms
 import download
 import images as images_script
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.images import extract, labels, load
 from advrob.images.decode import centre_crop, decode, random_crop
 from advrob.job.compute import generator
@@ -104,7 +104,7 @@ def make(
                 "labels": file["labels"][:].tolist(),
                 "ids": store.strings(file["ids"]),
                 "classes": store.strings(file["classes"]),
-                "params": store.params(file),
+                "params": provenance.params(file),
                 "source": file.attrs["source"],
                 "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
                 "summary": summary,

@@ -7,8 +7,10 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +29,7 @@ from advrob.linear import linalg
 from conftest import Named, NamedList
 
 SCRIPTS = Path(job.__file__).parents[2]
+LIBRARY = SCRIPTS / "advrob"
 
 
 def test_a_main_gets_what_it_names(rule):
@@ -166,6 +169,32 @@ def test_a_programmers_mistake_keeps_its_trace(rule):
     with pytest.raises(SystemExit):
         job.run(main)
     assert "ZeroDivisionError" in Path(rule.log[0]).read_text()
+
+
+def defined(file: Path, name: str) -> Callable[..., Any]:
+    """A function of a module in a file, that fails inside an installed package."""
+    content = "import torch\n\n\ndef fail():\n    return torch.nn.functional.conv2d(1, 2)\n"
+    code = {"__name__": name}
+    exec(compile(content, str(file), "exec"), code)
+    return code["fail"]
+
+
+@pytest.mark.parametrize("file", [Path("/home/me/mine.py"), LIBRARY / "defences/noise.py"])
+def test_what_fails_in_the_users_own_code_is_one_sentence_with_its_line(rule, file):
+    with pytest.raises(SystemExit):
+        job.run(lambda: defined(file, "mine")())
+    *_, line = Path(rule.log[0]).read_text().splitlines()
+    assert line.startswith("error: rule score: fails in a plug-in or your own code (TypeError")
+    assert line.endswith(f" at {file}, line 5). Correct it there.")
+
+
+@pytest.mark.parametrize(
+    "file", [LIBRARY / "networks.py", LIBRARY / "attacks/bounds.py", Path("h5py/h5f.pyx")]
+)
+def test_what_fails_in_the_library_keeps_its_trace(rule, file):
+    with pytest.raises(SystemExit):
+        job.run(lambda: defined(file, "advrob")())
+    assert "Traceback" in Path(rule.log[0]).read_text()
 
 
 def test_random_numbers_belong_to_a_seed_and_an_identity():
@@ -319,7 +348,7 @@ class Attacks:
 
 def test_tables_start_without_torch():
     """A job that joins small files should not spend its time importing PyTorch."""
-    names = sorted(path.stem for path in SCRIPTS.glob("table_*.py"))
+    names = sorted(path.stem for path in SCRIPTS.glob("table*.py"))
     code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True

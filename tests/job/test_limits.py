@@ -13,6 +13,8 @@ import torch
 import defence
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.atomic import replacing
+from advrob.files.rows import ImageRows
 from advrob.job import script as job
 from conftest import ROOT, a_job
 
@@ -201,7 +203,7 @@ def test_an_attempt_that_failed_by_itself_was_not_killed(rule):
 def test_a_limit_on_the_size_of_files_is_said(tmp_path):
     with (
         pytest.raises(UserError, match="a limit on the size of files is reached"),
-        store.replacing(tmp_path / "a") as temporary,
+        replacing(tmp_path / "a") as temporary,
     ):
         temporary.write_text("half")
         raise OSError(27, "File too large")
@@ -297,9 +299,9 @@ def test_rows_are_those_of_the_whole(tmp_path):
     numbers = np.random.default_rng(2).permutation(50)[:40]
     with h5py.File(tmp_path / "x.h5", "w") as file:
         for stored in (levels, file.create_dataset("x", data=levels, chunks=(1, 3, 3, 3))):
-            rows = store.ImageRows(stored, numbers)
+            rows = ImageRows(stored, numbers)
             assert (len(rows), rows.shape, rows.size) == (40, (40, 3, 3, 3), 40 * 27)
             for selection in (slice(None), slice(7, 20), slice(9, 9), np.array([3, 1, 1, 39])):
                 np.testing.assert_array_equal(rows[selection], levels[numbers][selection])
-            nested = store.ImageRows(rows, np.arange(5, 15))
+            nested = ImageRows(rows, np.arange(5, 15))
             np.testing.assert_array_equal(nested[2:6], levels[numbers][7:11])

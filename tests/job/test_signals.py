@@ -16,12 +16,12 @@ import sys, time
 from pathlib import Path
 from types import SimpleNamespace
 from conftest import Named, NamedList
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.job import script as job
 
 folder = Path(sys.argv[1])
 def main(*, scores):
-    with store.replacing(scores) as temporary:
+    with replacing(scores) as temporary:
         temporary.write_text("half")
         (folder / "ready").touch()
         while not (folder / "end").exists():

@@ -16,11 +16,12 @@ import train as script
 from advrob import models, networks
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.rows import ImageRows
 from advrob.job.compute import generator
 from advrob.learning import fitting
 from advrob.plan import kinds
 from advrob.plug_ins import load
-from advrob.training import Lesson, Pupil
+from advrob.training import Lesson, Pupil, trainer
 from advrob.training.gan import Adversary, Game, apply, load_generator, train_generator
 from advrob.training.multitask import SIDE
 from advrob.training.trainer import train
@@ -257,7 +258,7 @@ def test_a_generator_learns_to_fool_and_resumes_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, _ = pictures(24)
-    rows = store.ImageRows(images, np.arange(24))
+    rows = ImageRows(images, np.arange(24))
     common: dict[str, Any] = {
         "device": CPU, "epochs": 6, "batch_size": 8, "radius": 60.0, "latent": 8, "realism": 0.0,
     }  # fmt: skip
@@ -401,6 +402,29 @@ def test_training_that_diverges_says_so_and_keeps_its_last_good_state(
     assert all(value.isfinite().all() for value in saved.get("network", {}).values())
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_training_that_diverges_to_a_finite_loss_says_so(tmp_path: Path, method: str) -> None:
+    with pytest.raises(
+        UserError, match=r"diverged: loss is [\d.]+e\+\d+ after 0 .*learning_rate than 1000\."
+    ):
+        train_model(tmp_path, method=method, learning_rate=1e3, **options(method))
+    assert not (tmp_path / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(("right", "refused"), [(0.0, True), (1 / 3, True), (0.5, False)])
+def test_a_network_that_guesses_with_a_large_loss_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, right: float, refused: bool
+) -> None:
+    """Attacked images may have such a loss before it is lowered, but the network knows others."""
+    monkeypatch.setattr(trainer, "FAR", 0.1)
+    monkeypatch.setattr(trainer, "_held_out_accuracy", lambda *_: right)
+    if not refused:
+        assert train_model(tmp_path)["training_curve"][-1, -1] == right
+        return
+    with pytest.raises(UserError, match=r"diverged: loss is 0\.\d+ after 0 epochs"):
+        train_model(tmp_path)
+
+
 def test_training_that_diverges_in_its_last_step_is_no_training(tmp_path: Path) -> None:
     images, labels = pictures(9)
     with pytest.raises(
@@ -427,7 +451,7 @@ def test_a_generator_that_diverges_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^perturbations.gan: training diverged: .*than 1e\+30\."):
         train_generator(
             model(),
-            store.ImageRows(images, np.arange(24)),
+            ImageRows(images, np.arange(24)),
             labels,
             device=CPU,
             generator=generator(0, "g"),

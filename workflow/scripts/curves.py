@@ -1,7 +1,7 @@
 """Curves and the numbers that they draw: every figure that shows how something grows or falls."""
 
 from advrob.figures import curves, plotting
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.findings import tables
 from advrob.job.script import run
 
@@ -29,7 +29,7 @@ def main(
     }
     arguments = {name: value for name, value in sources.items() if value is not None}
     chart = getattr(curves, function)(**arguments)
-    with store.replacing(csv) as temporary:
+    with replacing(csv) as temporary:
         tables.write_csv(temporary, chart.columns, chart.rows)
     plotting.save(chart.figure, pdf=pdf, png=png)
     return chart.summary

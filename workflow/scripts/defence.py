@@ -5,7 +5,7 @@ from pathlib import Path
 from advrob.files import store
 from advrob.job.compute import Job
 from advrob.job.script import run
-from advrob.learning.defences import check_memory, classifier
+from advrob.learning.defences import check_arrays, check_memory, fit_options
 from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import make
 
@@ -28,11 +28,10 @@ def main(
         pixels = source["images"]
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
         job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
-        # Entries of one kind draw alike, so that they differ by their parameters alone.
-        options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
-        options |= {"checkpoint": checkpoint, **classifier(classifiers, job.device)}
+        options = fit_options(kind, classifiers, job) | {"checkpoint": checkpoint}
+        arrays = check_arrays(defence, fitted.fit(pixels, **options))
         about = {"params": {"defence": defence, **entry}, "source": images}
-        store.save(state, "state/1", fitted.fit(pixels, **options), seed=job.seed, **about)
+        store.save(state, "state/1", arrays, seed=job.seed, **about)
     return f"{defence}: fitted"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from advrob.figures import panels, plotting
 from advrob.figures.panels import Picture
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.job.script import run
 
 COLUMNS = 4
@@ -15,7 +15,7 @@ def main(*, perturbations: list[str], pdf: str, png: str) -> str:
     pictures = []
     for path in perturbations:
         with store.read(path, "perturbation/1") as file:
-            attributes = {**store.params(file), **file.attrs}
+            attributes = {**provenance.params(file), **file.attrs}
             image = panels.magnify(file["perturbation"][:], attributes["radius"])
         pictures.append(Picture(image, panels.caption(Path(path).stem, attributes)))
     rows = [pictures[start : start + COLUMNS] for start in range(0, len(pictures), COLUMNS)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from advrob import networks
-from advrob.files import store
+from advrob.files import rows, store
 from advrob.job.compute import Job
 from advrob.job.script import run
 from advrob.models.prediction import predict
@@ -27,10 +27,10 @@ def main(
     options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
     options |= {key: value for key, value in entry.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
-        rows = store.first_rows(source["images"], entry["images"])
-        job.log_start(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
-        (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
-        arrays = train_generator(built, rows, own, **options)
+        pixels = rows.first_rows(source["images"], entry["images"])
+        job.log_start(f"train a generator against {'/'.join(name)}", len(pixels), mixed=True)
+        (own,), _ = predict([built], pixels, batch_size=job.batch_size, device=job.device)
+        arrays = train_generator(built, pixels, own, **options)
     params = networks.params(network) | entry | {"dataset": f"gan-{'-'.join(name)}"}
     store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"

@@ -2,7 +2,7 @@
 
 import torch
 
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.job import compute
 from advrob.job.script import run
 from advrob.training.gan import apply, load_generator
@@ -15,7 +15,7 @@ def main(*, images: str, generator: str, dataset: str, seed: int) -> str:
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         with store.read(generator, "state/1") as file:
-            params = store.params(file)
+            params = provenance.params(file)
             make = load_generator(file, params, pixels.shape[1])
         network = params["model"], params["defence"]
         vectors = torch.randn(

@@ -2,13 +2,13 @@
 
 import shutil
 
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.job.script import run
 
 
 def main(*, images: str, dataset: str) -> str:
     """Copy the file ``images`` to ``dataset``, atomically."""
-    with store.replacing(dataset) as temporary:
+    with replacing(dataset) as temporary:
         shutil.copyfile(images, temporary)
     return "copied"
 

@@ -1,6 +1,6 @@
 """Add a universal perturbation to the test images."""
 
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.images.perturbation import apply
 from advrob.job.script import run
 
@@ -9,7 +9,7 @@ def main(*, images: str, perturbation: str, dataset: str, seed: int) -> str:
     """Write the file ``dataset``: every image of ``images`` plus ``perturbation``, in 8 bits."""
     with store.read(perturbation, "perturbation/1") as file:
         values = file["perturbation"][:]
-        params = store.params(file)
+        params = provenance.params(file)
     with store.read(images, "images/1") as source:
         pixels = source["images"]
         blocks = (apply(pixels[i : i + 256], values) for i in range(0, len(pixels), 256))

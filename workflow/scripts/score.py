@@ -25,15 +25,15 @@ def main(
     with ready(network, images[0], job) as (built, _):
         for dataset, path, output in zip(datasets, images, scores, strict=True):
             with store.read(path, "images/1") as source:
-                # Attacks are of a sample: it may have fewer batches than there are shards.
-                n = len(source["images"])
+                n = len(source["images"])  # of a sample, maybe: fewer batches than shards
                 part = sharding.part(scatteritem, n, job.batch_size, may_be_empty=True)
                 job.log_start(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
                 arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
             about = {"params": networks.params(network) | {"dataset": dataset}, "source": path}
             store.save(output, "scores/1", arrays, seed=job.seed, **about)
-            accuracies += [f"{dataset} {arrays['draws'].mean():.2%}"] if len(arrays["ids"]) else []
-    return f"{'/'.join(name)} is right on {', '.join(accuracies) or 'none of no images'}"
+            share = f"{arrays['draws'].mean():.2%}" if len(arrays["ids"]) else "(no image in shard)"
+            accuracies.append(f"{dataset} {share}")
+    return f"{'/'.join(name)} is right on {', '.join(accuracies)}"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 
 from advrob import models
 from advrob.files import store
+from advrob.files.rows import ImageRows
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.script import run
@@ -25,7 +26,7 @@ def main(
     network = models.build(model, model_settings, job.device)
     with store.read(images, "images/1") as source:
         labels = source["labels"][:limit]
-        rows = store.ImageRows(source["images"], np.arange(len(labels)))
+        rows = ImageRows(source["images"], np.arange(len(labels)))
         job.log_start(f"train {model} by {options['method']}", len(rows), mixed=True)
         arrays = train(network, rows, labels, **options)
     params = {"model": model, "model_settings": by_content(model_settings)}

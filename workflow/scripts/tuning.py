@@ -5,6 +5,7 @@ import torch
 
 from advrob.errors import UserError
 from advrob.files import store
+from advrob.files.rows import ImageRows
 from advrob.job import compute
 from advrob.job.script import run
 
@@ -22,7 +23,7 @@ def main(*, images: str, dataset: str, limit: int, seed: int) -> str:
         order = torch.randperm(len(labelled), generator=compute.generator(seed, "tuning"))
         rows = np.sort(labelled[order[:limit].numpy()])
         arrays = {
-            "images": store.ImageRows(source["images"], rows)[:],
+            "images": ImageRows(source["images"], rows)[:],
             "labels": source["labels"][:][rows],
             "ids": np.array(store.strings(source["ids"]), dtype=object)[rows],
             "classes": np.array(store.strings(source["classes"]), dtype=object),

@@ -1,10 +1,12 @@
 """Plug-ins by name, imported where one is used and nowhere else."""
 
 import importlib
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from advrob.errors import UserError, mentions_memory, of_code
+from advrob.errors import LIBRARY, UserError, is_installed, mentions_memory, of_code
 from advrob.plan import kinds
 from advrob.plan.errors import ConfigurationError
 
@@ -51,3 +53,21 @@ def make(sort: str, name: str, parameters: Mapping[str, Any]) -> Any:
             f"{kinds.SORTS[sort].key} '{name}': cannot be made with {dict(parameters)} "
             f"({of_code(error)}). Correct these keys, or the code."
         ) from error
+
+
+def is_in_own_code(error: BaseException, *, script: str) -> bool:
+    """Whether an error comes from a plug-in or from other code that may be its user's own.
+
+    That is code which is neither installed nor the library's, or a plug-in's file. Installed
+    packages that it calls count as the code that calls them.
+
+    Args:
+        error: as it was caught.
+        script: the file of the job's script.
+    """
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    innermost = next((file for file in reversed(files) if not is_installed(file)), script)
+    if not innermost.startswith(LIBRARY):
+        return innermost != script
+    module = ".".join(Path(innermost).relative_to(LIBRARY).with_suffix("").parts)
+    return any(module == kind.module for sort in kinds.SORTS for kind in kinds.kinds(sort).values())

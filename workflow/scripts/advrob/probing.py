@@ -1,7 +1,5 @@
 """What a network of a job answers and what its defence does, tried before the job's long work."""
 
-import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
@@ -10,7 +8,7 @@ import h5py
 import torch
 from torch import Tensor
 
-from advrob.errors import UserError, mentions_memory
+from advrob.errors import UserError, mentions_memory, of_code
 from advrob.files import store
 from advrob.images.pixels import to_tensor
 from advrob.job.compute import Job
@@ -141,13 +139,7 @@ def _defended(network: Network, images: Tensor, key: str) -> Tensor:
     except Exception as error:
         if mentions_memory(error):
             raise
-        file = sys.modules[type(network.defence).__module__].__file__
-        frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == file]
-        where = f" at {file}, line {lines[-1]}" if lines else ""
-        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"{key}: fails on images of shape {tuple(images.shape)} ({type(error).__name__}: "
-            f"{reason}){where}. Correct the defence; its forward takes and returns float images "
-            "(N, 3, H, W)."
+            f"{key}: fails on images of shape {tuple(images.shape)} ({of_code(error)}). Correct "
+            "the defence; its forward takes and returns float images (N, 3, H, W)."
         ) from error

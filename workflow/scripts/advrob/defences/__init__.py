@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from advrob.errors import UserError
-from advrob.files.store import Array, Images
+from advrob.files.rows import Images
+from advrob.files.store import Array
 from advrob.plug_ins import make
 
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.files.store import Array, Images
+from advrob.files.rows import Images
+from advrob.files.store import Array
 from advrob.job import compute
 from advrob.learning import fitting
 from advrob.learning.networks import NetworkLearner

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from advrob.defences import Defence
 from advrob.errors import UserError
+from advrob.models.checkpoints import why_unreadable
 from advrob.plan import contents, pretrained
 
 # Zhang, Zuo and Zhang 2018, section IV-A: for colour, 12 convolutions, 96 features between them.
@@ -68,7 +69,7 @@ class FFDNet(Defence):
         try:
             self.load_state_dict(merged(tensors))
         except (AttributeError, KeyError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).split())[:300].rstrip(".")
             raise UserError(
                 f"ffdnet: weights: {path} holds the tensors of another architecture: {reason}. "
                 f"Expected those of {FFDNet.package[1]}; name that file, or remove the key "
@@ -146,8 +147,9 @@ def read(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise UserError(
-            f"ffdnet: weights: {path} cannot be read as tensors ({error}). Expected "
-            f"{FFDNet.package[1]} of the Python package {FFDNet.package[0]}. {FFDNet.install}."
+            f"ffdnet: weights: {path} cannot be read as tensors ({why_unreadable(error)}). "
+            f"Expected {FFDNet.package[1]} of the Python package {FFDNet.package[0]}. "
+            f"{FFDNet.install}."
         ) from error
 
 

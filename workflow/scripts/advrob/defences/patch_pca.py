@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.files.store import Array, Images
+from advrob.files.rows import Images
+from advrob.files.store import Array
 from advrob.job.progress import progress
 from advrob.linear import linalg
 from advrob.linear.principal import Extent, decompose

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from advrob.defences import Defence
 from advrob.errors import UserError
-from advrob.files.store import Array, ImageRows, Images, StreamedArray
+from advrob.files.rows import ImageRows, Images
+from advrob.files.store import Array, StreamedArray
 from advrob.linear import linalg
 from advrob.linear.principal import Extent, principal
 from advrob.plan.components import principal_memory

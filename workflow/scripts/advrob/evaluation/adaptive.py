@@ -17,7 +17,7 @@ from advrob.attacks.lattice import onto_lattice
 from advrob.attacks.losses import gradient_of
 from advrob.evaluation.samples import Sample
 from advrob.files.checkpoints import load_checkpoint, resumed, save_checkpoint
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import Job
 from advrob.job.progress import progress

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.images.pixels import to_tensor
 
 # The logit of a class that a network does not know: no probability, and finite for attacks.
@@ -122,11 +122,15 @@ def templates(
 def _classes_of(labels: np.ndarray, classes: int | None) -> tuple[Tensor, int]:
     present = np.unique(labels)
     total = int(present[-1]) + 1 if classes is None else classes
-    if len(present) < 2 or present[0] < 0 or present[-1] >= total:
+    if len(present) < 2:
         raise UserError(
-            f"calibration: the labels are of {len(present)} classes from {present[0]} to "
-            f"{present[-1]}; expected at least two, from 0 to {total - 1}. Take images of more "
-            "classes, or correct the number of classes."
+            f"calibration: all labels are {present[0]}, expected at least two classes. Take images "
+            "of more classes."
+        )
+    if present[0] < 0 or present[-1] >= total:
+        raise UserError(
+            f"calibration: the labels go from {present[0]} to {present[-1]}, expected 0 to "
+            f"{total - 1}. Correct the labels or the number of classes."
         )
     return torch.from_numpy(present.astype(np.int64)), total
 

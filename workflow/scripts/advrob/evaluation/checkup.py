@@ -104,16 +104,20 @@ def checkup(
 
 
 def _check_arguments(images: Tensor, labels: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+    if not images.is_floating_point():
         raise UserError(
-            f"checkup: images are {images.dtype} of shape {tuple(images.shape)}, expected floats "
-            "(N, 3, H, W). Convert 8-bit images with advrob.images.pixels.to_tensor."
+            f"checkup: images are {images.dtype}, expected floats. Convert 8-bit images with "
+            "advrob.images.pixels.to_tensor."
         )
-    if not len(images) or images.min() < 0 or images.max() > 1:
-        span = f"from {images.min():.3g} to {images.max():.3g}" if len(images) else "none at all"
+    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise UserError(
-            f"checkup: images are {span}, expected at least one in [0, 1]. Give plain RGB images; "
-            "normalise them inside the network."
+            f"checkup: images are of shape {tuple(images.shape)}, expected (N, 3, H, W), N at "
+            "least 1: RGB, channels first."
+        )
+    if images.min() < 0 or images.max() > 1:
+        raise UserError(
+            f"checkup: images have values from {images.min():.3g} to {images.max():.3g}, expected "
+            "0 to 1. Give plain RGB images; normalise them inside the network."
         )
     if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
         raise UserError(

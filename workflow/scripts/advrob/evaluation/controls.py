@@ -8,6 +8,7 @@ from advrob.attacks.control import CONTROLS, controlled
 from advrob.evaluation.adaptive import distances
 from advrob.evaluation.samples import Sample, rows_of
 from advrob.files import store
+from advrob.files.rows import ImageRows
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.models.prediction import predict
@@ -41,7 +42,7 @@ def control_scores(
     for name, path, norm in attacked:
         with store.read(path, "images/1") as source:
             rows = rows_of(store.strings(source["ids"]), sample.ids)
-            moved = store.ImageRows(source["images"], rows)[:]
+            moved = ImageRows(source["images"], rows)[:]
         farthest.append(distances(originals, moved, norm).max())
         for control_name, control in CONTROLS.items():
             draw = np.random.default_rng(compute.number(job.seed, "controls", name, control_name))

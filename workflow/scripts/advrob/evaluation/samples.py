@@ -11,6 +11,7 @@ from torch import Tensor
 
 from advrob.errors import UserError
 from advrob.files import identities, store
+from advrob.files.rows import ImageRows
 from advrob.job import compute
 
 
@@ -28,7 +29,7 @@ class Sample:
 
     numbers: np.ndarray
     ids: Sequence[str]
-    images: store.ImageRows
+    images: ImageRows
     labels: np.ndarray
     classes: Sequence[str]
 
@@ -64,7 +65,7 @@ def read_sample(file: h5py.File, seed: int, *, count: int, pattern: str | None) 
     return Sample(
         numbers=numbers,
         ids=[ids[number] for number in numbers],
-        images=store.ImageRows(file["images"], numbers),
+        images=ImageRows(file["images"], numbers),
         labels=file["labels"][:][numbers],
         classes=store.strings(file["classes"]),
     )

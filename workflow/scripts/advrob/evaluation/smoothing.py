@@ -28,11 +28,10 @@ from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 from advrob.networks import Network
+from advrob.plan.certificates import FAILURE
 
 # Draws that choose the class, before others count how often it is predicted (the authors' n_0).
 SELECTION = 100
-# The probability that a certificate is wrong, the authors' alpha.
-FAILURE = 0.001
 # In place of a class where none can be certified.
 ABSTAINED = -1
 # The probability at most that stopping early forgoes a certificate; see `stops`.

@@ -1,6 +1,6 @@
 """Attacks on a smoothed network: how far its predictions hold, and a check of its certificates.
 
-A certificate is a proof up to `advrob.evaluation.smoothing.FAILURE`; if an attack contradicts one,
+A certificate is a proof up to `advrob.plan.certificates.FAILURE`; if an attack contradicts one,
 the certification is wrong. Sigma, radii and distances are l_2, in units of 1/255.
 """
 

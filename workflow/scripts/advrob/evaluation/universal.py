@@ -8,7 +8,7 @@ import h5py
 
 from advrob import networks
 from advrob.attacks.universal.search import Universal, UniversalMethod, search
-from advrob.files import store
+from advrob.files.rows import first_rows
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.plan.plan import NetworkDescription
@@ -49,7 +49,7 @@ def universal_perturbation(
     built = networks.build(network, generator=noise, device=job.device, mixed=method.mixed)
     probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
-    pixels = store.first_rows(own["images"], entry.get("images"))
+    pixels = first_rows(own["images"], entry.get("images"))
     task = f"universal perturbation by {entry['method']} against {'/'.join(identity[1:])}"
     job.log_start(task, len(pixels), mixed=method.mixed)
     universal = search(

@@ -17,6 +17,7 @@ from advrob.attacks.deepfool import deepfool
 from advrob.defences import Defence
 from advrob.files import store
 from advrob.files.identities import photograph
+from advrob.files.rows import ImageRows
 from advrob.images.pixels import to_tensor
 from advrob.job import compute
 from advrob.job.compute import Job
@@ -64,7 +65,7 @@ def read(
     for path in (original, *attacked.values()):
         with store.read(path, "images/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
-            images.append(store.ImageRows(file["images"], rows)[:])
+            images.append(ImageRows(file["images"], rows)[:])
     return [ids[row] for row in rows], images[0], dict(zip(attacked, images[1:], strict=True))
 
 

@@ -16,7 +16,7 @@ from advrob.figures.charts import Curve, Level, Line, Published, draw
 from advrob.figures.plotting import COLOURS
 from advrob.figures.training import COLUMNS as TRAINING_COLUMNS
 from advrob.figures.training import read_history, training_chart
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.findings import metrics, paper, tables
 from advrob.findings import tries as tried
 from advrob.findings.certified import PUBLISHED
@@ -96,7 +96,7 @@ def read_sweep(path: str, pattern: str | None = None) -> Curve:
     """
     with store.read(path, "sweep/1") as file:
         ids, correct = store.strings(file["ids"]), file["correct"][:]
-        magnitudes, params = file["magnitudes"][:], store.params(file)
+        magnitudes, params = file["magnitudes"][:], provenance.params(file)
     selected, selected_ids = tables.matching(path, ids, pattern)
     order = magnitudes.argsort()
     return Curve(
@@ -134,7 +134,7 @@ def budget(*, budgets: Sequence[str]) -> Chart:
 def read_budget(path: str) -> Curve:
     """The accuracies in a budget file by radius."""
     with store.read(path, "budget/1") as file:
-        ids, params = store.strings(file["ids"]), store.params(file)
+        ids, params = store.strings(file["ids"]), provenance.params(file)
         radii, correct = file["radii"][:], file["correct"][:]
     order = radii.argsort()
     return Curve(
@@ -234,7 +234,7 @@ def fit_images(
 def _read_fit_images(path: str) -> tuple[str, int]:
     """The name of the defence in a file of principal components, and its ``images``."""
     with store.read(path, "state/1") as file:
-        return store.params(file)["defence"], int(file["images"][()])
+        return provenance.params(file)["defence"], int(file["images"][()])
 
 
 def _by_fit_images(cells: Iterable[Result], images: Mapping[str, int]) -> list[Curve]:
@@ -302,7 +302,7 @@ def _read_certificates(path: str) -> list[_Certificates]:
     with store.read(path, "certified/1") as file:
         sigmas, ids = file["sigmas"][:].tolist(), store.strings(file["ids"])
         predicted, radius, labels = file["predicted"][:], file["radius"][:], file["labels"][:]
-        params = store.params(file)
+        params = provenance.params(file)
     radii = np.where(predicted == labels, radius, -1.0)
     # Files about a model alone name no defence.
     names = (params["dataset"], params["model"], params.get("defence", "none"))

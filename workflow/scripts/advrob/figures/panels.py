@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from advrob.figures.plotting import CORRECT, GREY, WRONG
-from advrob.files import identities, store
+from advrob.files import identities, provenance, store
 from advrob.findings import paper
 from advrob.findings.tables import Result
 
@@ -106,7 +106,7 @@ def read_pairs(
         with store.read(path, "scores/1") as file:
             store.check_ids(path, store.strings(file["ids"]), original, ids)
             scores.append({name: file[name][:] for name in ("predicted", "confidence", "correct")})
-            params = store.params(file)
+            params = provenance.params(file)
     fooled = scores[0]["correct"] & ~scores[1]["correct"]
     rows = choose(fooled, labels, ids, count)
     images = []

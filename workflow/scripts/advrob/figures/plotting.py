@@ -6,7 +6,7 @@ Figures are made without pyplot, so nothing needs a screen and nothing is kept b
 import matplotlib
 from matplotlib.figure import Figure
 
-from advrob.files import store
+from advrob.files.atomic import replacing
 
 # Okabe and Ito (2008), told apart with every kind of colour vision, best on white first.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -43,9 +43,9 @@ matplotlib.rcParams.update(
 
 def save(figure: Figure, *, pdf: str, png: str, dpi: float = 300) -> None:
     """Save a figure twice, without dates or versions, so that equal figures are equal bytes."""
-    with store.replacing(pdf) as temporary:
+    with replacing(pdf) as temporary:
         figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None})
-    with store.replacing(png) as temporary:
+    with replacing(png) as temporary:
         figure.savefig(
             temporary,
             format="png",

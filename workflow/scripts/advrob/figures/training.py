@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from advrob.figures import panels
 from advrob.figures.panels import Picture
 from advrob.figures.plotting import COLOURS, WIDTH
-from advrob.files import store
+from advrob.files import provenance, store
 
 COLUMNS = ("model", "epoch", "measure", "value")
 # The one accuracy that all models have in common; others are of what a model's lesson shows it.
@@ -53,7 +53,7 @@ def read_history(path: str) -> History:
     """The training curves in a trained model's file."""
     with store.read(path, "state/1") as file:
         values = file["training_curve"][:].T.tolist()
-        model, measures = store.params(file)["model"], store.strings(file["training_measures"])
+        model, measures = provenance.params(file)["model"], store.strings(file["training_measures"])
         return History(model, measures, values)
 
 

@@ -14,14 +14,15 @@ from typing import IO, Any, cast
 import numpy as np
 import torch
 
-from advrob.files import store
+from advrob.files.atomic import replacing
+from advrob.job.disk import explain_write_errors, require_space
 from advrob.job.progress import progress
 
 
 def save_checkpoint(checkpoint: Path, content: Mapping[str, Any]) -> None:
     """Replace a checkpoint by tensors, numbers, text, and containers of them."""
     # Through a Python file: PyTorch's own does not say why it cannot write.
-    with store.replacing(checkpoint) as temporary, temporary.open("w+b") as file:
+    with replacing(checkpoint) as temporary, temporary.open("w+b") as file:
         torch.save(dict(content), file)
         file.seek(0)
         digest = hashlib.file_digest(file, "sha256").digest()
@@ -79,8 +80,8 @@ def resumed(
     # The result is written beside the checkpoint.
     needed = (2 * shape[0] - done) * row
     with (
-        store.explain_write_errors(checkpoint),
-        store.require_space(checkpoint.parent, needed, "The rest of it, with the result,"),
+        explain_write_errors(checkpoint),
+        require_space(checkpoint.parent, needed, "The rest of it, with the result,"),
         checkpoint.open("r+b") as file,
     ):
         file.truncate(done * row)

@@ -5,7 +5,7 @@ import http.client
 import urllib.error
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.job.transfer import download
 
 
@@ -20,7 +20,7 @@ def fetch(url: str, file: str, sha256: str) -> int:
     """
     by_hand = f"Or fetch it on another machine and place it as {file}; its SHA-256 is {sha256}."
     digest, size, start = hashlib.sha256(), 0, b""
-    with store.replacing(file) as temporary, temporary.open("wb") as target:
+    with replacing(file) as temporary, temporary.open("wb") as target:
         try:
             for block in download(url):
                 start = start or block[:100]

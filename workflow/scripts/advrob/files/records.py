@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files.atomic import replacing
 
 
 def save_records(path: str | Path, records: Iterable[Any], **about: Any) -> None:
@@ -19,7 +19,7 @@ def save_records(path: str | Path, records: Iterable[Any], **about: Any) -> None
         about: what the file says of itself.
     """
     content = {"about": about, "records": [asdict(record) for record in records]}
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

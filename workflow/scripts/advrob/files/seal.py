@@ -24,6 +24,8 @@ from advrob.errors import UserError
 
 # Bytes of the user block, the fewest that HDF5 allows.
 SIZE = 512
+# The folder of results, which begins the names of files that Snakemake makes.
+RESULTS = "results"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SEAL = re.compile(rb"advrob: SHA-256 without bytes (\d{1,18}) to (\d{1,18}): ([0-9a-f]{64})\n\0+")
 _BLOCK = 1 << 20
@@ -84,13 +86,20 @@ def verify(path: str | Path) -> None:
             _verify(file, path)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-            raise UserError(
-                f"{path}: no such file. Make it with: snakemake --cores 1 {path}"
-            ) from error
+            raise UserError(f"{path}: no such file. {_remedy(Path(path))}") from error
         raise UserError(
             f"{path}: cannot be read ({error.strerror}). That does not mean that it is damaged. "
             "Make the file and its folders readable to you, and run the same command again."
         ) from error
+
+
+def _remedy(path: Path) -> str:
+    """How to get a file that is missing: results are made by the name that Snakemake knows."""
+    if RESULTS not in path.parts:
+        return "Correct the path."
+    start = len(path.parts) - 1 - path.parts[::-1].index(RESULTS)
+    folder = f" --directory {Path(*path.parts[:start])}" if start else ""
+    return f"Make it with: snakemake --cores 1 {Path(*path.parts[start:])}{folder}"
 
 
 def _is_locked(file: IO[bytes]) -> bool:

@@ -19,33 +19,9 @@ import numpy as np
 from advrob.errors import UserError
 from advrob.files import seal
 from advrob.files.atomic import replacing
-from advrob.files.provenance import check_params, named, params
-from advrob.files.rows import ImageRows, Images, first_rows
+from advrob.files.provenance import check_params, named
 from advrob.files.schemas import ATTRIBUTES, SCHEMAS, check
-from advrob.job.disk import explain_write_errors, readable, require_space
-
-__all__ = [
-    "SCHEMAS",
-    "Array",
-    "ImageRows",
-    "Images",
-    "StreamedArray",
-    "check_ids",
-    "check_params",
-    "create",
-    "explain_write_errors",
-    "first_rows",
-    "join",
-    "params",
-    "put",
-    "read",
-    "readable",
-    "replacing",
-    "require_space",
-    "save_changed",
-    "strings",
-    "write",
-]
+from advrob.job.disk import require_space
 
 # Rows of images that are copied at a time.
 ROWS = 256
@@ -106,7 +82,7 @@ def write(
 @contextmanager
 def _created(path: Path) -> Iterator[h5py.File]:
     # No cache of chunks: they lie in the file in the order of their rows, however these come.
-    with h5py.File(path, "w", userblock_size=seal.SIZE, rdcc_nbytes=0, **_FORMAT) as file:
+    with _opened(path, "w", userblock_size=seal.SIZE) as file:
         try:
             yield file
         except BaseException:
@@ -114,6 +90,24 @@ def _created(path: Path) -> Iterator[h5py.File]:
             with contextlib.suppress(OSError):
                 os.truncate(path, 0)
             raise
+
+
+def _opened(path: str | Path, mode: str, **options: Any) -> h5py.File:
+    """A file without a cache of chunks.
+
+    Raises:
+        UserError: the environment demands locks that the file system does not have.
+    """
+    try:
+        return h5py.File(path, mode, rdcc_nbytes=0, **_FORMAT, **options)
+    except OSError as error:
+        if "unable to lock file" not in str(error):
+            raise
+        raise UserError(
+            f"{path}: cannot be locked ({error}). That does not mean that it is damaged. Unset the "
+            "environment variable HDF5_USE_FILE_LOCKING, which demands locks, and run the same "
+            "command again."
+        ) from error
 
 
 def save(
@@ -229,7 +223,7 @@ def read(
     """
     seal.verify(path)
     # No cache of chunks: an image is one, and without the copy is read in a third of the time.
-    with h5py.File(path, "r", rdcc_nbytes=0, **_FORMAT) as file:
+    with _opened(path, "r") as file:
         check(file, schema or str(file.attrs.get("schema")), str(path))
         check_params(file, named(path) if about is None else about)
         try:
@@ -334,7 +328,17 @@ def check_ids(path: str, ids: Sequence[str], original: str, original_ids: Sequen
     """
     if list(ids) != list(original_ids):
         raise UserError(
-            f"{path}: contains other images than {original} ({len(ids)} against "
-            f"{len(original_ids)}). Expected the same ids in the same order; delete the older "
-            "of the two and run Snakemake again."
+            f"{path}: contains other images than {original}; {difference(ids, original_ids)}. "
+            "Expected the same ids in the same order; delete the older of the two and run "
+            "Snakemake again."
         )
+
+
+def difference(ids: Sequence[str], others: Sequence[str]) -> str:
+    """Where two lists of images that are not equal first differ, in words."""
+    if len(ids) != len(others):
+        return f"the first has {len(ids)}, the second {len(others)}"
+    row, (mine, other) = next(
+        (row, pair) for row, pair in enumerate(zip(ids, others, strict=True)) if pair[0] != pair[1]
+    )
+    return f"image {row}, counted from 0, is {mine} in the first and {other} in the second"

@@ -100,8 +100,9 @@ class Outcome:
         missing = [identity for identity in ids if identity not in self.correct]
         if missing:
             raise UserError(
-                f"{self.dataset}: has no score of {missing[0]} and {len(missing) - 1} more images. "
-                "Expected a score of every attacked image; delete its old scores."
+                f"{self.dataset}: {len(missing)} of its {len(ids)} images have no score, "
+                f"{missing[0]} for one. Expected a score of every attacked image; delete its old "
+                "scores."
             )
         return np.array([self.correct[identity] for identity in ids])
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.files.identities import photograph
 from advrob.findings.tables import Table, Value
 
@@ -27,7 +27,7 @@ class Analysis:
         defences: f.
         photographs: n, one image of each.
         numbers: d, in an image.
-        values: the other arrays of the file, named and shaped as in `store.SCHEMAS`.
+        values: the other arrays of the file, named and shaped as in `SCHEMAS`.
     """
 
     model: str
@@ -61,7 +61,7 @@ def read(path: str) -> Analysis:
         texts = {
             name: store.strings(file[name]) for name in ("attacks", "spaces", "defences", "ids")
         }
-        params = store.params(file)
+        params = provenance.params(file)
         return Analysis(
             model=params["model"],
             attacks=texts["attacks"],

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.findings import metrics, robustness
 from advrob.findings.robustness import WORST, ThreatModel
 from advrob.findings.tables import ABOUT, NONE
@@ -176,7 +176,7 @@ class _Reader:
             raise UserError(f"{path}: {error} Move it out of {SCORES}.") from error
         with store.read(path, "scores/1", about=dict(zip(ABOUT, names, strict=True))) as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
-            made, seed = store.params(file), file.attrs["seed"].item()
+            made, seed = provenance.params(file), file.attrs["seed"].item()
         images, expected, labels = self.data_set(names[0])
         store.check_ids(str(path), ids, str(images), expected)
         self._note("seed", seed)
@@ -193,7 +193,7 @@ class _Reader:
             path = self.folder / "results/datasets" / f"{name}.h5"
             with store.read(path, "images/1") as file:
                 self._data_sets[name] = path, store.strings(file["ids"]), file["labels"][:]
-                made, source = store.params(file), file.attrs["source"]
+                made, source = provenance.params(file), file.attrs["source"]
             dataset = DataSet.parse(name)
             section = _section(dataset, made)
             own = {key: value for key, value in made.items() if key not in NETWORK}

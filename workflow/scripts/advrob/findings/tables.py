@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from advrob.errors import UserError
-from advrob.files import identities, store
+from advrob.files import identities, provenance, store
+from advrob.files.atomic import replacing
 from advrob.findings import certified, metrics, paper
 from advrob.findings.metrics import Accuracy
 from advrob.plan.names import (
@@ -127,7 +128,7 @@ def read_results(
         about = dict(zip(ABOUT, cell, strict=False)) if cell else None
         with store.read(path, "scores/1", about=about) as file:
             ids, correct = store.strings(file["ids"]), file["correct"][:]
-            predicted, params = file["predicted"][:], store.params(file)
+            predicted, params = file["predicted"][:], provenance.params(file)
         selected, counted = matching(path, ids, pattern)
         dataset, model, defence = (params[key] for key in ABOUT)
         role = cell[3] if cell else ""
@@ -162,9 +163,10 @@ def check_same_images(first: Result, second: Result) -> None:
     """
     if first.ids != second.ids:
         raise UserError(
-            f"{first.model}/{first.defence} on {first.dataset} has {len(first.ids)} images, and "
-            f"{second.model}/{second.defence} on {second.dataset} has {len(second.ids)} or others. "
-            "Expected scores of the same images; delete the older ones."
+            f"{first.model}/{first.defence} on {first.dataset} and "
+            f"{second.model}/{second.defence} on {second.dataset} are scores "
+            f"of different images; {store.difference(first.ids, second.ids)}. Expected the same; "
+            "delete the older ones."
         )
 
 
@@ -407,7 +409,7 @@ def table_certified(files: Iterable[str], radii: Sequence[float]) -> Table:
     accuracies, checked, broken = [], 0, 0
     for path in files:
         with store.read(path, "certified/1") as file:
-            ids, params = store.strings(file["ids"]), store.params(file)
+            ids, params = store.strings(file["ids"]), provenance.params(file)
             arrays = {name: file[name][:] for name in file if name != "ids"}
         names = (params["dataset"], params["model"])
         defence = params.get("defence", UNDEFENDED)
@@ -544,13 +546,13 @@ def write(
 
 def _write(table: Table, forms: Sequence[str], pattern: str | None, note: str | None) -> None:
     csv_path, markdown_path, json_path = forms
-    with store.replacing(csv_path) as temporary:
+    with replacing(csv_path) as temporary:
         write_csv(temporary, table.columns, table.rows)
     readable = content(table, pattern)
-    with store.replacing(markdown_path) as temporary:
+    with replacing(markdown_path) as temporary:
         blocks = filter(None, (*paragraphs(readable), note))
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    with store.replacing(json_path) as temporary:
+    with replacing(json_path) as temporary:
         text = json.dumps(readable | {"note": note}, ensure_ascii=False, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.findings import metrics
 from advrob.findings.metrics import Accuracy
 from advrob.findings.tables import Table, Value
@@ -109,7 +109,7 @@ def read(scores: Iterable[str]) -> list[Tried]:
     members: list[tuple[Network, DataSet, dict[str, np.ndarray]]] = []
     for path in scores:
         with store.read(path, "scores/1") as file:
-            made, draws = store.params(file), file["draws"][:]
+            made, draws = provenance.params(file), file["draws"][:]
             columns = dict(zip(store.strings(file["ids"]), draws.T, strict=True))
         network = Network(made["model"], made["defence"])
         members.append((network, DataSet.parse(made["dataset"]), columns))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from advrob.errors import UserError
-from advrob.images.photographs import LARGEST, open_regular
+from advrob.images.photographs import LARGEST, open_regular, remedy
 
 # Bytes of a tar's header that follows its first block: long names and such. Python reads them into
 # memory whatever length the first block claims.
@@ -82,7 +82,9 @@ def verify(path: str | Path, sha256: str) -> None:
         with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error}). Download it again.") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}). {remedy(error)}"
+        ) from error
     if digest != sha256.lower():
         raise UserError(
             f"{path}: has the SHA-256 {digest}, expected {sha256} (images.archive.sha256). It is "

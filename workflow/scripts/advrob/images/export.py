@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from advrob.files import store
+from advrob.files import provenance, store
 from advrob.files.atomic import replacing_folder
 from advrob.images.pixels import to_tensor
+from advrob.job.disk import require_space
 
 COLUMNS = ("file", "id", "label", "predicted")
 # Of an id in a file's name, which may have 255 bytes.
@@ -72,12 +73,12 @@ def export(folder: str | Path, dataset: str, images: str, scores: str) -> int:
             for number, of in enumerate(zip(ids, labels, strict=True))
         ]
         # A picture takes no more than its pixels, and a tensor four times as much.
-        with store.require_space(temporary, 5 * pixels.size, f"The export of {len(ids):,} images"):
+        with require_space(temporary, 5 * pixels.size, f"The export of {len(ids):,} images"):
             tensor = _write_pictures(temporary, files, pixels)
             saved = {"adv_complete": tensor, "labels": torch.from_numpy(labels)}
             torch.save(saved, temporary / "images.pt")
         _write_ids(temporary / "ids.csv", files, ids, labels, scored["predicted"][:])
-        made = store.params(scored)
+        made = provenance.params(scored)
         text = README.format(
             dataset=dataset,
             count=len(ids),

@@ -108,6 +108,11 @@ def _folder(package: str) -> Path:
         spec = importlib.util.find_spec(package)
     except Exception:  # its parent package is imported, and may raise anything
         spec = None
+    if not all(part.isidentifier() for part in package.split(".")):
+        raise UserError(
+            f"images: '{package}' is not the name of a package. Expected one as Python imports it, "
+            "such as skimage. Correct its name under packages."
+        )
     if spec is None:
         raise UserError(
             f"images: the package '{package}' is not installed, but the configuration uses its "

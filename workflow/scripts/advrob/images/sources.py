@@ -36,6 +36,11 @@ def find(layout: str, root: str | None, draw: Draw, files: ExitStack) -> Classes
     classes = unlabelled(root, draw) if draw.folder else LAYOUTS[layout](root, draw, files)
     if not any(classes.values()):
         where = Path(root or "", draw.folder) if draw.folder else root or "images"
+        if layout == "table" and not draw.folder:
+            raise UserError(
+                f"{Path(where, draw.table or '')}: lists no photograph. Expected a file and a "
+                "label in each line below the columns' names."
+            )
         looked = "this folder" if draw.folder else f"layout {layout}"
         raise UserError(
             f"{where}: found no photograph in {looked}. Expected files that end "

@@ -24,6 +24,7 @@ from advrob.images.photographs import BrokenError, Draw, Photograph, printable
 from advrob.images.sources import find, source
 from advrob.images.workers import in_order, in_thread
 from advrob.job.compute import generator
+from advrob.job.disk import require_space
 from advrob.job.progress import progress
 
 # Images that are written at a time.
@@ -140,9 +141,10 @@ def _readable_errors() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
+        reason = f" ({error})" if str(error) else ""
         raise UserError(
-            f"images: the photographs do not fit in memory ({error}). Give the job more: "
-            "--set-resources images:mem_mb=4000"
+            f"images: the photographs do not fit in memory{reason}. "
+            "Give the job more: --set-resources images:mem_mb=4000"
         ) from error
     except UserError as error:
         raise UserError(printable(str(error))) from error
@@ -344,7 +346,7 @@ def _fill(
             images[len(ids) - len(buffer) : len(ids)] = np.stack(buffer)
             buffer.clear()
 
-    with store.require_space(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
+    with require_space(Path(file.filename).parent, int(np.prod(shape)), "Its content"):
         for photograph, future in _in_threads(work, photographs):
             try:
                 bits, rows = future.result()

@@ -8,10 +8,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from advrob.errors import UserError
+from advrob.errors import UserError, of_code
 from advrob.job import disk, limits, log, machine, record
 from advrob.job.locks import checkpoint
 from advrob.job.signals import StoppedError, stopping
+from advrob.plug_ins import is_in_own_code
 
 
 def run(main: Callable[..., str | None]) -> None:
@@ -79,6 +80,11 @@ def _result(main: Callable[..., str | None], snakemake: Any, memory: int) -> tup
             return False, (
                 f"rule {rule}: {reason} ({error}). Free some space, or choose another folder with "
                 "--directory or TMPDIR, and run the same command again."
+            )
+        if is_in_own_code(error, script=main.__code__.co_filename):
+            return False, (
+                f"rule {rule}: fails in a plug-in or your own code ({of_code(error)}). "
+                "Correct it there."
             )
         return False, f"rule {rule} failed:\n{traceback.format_exc()}"
 

@@ -1,14 +1,20 @@
 """What fitting a defence needs: memory, and for some kinds a model to learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from advrob.errors import UserError
-from advrob.files import store
+from advrob.files.store import Array, StreamedArray
+from advrob.job.compute import Job
+from advrob.job.disk import readable
 from advrob.plan.plan import NetworkDescription
+
+# NumPy's kinds of types that a file of what was learned can hold.
+NUMBERS = "biuf"
 
 
 def check_memory(defence: str, needed: int, images: int, memory: int, device: torch.device) -> None:
@@ -26,25 +32,47 @@ def check_memory(defence: str, needed: int, images: int, memory: int, device: to
     """
     if device.type == "cpu" and needed > memory:
         raise UserError(
-            f"defences.{defence}: fitting it to {images} images needs {store.readable(needed)} of "
-            f"memory, but the job may use {store.readable(memory)}. Fit on fewer images "
+            f"defences.{defence}: fitting it to {images} images needs {readable(needed)} of "
+            f"memory, but the job may use {readable(memory)}. Fit on fewer images "
             "(images.fit), make the defence smaller, or give the job more: --set-resources "
             f"defence:mem_mb={2 * needed // 10**6}"
         )
 
 
-def classifier(
-    described: Sequence[NetworkDescription], device: torch.device
-) -> dict[str, nn.Module]:
-    """The model whose predictions a defence learns from, as a keyword of its ``fit``.
+def fit_options(kind: str, described: Sequence[NetworkDescription], job: Job) -> dict[str, Any]:
+    """The keywords of a defence's ``fit``, but for the checkpoint.
 
     Args:
-        described: the model; empty for a defence that learns from images alone.
-        device: where it runs.
+        kind: of the defence. Entries of one kind draw alike, so that they differ by their
+            parameters alone.
+        described: the model whose predictions it learns from; empty if it learns from images alone.
+        job: where it is fitted.
     """
+    options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
     if not described:
-        return {}
+        return options
     (model,) = described
     # Imported by name, so that the code that builds models counts only for defences that learn from
     # one; see `advrob.plan.plan.Plan.fitting_code`.
-    return {"classifier": import_module("advrob.networks").build_model(model, device=device)}
+    networks = import_module("advrob.networks")
+    return options | {"classifier": networks.build_model(model, device=job.device)}
+
+
+def check_arrays(defence: str, arrays: Any) -> dict[str, Array]:
+    """Refuse what a defence's ``fit`` returned if it is not what its ``load`` is to get.
+
+    Raises:
+        UserError: it is no mapping from names to arrays.
+    """
+    if not isinstance(arrays, Mapping):
+        raise UserError(
+            f"defences.{defence}: its fit returned an object of type {type(arrays).__name__}. "
+            "Expected a mapping from names to arrays; its load gets them."
+        )
+    for name, array in arrays.items():
+        if not isinstance(array, StreamedArray) and np.asarray(array).dtype.kind not in NUMBERS:
+            raise UserError(
+                f"defences.{defence}: its fit returned {name!r} of type {type(array).__name__}. "
+                "Expected an array of numbers for each name."
+            )
+    return dict(arrays)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from advrob.errors import UserError
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
-from advrob.files.store import ImageRows, Images
+from advrob.files.rows import ImageRows, Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 
@@ -27,6 +27,8 @@ CHECKPOINT_SECONDS = 300.0
 # The largest mean squared error between images in [0, 1]; what training rebuilds with a larger one
 # has left that range.
 WORST = 1.0
+# A loss diverged that is so many times as large as that of the first step, or as 1.
+RISE = 1000.0
 
 
 def check_positive(defence: str, name: str, value: float) -> None:
@@ -123,12 +125,58 @@ class Position:
         order: the order of the images in the current epoch; None between epochs.
         steps: how many of the epoch's steps are done.
         sums: of the steps' measurements.
+        first: the measurements of the first step of all.
     """
 
     curve: list[list[float]] = field(default_factory=list)
     order: Tensor | None = None
     steps: int = 0
     sums: list[float] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+
+    def means(self) -> list[float]:
+        """Of the measurements of the epoch's steps so far."""
+        return [total / self.steps for total in self.sums]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Ends training that diverged; the attributes are those of `run_epochs`."""
+
+    subject: str
+    learning_rate: float
+    names: Sequence[str]
+    steps: int
+    position: Position
+
+    def named(self, values: Sequence[float]) -> dict[str, float]:
+        """Measurements by their names."""
+        return dict(zip(self.names, values, strict=False))
+
+    def means(self) -> None:
+        """Refuse an epoch whose steps are, on average, far worse than the first of all."""
+        first = self.named(self.position.first)
+        risen = {name: RISE * max(1.0, value) for name, value in first.items()}
+        self.check(self.named(self.position.means()), risen)
+
+    def check(
+        self, values: Mapping[str, float], largest: Mapping[str, float] | None = None
+    ) -> None:
+        """Refuse values that are not finite, or larger than they may be."""
+        for name, value in values.items():
+            if math.isfinite(value) and value <= (largest or {}).get(name, math.inf):
+                continue
+            done = self.position
+            advice = " If that changes nothing, check the weights that it begins with."
+            raise UserError(
+                f"{self.subject}: training diverged: {name} is {value:g} after {len(done.curve)} "
+                f"epochs and {done.steps} of {self.steps} steps. Set a lower learning_rate than "
+                f"{self.learning_rate:g}.{'' if done.curve or done.steps else advice}"
+            )
+
+
+# What measurements by their names may be at most, for those of the first step and of an epoch.
+Limits = Callable[[Mapping[str, float], Mapping[str, float]], Mapping[str, float]]
 
 
 def run_epochs(
@@ -145,11 +193,11 @@ def run_epochs(
     saved: Mapping[str, Any],
     generator: torch.Generator,
     checkpoint: Path,
-    worst: float = math.inf,
+    worst: Limits = lambda first, epoch: {},
 ) -> np.ndarray:
     """Go through images in a new random order in each epoch, and save what resuming needs.
 
-    Only finite values are saved, so that a checkpoint never holds training that diverged.
+    Training that diverged is not saved: a checkpoint holds the last state before.
 
     Args:
         step: learns from the images of these numbers; its second argument falls from 1 to 0 over
@@ -165,29 +213,26 @@ def run_epochs(
         saved: what `resume` returned.
         generator: orders the images; its state is saved.
         checkpoint: the file.
-        worst: nothing that is measured after an epoch is larger unless training diverged.
+        worst: what no epoch's measurements exceed unless training diverged.
 
     Returns:
         ``(epochs, measurements)``: means over each epoch's steps, then what was measured after it.
 
     Raises:
-        UserError: a measurement or the state is not finite, or a measurement above ``worst``.
+        UserError: training diverged: a measurement or the state is not finite, or a measurement
+            above ``worst`` or, of the steps, far above that of the first step; see `RISE`.
     """
     position = Position(**saved.get("position", {}))
     size = min(batch_size, images)
     steps = images // size
+    watch = _Watch(subject, learning_rate, names, steps, position)
     last_saved = time.monotonic()
 
-    def refuse(values: Mapping[str, float], largest: float = math.inf) -> None:
-        """End the training where a value, by its name, is not finite or too large."""
-        for name, value in values.items():
-            if not math.isfinite(value) or value > largest:
-                raise _diverged(subject, name, value, position, steps, learning_rate)
-
     def save() -> None:
+        watch.means()
         learned = state()
         # A sum is finite only if all values are, and takes no memory.
-        refuse({"what it learned": sum(float(tensor.sum()) for tensor in _tensors(learned))})
+        watch.check({"what it learned": sum(float(tensor.sum()) for tensor in _tensors(learned))})
         progress_made = {"position": vars(position), "generator": generator.get_state()}
         save_checkpoint(checkpoint, progress_made | learned)
 
@@ -199,21 +244,21 @@ def run_epochs(
         for indices in progress(batches, f"epoch {epoch + 1} of {epochs}", len(batches)):
             share_done = (epoch * steps + position.steps) / (epochs * steps)
             measurements = step(indices.numpy(), 1 - share_done)
-            refuse(dict(zip(names, measurements, strict=False)))
+            watch.check(watch.named(measurements))
+            position.first = position.first or [*measurements]
             sums = position.sums or [0.0] * len(measurements)
             position.sums = [a + b for a, b in zip(sums, measurements, strict=True)]
             position.steps += 1
             if time.monotonic() - last_saved >= CHECKPOINT_SECONDS:
                 save()
                 last_saved = time.monotonic()
-        means, measured = [value / steps for value in position.sums], [*measure()]
-        row = [*means, *measured]
-        refuse(dict(zip(names, row, strict=True)))
-        refuse(dict(zip(names[len(means) :], measured, strict=True)), worst)
+        watch.means()
+        row = [*position.means(), *measure()]
+        named = watch.named(row)
+        watch.check(named, worst(watch.named(position.first), named))
         position.curve.append(row)
         position.order, position.steps, position.sums = None, 0, []
-        named = (f"{name} {value:.6f}" for name, value in zip(names, row, strict=True))
-        print(f"epoch {epoch + 1}: {', '.join(named)}")
+        print(f"epoch {epoch + 1}: {', '.join(f'{name} {named[name]:.6f}' for name in named)}")
         save()
     return np.array(position.curve)
 
@@ -228,19 +273,6 @@ def _tensors(state: Any) -> Iterator[Tensor]:
     elif isinstance(state, list | tuple):
         for value in state:
             yield from _tensors(value)
-
-
-def _diverged(
-    subject: str, name: str, value: float, position: Position, steps: int, learning_rate: float
-) -> UserError:
-    """The error of a value that no training should reach."""
-    started = bool(position.curve or position.steps)
-    advice = "" if started else " If that changes nothing, check the weights that it begins with."
-    return UserError(
-        f"{subject}: training diverged: {name} is {value:g} after {len(position.curve)} epochs and "
-        f"{position.steps} of {steps} steps. Set a lower learning_rate than {learning_rate:g}."
-        f"{advice}"
-    )
 
 
 @dataclass(frozen=True)
@@ -328,7 +360,7 @@ class Training:
             saved=saved,
             generator=generator,
             checkpoint=checkpoint,
-            worst=WORST,
+            worst=lambda first, epoch: {"held out": WORST},
         )
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advrob.files.store import Array, Images
+from advrob.files.rows import Images
+from advrob.files.store import Array
 from advrob.images.pixels import to_tensor
 from advrob.job import compute
 from advrob.learning import fitting

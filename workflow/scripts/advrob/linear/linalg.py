@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.job.progress import progress
 
 # Bytes that one of these functions holds of images or of a result at a time. It does not depend on

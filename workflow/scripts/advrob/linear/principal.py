@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.linear import linalg
 from advrob.plan import components as size
 

@@ -117,6 +117,8 @@ class ModelKind:
     needs_weights: bool = False
     # What the kind is called in the configuration, where that is not the file's name.
     names: tuple[str, ...] = ()
+    # The library whose architectures the key ``architecture`` names, if it is one.
+    zoo: str = ""
 
     def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
         """The network with its weights, and the normalisation and size that it was trained with.

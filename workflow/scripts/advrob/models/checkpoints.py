@@ -114,7 +114,7 @@ class Checkpoint:
         except Exception as error:
             raise UserError(
                 f"models.{self.entry}.weights: {self.path} cannot be read as tensors "
-                f"({_reason(error)}). "
+                f"({why_unreadable(error)}). "
                 "Expected a .safetensors file, or a PyTorch file with tensors only; files that run "
                 "code on loading are refused."
             ) from error
@@ -305,11 +305,13 @@ def _listed(names: Sequence[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def _reason(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to let it run code."""
     text = str(error)
     if match := re.search(r"GLOBAL (\S+)", text):
         return f"it holds an object of type {match[1]}; save the network's state_dict() alone"
     if "TorchScript" in text:
         return "it is a TorchScript archive; load it by a function of your own, with kind: import"
+    if "weights_only" in text:
+        return "it is damaged or was not saved by torch.save"
     return " ".join(text.split())[:300]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from advrob.errors import UserError
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
 

@@ -20,6 +20,8 @@ class TimmModel(ModelKind):
         arguments: keyword arguments of timm's create_model, ``num_classes`` for example.
     """
 
+    zoo = "timm"
+
     def __init__(
         self, *, architecture: str | None = None, arguments: Mapping[str, Any] | None = None
     ) -> None:

@@ -29,6 +29,8 @@ class TorchvisionModel(ModelKind):
         arguments: keyword arguments of the zoo's function, ``num_classes`` for example.
     """
 
+    zoo = "torchvision"
+
     def __init__(
         self, *, architecture: str | None = None, arguments: Mapping[str, Any] | None = None
     ) -> None:

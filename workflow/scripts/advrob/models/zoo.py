@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from advrob.errors import UserError
-from advrob.plan.errors import nearest_names
+from advrob.plan import zoos
+from advrob.plan.errors import ConfigurationError
 
 
 @contextmanager
@@ -17,6 +18,12 @@ def download(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
+        if "invalid hash value" in str(error):
+            raise UserError(
+                f"models.{name}: its pretrained weights are not what was downloaded ({error}): a "
+                "part of them, or a proxy's page. Run the same command again, or download them "
+                f"elsewhere and name the file in models.{name}.weights."
+            ) from error
         raise UserError(
             f"models.{name}: its pretrained weights cannot be downloaded ({error}). Run once with "
             f"a network connection, or download them elsewhere and name the file in "
@@ -27,20 +34,12 @@ def download(name: str) -> Iterator[None]:
 def check_architecture(
     name: str, library: str, architecture: str, available: Sequence[str]
 ) -> None:
-    """Refuse an architecture that a library does not have.
-
-    Args:
-        name: of the configuration entry.
-        library: its name, for the message.
-        architecture: the configured one.
-        available: all architectures that it has.
+    """`advrob.plan.zoos.check_architecture`, in a job.
 
     Raises:
-        UserError: with the nearest names.
+        UserError: the library does not have it.
     """
-    if architecture not in available:
-        nearest = nearest_names(architecture, available, count=3, alike=0.4)
-        raise UserError(
-            f"models.{name}.architecture: {library} has no '{architecture}'. Nearest names: "
-            f"{', '.join(nearest) or 'none'}."
-        )
+    try:
+        zoos.check_architecture(name, library, architecture, available)
+    except ConfigurationError as error:
+        raise UserError(str(error)) from None

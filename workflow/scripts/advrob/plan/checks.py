@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import pretrained
+from . import pretrained, zoos
 from .errors import ConfigurationError, nearest, require_known
 from .names import UNDEFENDED
 
@@ -74,6 +74,8 @@ def _models(plan: "Plan") -> None:
             _trained(name, plan)
             used.add(entry["base"])
     for name, entry in models.items():
+        if plug_in := plan.plug_ins.get(("models", name)):
+            zoos.check_entry(name, plug_in.kind(), entry)
         weights = entry.get("weights")
         if name in used and weights is None and _needs_weights(name, plan):
             raise ConfigurationError(

@@ -19,7 +19,7 @@ from .kinds import Kind
 def packaged(package: str, file: str) -> Path | None:
     """A file in an installed Python package, which is not imported; None if there is none."""
     spec = importlib.util.find_spec(package)
-    path = Path(spec.origin).with_name(file) if spec and spec.origin else None
+    path = Path(spec.origin).parent / file if spec and spec.origin else None
     return path if path and path.is_file() else None
 
 

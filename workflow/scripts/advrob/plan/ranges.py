@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
+from .certificates import FAILURE
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 # Keys of defences that are lengths in an image, in pixels.
 LENGTHS = {"patch_pca": "patch", "median": "size"}
 LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
-# How often a certificate may be wrong; as `advrob.evaluation.smoothing` has it.
-FAILURE = 0.001
 
 
 def check(plan: "Plan") -> None:

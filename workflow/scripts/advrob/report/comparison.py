@@ -5,7 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.findings import tables
 from advrob.findings.side_by_side import (
     SideBySide,
@@ -58,7 +58,7 @@ def write(folder: Path, compared: SideBySide) -> Path:
         sections.append(Section(name, table.title, table.answer, content))
     text = fill(TEMPLATE.read_text(encoding="utf-8"), runs=compared.runs, sections=sections)
     page = folder / PAGE
-    with store.replacing(page) as temporary:
+    with replacing(page) as temporary:
         # Names of folders may be no text.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return page

@@ -15,7 +15,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from advrob.files import store
+from advrob.files.atomic import replacing
 from advrob.report import timings
 from advrob.report.answer import ROBUST, Answer
 from advrob.report.entries import Entry
@@ -64,7 +64,7 @@ def write(
         date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         **content,
     )
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         # Names of files may be no text.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -78,7 +78,7 @@ def write_data(path: str, data: Mapping[str, Any], versions: Mapping[str, str]) 
         versions: of Python and Snakemake.
     """
     text = json.dumps({**data, "versions": with_packages(versions)}, indent=1)
-    with store.replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

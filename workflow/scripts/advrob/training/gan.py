@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from advrob.attacks.bounds import Ball
 from advrob.errors import UserError
-from advrob.files.store import ImageRows
+from advrob.files.rows import ImageRows
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import autocast
 from advrob.learning.fitting import resume, run_epochs

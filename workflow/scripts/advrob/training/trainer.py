@@ -1,7 +1,8 @@
 """Fine-tuning a pretrained network by a lesson."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
-from advrob.files.store import ImageRows, Images
+from advrob.files.rows import ImageRows, Images
 from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
@@ -23,6 +24,9 @@ from advrob.training import Lesson, Pupil
 
 # The learning rate of randomly initialised layers, as a multiple of that of pretrained ones.
 NEW_LAYER_RATE = 30.0
+# Training diverged if the network is right no more often than one that guesses, and its loss is so
+# many times as large. A loss alone may be large: that of attacked images, before it is lowered.
+FAR = 10.0
 
 
 def train(
@@ -108,6 +112,7 @@ def train(
         saved=saved,
         generator=generator,
         checkpoint=checkpoint,
+        worst=partial(_worst, len(np.unique(targets))),
     )
     model.network.requires_grad_(False)
     measures = np.array(names, dtype=object)
@@ -153,6 +158,15 @@ def _held_out_accuracy(
         return float(np.mean(predict_classes(held_out) == targets[held_out.numbers]))
     except NotFiniteError:
         return math.nan
+
+
+def _worst(
+    classes: int, first: Mapping[str, float], epoch: Mapping[str, float]
+) -> dict[str, float]:
+    """What the loss may be at most; see `FAR`."""
+    if epoch["accuracy, held out"] > 1 / classes:
+        return {}
+    return {"loss": FAR * max(math.log(classes), first["loss"])}
 
 
 def _train_on_batch(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from advrob.attacks.bounds import within
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
-from advrob.files.store import Images
+from advrob.files.rows import Images
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
