@@ -31,9 +31,9 @@ def main(
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)
         arrays = attacked_images(built, selected, attack, entry, **options)
-        params = networks.params(network) | {"attack": entry, "dataset": "-".join(identity)}
+        params = networks.params(network, attack) | {"attack": entry}
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
-    return f"{'-'.join(identity)}: at most {arrays['distances'].max():g}/255 from the originals"
+    return f"{params['dataset']}: at most {arrays['distances'].max():g}/255 from the originals"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main(
         job.log_start(f"train a generator against {'/'.join(name)}", len(rows), mixed=True)
         (own,), _ = predict([built], rows, batch_size=job.batch_size, device=job.device)
         arrays = train_generator(built, rows, own, **options)
-    params = networks.params(network) | entry | {"dataset": f"gan-{'-'.join(name)}"}
+    params = networks.params(network, "gan") | entry
     store.save(generator, "state/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: cross-entropy {arrays['training_curve'][-1, -1]:.2f} under attack"
 

@@ -23,7 +23,7 @@ def main(
 ) -> str:
     """Attack a network with each image, or those of a shard, of the file ``images``."""
     name = (network["model"], network["defence"])
-    params = networks.params(network) | entry | {"dataset": f"gradient-{'-'.join(name)}"}
+    params = networks.params(network, "gradient") | entry
     options = {"job": job, "identity": name, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
