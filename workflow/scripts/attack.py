@@ -7,7 +7,7 @@ from advrob.evaluation.adaptive import attacked_images
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 
@@ -26,7 +26,7 @@ def main(
 ) -> str:
     """Attack a network with a ``sample`` of the file ``images``."""
     identity = (attack, network["model"], network["defence"])
-    options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
+    options: Options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.learning.defences import check_memory, classifier
 from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import make
@@ -29,9 +29,9 @@ def main(
         check_memory(defence, fitted.memory(pixels.shape), len(pixels), memory, job.device)
         job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
         # Entries of one kind draw alike, so that they differ by their parameters alone.
-        options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
+        options: Options = {"device": job.device, "generator": job.cpu_generator("defence", kind)}
         options |= {"checkpoint": checkpoint, **classifier(classifiers, job.device)}
-        about = {"params": {"defence": defence, **entry}, "source": images}
+        about: Options = {"params": {"defence": defence, **entry}, "source": images}
         store.save(state, "state/1", fitted.fit(pixels, **options), seed=job.seed, **about)
     return f"{defence}: fitted"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from advrob import networks
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
@@ -24,7 +24,7 @@ def main(
     """Find what draws perturbations that fool a network on the file ``images``."""
     name = (network["model"], network["defence"])
     draws = job.cpu_generator("gan", *name)
-    options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
+    options: Options = {"device": job.device, "generator": draws, "checkpoint": checkpoint}
     options |= {key: value for key, value in entry.items() if key != "images"}
     with ready(network, images, job, generator=draws, mixed=True) as (built, source):
         rows = store.first_rows(source["images"], entry["images"])

@@ -13,6 +13,9 @@ from advrob.job import disk, limits, log, machine, record
 from advrob.job.locks import checkpoint
 from advrob.job.signals import StoppedError, stopping
 
+# Keywords that a script passes on, of several types.
+Options = dict[str, Any]
+
 
 def run(main: Callable[..., str | None]) -> None:
     """Call a script's ``main`` with the rule's named inputs, outputs, parameters and wildcards.
