@@ -362,7 +362,7 @@ class TestCheckpoint:
         assert interruptions >= 1
         assert same(resumed, whole)
 
-    def test_goes_on_between_passes(self, search, tmp_path, capsys):
+    def test_resumes_between_passes(self, search, tmp_path, capsys):
         checkpoint = tmp_path / "search.pt"
         whole = self.attempt(search, checkpoint, 10**9)
         assert "resuming" not in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Work that was cut goes on, and gives what it would have given."""
+"""Interrupted work resumes, and gives what it would have given without the interruption."""
 
 import json
 import multiprocessing
@@ -40,7 +40,7 @@ def run(checkpoint, cut_at=None):
     return np.array(images), calls
 
 
-def test_work_goes_on_where_it_was_cut(tmp_path):
+def test_work_resumes_where_it_was_interrupted(tmp_path):
     file = tmp_path / "checkpoint"
     for cut_at in (0, 5, 20):
         with pytest.raises(CutError):

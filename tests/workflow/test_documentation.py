@@ -11,6 +11,7 @@ import h5py
 import pytest
 import yaml
 
+from advrob.plan.kinds import SORTS
 from advrob.plan.kinds import kinds as plan_kinds
 from advrob.plan.plan import Plan
 from conftest import ROOT, block
@@ -44,16 +45,16 @@ def snakemake(command, *more, folder):
     return run("-m", "snakemake", *arguments, "tiny.yaml", *more, folder=folder)
 
 
-def with_plug_in(name, kind, folder):
-    """A copy of the workflow with the README's plug-in, and its entry in a file of its own."""
+def with_plug_in(name, kind, folder, page=README):
+    """A copy of the workflow with a page's plug-in, and its entry in a file of its own."""
     for part in ("workflow", "envs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("Snakefile", "config.yaml"):
         shutil.copy(ROOT / part, folder)
     file = f"workflow/scripts/advrob/{kind}/{name}.py"
-    assert f"`{file}`" in README
-    (folder / file).write_text(block(README, file))
-    (folder / f"{name}.yaml").write_text(block(README, f"`{name}.yaml`"))
+    assert f"`{file}`" in page
+    (folder / file).write_text(block(page, file))
+    (folder / f"{name}.yaml").write_text(block(page, f"`{name}.yaml`"))
     (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     return folder
 
@@ -110,6 +111,25 @@ def test_the_attack_of_the_readme_is_part_of_the_evaluation(tmp_path):
     assert moved.count(4) >= 14
     with h5py.File(folder / score) as file:
         assert file["correct"][:].mean() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("sort", "name", "rule", "output"),
+    [
+        ("universal", "signs", "universal", f"perturbations/universal-{MODEL}-none.h5"),
+        ("lesson", "smoothed", "train", "models/smoothed.h5"),
+        ("model", "pooled", "score", "scores/original/linear/none.h5"),
+    ],
+)
+def test_the_other_plug_ins_are_planned(tmp_path, sort, name, rule, output):
+    page = (ROOT / "docs/plug-ins.md").read_text()
+    folder = with_plug_in(name, SORTS[sort].folder, tmp_path, page)
+    (folder / "linear.pt").touch()
+    command = f".venv/bin/snakemake --dry-run --cores 1 results/{output} --configfile {name}.yaml"
+    planned = snakemake(command, folder=folder)
+    assert re.search(f"^rule {rule}:", planned, re.MULTILINE)
+    module = f"from advrob.plug_ins import load; load('{sort}', '{name}')"
+    assert run("-c", module, folder=folder) == ""
 
 
 def test_the_readmes_networks_and_photographs_are_valid(tmp_path, monkeypatch):

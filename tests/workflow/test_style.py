@@ -36,8 +36,8 @@ def test_rules_are_linted():
     check("snakemake", "--lint")
 
 
-def test_the_library_is_typed():
-    check("mypy", "workflow/scripts/advrob")
+def test_the_library_and_the_scripts_are_typed():
+    check("mypy", "workflow/scripts")
 
 
 @pytest.mark.parametrize(

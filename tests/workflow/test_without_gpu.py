@@ -21,7 +21,7 @@ FOR_GPUS = re.compile(r"(nvidia|cuda)-.*|triton")
 OWN = {"torch", "torchvision"}
 
 
-def kept(lock):
+def without_gpu(lock):
     """What the documented filter leaves of a lock."""
     command = FILTER.replace("requirements.lock", str(lock))
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
@@ -34,7 +34,7 @@ def test_the_builds_for_the_cpu_are_the_pinned_versions():
 @pytest.mark.parametrize("lock", [LOCK, TEST_LOCK], ids=["users", "tests"])
 def test_the_rest_of_the_lock_is_as_it_was(lock, tmp_path):
     left = tmp_path / "left.lock"
-    left.write_text(kept(lock))
+    left.write_text(without_gpu(lock))
     before, after = locked(lock), locked(left)
     dropped = before.keys() - after.keys()
     assert dropped == OWN | {name for name in before if FOR_GPUS.fullmatch(name)}
@@ -44,7 +44,7 @@ def test_the_rest_of_the_lock_is_as_it_was(lock, tmp_path):
 
 def test_nothing_that_is_left_requires_what_is_dropped(tmp_path):
     left = tmp_path / "left.lock"
-    left.write_text(kept(LOCK))
+    left.write_text(without_gpu(LOCK))
     names = locked(left).keys() | OWN
     checked = 0
     for distribution in metadata.distributions():
@@ -64,7 +64,7 @@ def test_pip_reads_the_rest_of_the_lock(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
     left = tmp_path / "left.lock"
-    left.write_text(kept(LOCK))
+    left.write_text(without_gpu(LOCK))
     for name, entries in locked(left).items():
         for entry in entries:
             version_and_marker = entry.splitlines()[0].rstrip(" \\")
@@ -79,7 +79,7 @@ def test_pip_reads_the_rest_of_the_lock(tmp_path):
     assert pip == ".venv/bin/pip"
     command = [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv/bin/python")]
     command += [*arguments.split(), "--dry-run", "--no-index"]
-    done = subprocess.run(command, input=kept(LOCK), capture_output=True, text=True)
+    done = subprocess.run(command, input=without_gpu(LOCK), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if not line.startswith("Ignoring ")]
     assert len(said) > 80
@@ -103,8 +103,8 @@ torch.manual_seed(0)
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4)).eval()
 images = torch.rand(4, 3, 8, 8)
 labels = network(images).argmax(dim=1)
-found = advrob.evaluate(network, images, labels, radius=1, iterations=2, queries=5)
-print(found.original.accuracy, found.worst.n)
+result = advrob.evaluate(network, images, labels, radius=1, iterations=2, queries=5)
+print(result.original.accuracy, result.worst.n)
 """
 
 

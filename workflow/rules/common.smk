@@ -63,6 +63,16 @@ def scores(cells):
     return [cell.path for cell in cells]
 
 
+def before_and_after(dataset, network):
+    """What a figure of photographs before and after an attack reads, as inputs."""
+    return dict(
+        original=dataset_file(DataSet()),
+        attacked=dataset_file(dataset),
+        scores_original=Cell(DataSet(), network).path,
+        scores_attacked=Cell(dataset, network).path,
+    )
+
+
 def cells_of(cells):
     """Cells as a parameter: data set, model, defence and role of each."""
     return [

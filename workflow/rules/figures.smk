@@ -132,10 +132,7 @@ rule figure_4:
 
 rule figure_5:
     input:
-        original="results/datasets/original.h5",
-        attacked=f"results/datasets/{ATTACKED.name}.h5",
-        scores_original=f"results/scores/original/{SHOWN}/none.h5",
-        scores_attacked=f"results/scores/{ATTACKED.name}/{SHOWN}/none.h5",
+        **before_and_after(ATTACKED, Network(SHOWN)),
     output:
         pdf="results/figures/figure_5.pdf",
         png=figure_report(
@@ -157,10 +154,7 @@ rule figure_5:
 
 use rule figure_5 as figure_6 with:
     input:
-        original="results/datasets/original.h5",
-        attacked=f"results/datasets/gradient-{SHOWN}-none.h5",
-        scores_original=f"results/scores/original/{SHOWN}/none.h5",
-        scores_attacked=f"results/scores/gradient-{SHOWN}-none/{SHOWN}/none.h5",
+        **before_and_after(DataSet(GRADIENT, Network(SHOWN)), Network(SHOWN)),
     output:
         pdf="results/figures/figure_6.pdf",
         png=figure_report(
@@ -179,11 +173,10 @@ PANELS = {"photographs": 3, "device": "cpu", "seed": PLAN["seed"]}
 rule figure_8:
     input:
         **rules.figure_5.input,
-        scores_defended=expand(
-            "results/scores/{dataset}/{model}/noise.h5",
-            dataset=("original", ATTACKED.name),
-            model=SHOWN,
-        ),
+        scores_defended=[
+            Cell(images, Network(SHOWN, "noise")).path
+            for images in (DataSet(), ATTACKED)
+        ],
         learned=PLAN.learned_files(Network(SHOWN, "noise")),
     output:
         pdf="results/figures/figure_8.pdf",
@@ -209,11 +202,10 @@ rule figure_8:
 use rule figure_8 as figure_9 with:
     input:
         **rules.figure_5.input,
-        scores_defended=expand(
-            "results/scores/{dataset}/{model}/pca.h5",
-            dataset=("original", ATTACKED.name),
-            model=SHOWN,
-        ),
+        scores_defended=[
+            Cell(images, Network(SHOWN, "pca")).path
+            for images in (DataSet(), ATTACKED)
+        ],
         learned=PLAN.learned_files(Network(SHOWN, "pca")),
     output:
         pdf="results/figures/figure_9.pdf",
@@ -233,11 +225,10 @@ use rule figure_8 as figure_9 with:
 use rule figure_8 as figure_10 with:
     input:
         **rules.figure_5.input,
-        scores_defended=expand(
-            "results/scores/{dataset}/{model}/downsample.h5",
-            dataset=("original", ATTACKED.name),
-            model=SHOWN,
-        ),
+        scores_defended=[
+            Cell(images, Network(SHOWN, "downsample")).path
+            for images in (DataSet(), ATTACKED)
+        ],
         learned=PLAN.learned_files(Network(SHOWN, "downsample")),
     output:
         pdf="results/figures/figure_10.pdf",

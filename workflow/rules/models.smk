@@ -32,13 +32,14 @@ rule train:
         "../scripts/train.py"
 
 
+# The generator's images against the first model.
+GENERATED = DataSet(GAN, Network(MODELS[0]))
+
+
 rule figure_gan:
     input:
-        generator=f"results/generators/gan-{MODELS[0]}-none.h5",
-        original="results/datasets/original.h5",
-        attacked=f"results/datasets/gan-{MODELS[0]}-none.h5",
-        scores_original=f"results/scores/original/{MODELS[0]}/none.h5",
-        scores_attacked=f"results/scores/gan-{MODELS[0]}-none/{MODELS[0]}/none.h5",
+        **before_and_after(GENERATED, GENERATED.target),
+        generator=f"results/generators/{GENERATED}.h5",
     output:
         pdf="results/figures/figure_gan.pdf",
         png=report(

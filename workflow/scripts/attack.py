@@ -7,7 +7,7 @@ from advrob.evaluation.adaptive import attacked_images
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 
@@ -26,14 +26,14 @@ def main(
 ) -> str:
     """Attack a network with a ``sample`` of the file ``images``."""
     identity = (attack, network["model"], network["defence"])
-    options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
+    options: Options = {"draws": draws, "job": job, "identity": identity, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)
         arrays = attacked_images(built, selected, attack, entry, **options)
-        params = networks.params(network) | {"attack": entry, "dataset": "-".join(identity)}
+        params = networks.params(network, attack) | {"attack": entry}
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
-    return f"{'-'.join(identity)}: at most {arrays['distances'].max():g}/255 from the originals"
+    return f"{params['dataset']}: at most {arrays['distances'].max():g}/255 from the originals"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from advrob.evaluation.adaptive import budgets
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 
@@ -23,7 +23,7 @@ def main(
 ) -> str:
     """Auto-PGD on a network within each of several radii, and by several efforts."""
     name = (network["model"], network["defence"])
-    options = {"job": job, "identity": ("budget", *name)}
+    options: Options = {"job": job, "identity": ("budget", *name)}
     with ready(network, images, job, mixed=True) as (built, source):
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"radii and efforts against {'/'.join(name)}", len(selected), mixed=True)

@@ -7,7 +7,7 @@ from advrob.evaluation.certified import certificate_arrays
 from advrob.evaluation.samples import read_sample
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 
@@ -29,7 +29,7 @@ def main(
     with ready(network, images, job) as (built, source):
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"certify {name} on {dataset}", len(selected))
-        options = {"job": job, "identity": identity, "checkpoint": checkpoint}
+        options: Options = {"job": job, "identity": identity, "checkpoint": checkpoint}
         arrays = certificate_arrays(built, selected, experiment, **options)
     params = networks.params(network) | {"dataset": dataset, "draws": experiment["draws"]}
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from advrob.files import store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.learning.defences import check_arrays, check_memory, fit_options
 from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import make
@@ -30,7 +30,7 @@ def main(
         job.log_start(f"fit {defence}", len(pixels), mixed=fitted.fits_mixed)
         options = fit_options(kind, classifiers, job) | {"checkpoint": checkpoint}
         arrays = check_arrays(defence, fitted.fit(pixels, **options))
-        about = {"params": {"defence": defence, **entry}, "source": images}
+        about: Options = {"params": {"defence": defence, **entry}, "source": images}
         store.save(state, "state/1", arrays, seed=job.seed, **about)
     return f"{defence}: fitted"
 

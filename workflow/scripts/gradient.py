@@ -6,7 +6,7 @@ from advrob import networks
 from advrob.evaluation.targeted import targeted_images
 from advrob.files import sharding, store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.plan.plan import NetworkDescription
 from advrob.probing import ready
 
@@ -23,14 +23,14 @@ def main(
 ) -> str:
     """Attack a network with each image, or those of a shard, of the file ``images``."""
     name = (network["model"], network["defence"])
-    params = networks.params(network) | entry | {"dataset": f"gradient-{'-'.join(name)}"}
-    options = {"job": job, "identity": name, "checkpoint": checkpoint}
+    params = networks.params(network, "gradient") | entry
+    options: Options = {"job": job, "identity": name, "checkpoint": checkpoint}
     with ready(network, images, job, mixed=True) as (built, source):
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         job.log_start(f"targeted attack on {'/'.join(name)}", part.stop - part.start, mixed=True)
         arrays = targeted_images(built, source, part, entry, **options)
     rate = arrays["reached"].mean()
-    about = {"seed": job.seed, "params": params, "source": images}
+    about: Options = {"seed": job.seed, "params": params, "source": images}
     store.save(dataset, "images/1", arrays, **about, hit_rate=rate)
     return f"{'/'.join(name)}: {rate:.1%} of the images reach their target"
 

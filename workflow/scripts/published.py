@@ -3,6 +3,7 @@
 from advrob.files import store
 from advrob.images.published import read
 from advrob.job.script import run
+from advrob.plan.names import PUBLISHED, DataSet
 
 
 def main(*, file: str, perturbation: str, published: str, entry: dict, size: int, seed: int) -> str:
@@ -15,7 +16,7 @@ def main(*, file: str, perturbation: str, published: str, entry: dict, size: int
         pixels=entry["pixels"],
         key=f"perturbations.published.{published}",
     )
-    params = entry | {"dataset": f"published-{published}"}
+    params = entry | {"dataset": DataSet(PUBLISHED, label=published).name}
     with store.write(
         perturbation, "perturbation/1", seed=seed, params=params, source=f"published: {published}"
     ) as output:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.report import answer as answers
 from advrob.report import page as pages
 from advrob.report import timings
@@ -31,8 +31,8 @@ def main(
     paragraphs = sentences(computed)
     pages.write_data(answer, answers.as_data(computed, paragraphs), content["versions"])
     parts = [entry(file, **each) for file, each in zip(files, entries, strict=True)]
-    of = {"answer": computed, "sentences": paragraphs, "entries": parts, "jobs": timings.read(logs)}
-    pages.write(page, template, **of, **content)
+    answered: Options = {"answer": computed, "sentences": paragraphs}
+    pages.write(page, template, entries=parts, jobs=timings.read(logs), **answered, **content)
     return " ".join(paragraphs["robust"])
 
 

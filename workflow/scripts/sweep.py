@@ -4,7 +4,7 @@ from advrob import networks
 from advrob.evaluation.sweeps import noisy_networks
 from advrob.files import sharding, store
 from advrob.job.compute import Job
-from advrob.job.script import run
+from advrob.job.script import Options, run
 from advrob.models.prediction import predict
 from advrob.plan.plan import NetworkDescription
 
@@ -22,7 +22,7 @@ def main(
     """Predict ``images``, or a shard, behind noise within each magnitude, in units of 1/255."""
     noisy = noisy_networks(networks.build_model(network, device=job.device), magnitudes, job)
     reseed = noisy.reseed("sweep", dataset, network["model"])
-    options = {"batch_size": job.batch_size, "device": job.device, "reseed": reseed}
+    options: Options = {"batch_size": job.batch_size, "device": job.device, "reseed": reseed}
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
         task = f"score {network['model']} on {dataset} in {len(magnitudes)} magnitudes of noise"

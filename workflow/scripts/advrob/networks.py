@@ -13,6 +13,8 @@ from advrob.files import store
 from advrob.images.layout import Layout
 from advrob.job.compute import autocast
 from advrob.plan.contents import by_content
+from advrob.plan.names import DataSet
+from advrob.plan.names import Network as Target
 from advrob.plan.plan import NetworkDescription
 
 
@@ -125,11 +127,20 @@ def build_defence(
     return built(network["defence"], network["defence_settings"])
 
 
-def params(network: NetworkDescription) -> dict[str, Any]:
-    """What a file that a network had a hand in says of it."""
+def params(network: NetworkDescription, attack: str | None = None) -> dict[str, Any]:
+    """What a file records of the network that it was made with.
+
+    Args:
+        network: its description.
+        attack: the family of the data set, where an attack on this network makes it; its name is
+            then recorded, too.
+    """
+    model, defence = network["model"], network["defence"]
+    made = {"dataset": DataSet(attack, Target(model, defence)).name} if attack else {}
     return {
-        "model": network["model"],
-        "defence": network["defence"],
+        "model": model,
+        "defence": defence,
         "model_settings": by_content(network["model_settings"]),
         "defence_settings": by_content(network["defence_settings"]),
+        **made,
     }

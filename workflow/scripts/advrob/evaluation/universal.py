@@ -11,6 +11,7 @@ from advrob.attacks.universal.search import Universal, UniversalMethod, search
 from advrob.files.rows import first_rows
 from advrob.job import compute
 from advrob.job.compute import Job
+from advrob.plan.names import UNIVERSAL
 from advrob.plan.plan import NetworkDescription
 from advrob.plug_ins import load
 from advrob.probing import probe
@@ -65,7 +66,7 @@ def universal_perturbation(
         **search_options,
     )
     return universal, {
-        "params": networks.params(network) | dict(entry) | {"dataset": "-".join(identity)},
+        "params": networks.params(network, UNIVERSAL) | dict(entry),
         "norm": entry["norm"],
         "radius": entry["radius"],
         "fooling_rate": universal.fooling_rate,

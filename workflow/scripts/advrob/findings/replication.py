@@ -7,6 +7,7 @@ from advrob.files import identities
 from advrob.findings import claims, paper
 from advrob.findings.claims import Claim, Finding
 from advrob.findings.tables import NONE, Result, Table, Value
+from advrob.plan.names import GRADIENT, DataSet, Network
 
 COLUMNS = (
     *("id", "section", "claim", "model", "datasets", "attack", "photographs"),
@@ -32,7 +33,10 @@ def play(
     """
     by_cell = {(r.dataset, r.model, r.defence): r for r in results}
     datasets = {"original": "original", "universal": universal[model]}
-    datasets |= {f"gradient-{part}": f"gradient-{model}-{name}" for part, name in parts.items()}
+    datasets |= {
+        f"gradient-{part}": DataSet(GRADIENT, Network(model, name)).name
+        for part, name in parts.items()
+    }
     datasets |= {
         f"{claims.UNIVERSAL_OF}{other}": dataset
         for other, dataset in universal.items()

@@ -151,8 +151,8 @@ def add_real_values(evaluations: Sequence[Evaluation], datasets: Sequence[str]) 
         with store.read(path, "images/1") as file:
             if "correct_real" not in file:
                 raise UserError(
-                    f"{path}: has no outcome in real values (correct_real). Expected one, for its "
-                    "attack has levels: null. Delete it and run Snakemake again."
+                    f"{path}: has no outcome in real values (correct_real). Expected one, since "
+                    "its attack has levels: null. Delete it and run Snakemake again."
                 )
             correct = zip(store.strings(file["ids"]), file["correct_real"][:].tolist(), strict=True)
         assert dataset.target is not None

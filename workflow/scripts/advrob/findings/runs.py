@@ -127,8 +127,8 @@ def read_run(folder: Path, name: str, same: Mapping[str, str]) -> Run:
         cell, results = reader.score(path)
         if cell in scores:
             raise UserError(
-                f"{path}: {cell[0].name} through {cell[1]} is there twice, for --same takes two "
-                "names for one that are both in this folder. Leave one of them out."
+                f"{path}: {cell[0].name} through {cell[1]} appears twice: --same makes one of two "
+                "names that are both in this folder. Name another pair."
             )
         scores[cell] = results
     worst_cases = reader.worst_cases()

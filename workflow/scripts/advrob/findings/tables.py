@@ -25,6 +25,7 @@ from advrob.files.atomic import replacing
 from advrob.findings import certified, metrics, paper
 from advrob.findings.metrics import Accuracy
 from advrob.plan.names import (
+    GRADIENT,
     PUBLISHED,
     TUNING,
     UNDEFENDED,
@@ -230,8 +231,7 @@ def table_2(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
     rows, lines = [], []
     for model in dict.fromkeys(result.model for result in results):
         for a, b in pairs:
-            first = _find(accuracies, f"gradient-{model}-{b}", model, a)
-            second = _find(accuracies, f"gradient-{model}-{a}", model, b)
+            first, second = (_find(accuracies, *cell) for cell in _crossed(model, a, b))
             if first.n != second.n:
                 raise UserError(
                     f"table 2: {model}/{a} was scored on {first.n} images and {model}/{b} on "
@@ -258,6 +258,12 @@ def table_2(results: Sequence[Result], pairs: Sequence[Sequence[str]]) -> Table:
         lines=lines,
         accuracies=[result.accuracy for result in results],
     )
+
+
+def _crossed(model: str, a: str, b: str) -> Iterator[tuple[str, str, str]]:
+    """Data set, model and defence of both halves of a cross-test: A on images made against B."""
+    for defence, against in ((a, b), (b, a)):
+        yield DataSet(GRADIENT, Network(model, against)).name, model, defence
 
 
 def table_3(results: Sequence[Result], ratios: Mapping[str, float]) -> Table:
@@ -339,8 +345,7 @@ def compared(
                 raise _lacking(dataset, model, other)
     for model in dict.fromkeys(model for _, model, _ in by_cell):
         for a, b in pairs:
-            first = by_cell.get((f"gradient-{model}-{b}", model, a))
-            second = by_cell.get((f"gradient-{model}-{a}", model, b))
+            first, second = (by_cell.get(cell) for cell in _crossed(model, a, b))
             if first and second:
                 pairings.append((first, second))
     return pairings

@@ -117,7 +117,7 @@ def read(scores: Iterable[str]) -> list[Tried]:
         raise UserError(
             "table_tries and figure_tries: no defence of experiments.robustness.defences draws "
             "random numbers, or experiments.draws is 1. Expected a stochastic defence, such as "
-            "noise, and two draws at least."
+            "noise, and at least two draws."
         )
     tried = []
     for network, dataset, columns in members:

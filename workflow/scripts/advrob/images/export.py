@@ -30,7 +30,7 @@ README = """# {dataset}
   and `labels`, int64 ({count}), in the order of the files' names
 - `ids.csv`: file, id, label, and the class `predicted` by {network}
 
-Labels are indices of {classes} classes. {network} is right on {right} of {count} images, in the
+Labels are indices of {classes} classes. {network} is right on {correct} of {count} images, in the
 first draw if it draws random numbers. To score a network that has its normalisation inside:
 
 ```python
@@ -86,7 +86,7 @@ def export(folder: str | Path, dataset: str, images: str, scores: str) -> int:
             width=pixels.shape[2],
             classes=f"{len(source['classes']):,}",
             network=f"{made['model']}/{made['defence']}",
-            right=scored["correct"][:].sum(),
+            correct=scored["correct"][:].sum(),
         )
         (temporary / "README.md").write_text(text, encoding="utf-8")
         return len(ids)

@@ -14,6 +14,9 @@ from advrob.job.locks import checkpoint
 from advrob.job.signals import StoppedError, stopping
 from advrob.plug_ins import is_in_own_code
 
+# Keywords that a script passes on, of several types.
+Options = dict[str, Any]
+
 
 def run(main: Callable[..., str | None]) -> None:
     """Call a script's ``main`` with the rule's named inputs, outputs, parameters and wildcards.

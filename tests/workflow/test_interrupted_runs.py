@@ -136,7 +136,7 @@ def test_without_snakemakes_records_results_speak_for_themselves(folder: Path) -
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
-def test_the_same_command_goes_on_after_a_kill(folder: Path, number: signal.Signals) -> None:
+def test_the_same_command_resumes_after_a_kill(folder: Path, number: signal.Signals) -> None:
     shutil.rmtree(folder / "results")
     asked = command(folder, SCORE, "--configfile", folder / "x.yaml")
     with subprocess.Popen(
