@@ -389,7 +389,10 @@ def matlab(value: object, **options: bool) -> bytes:
         (matlab(GOOD, do_compression=True)[:300], r"cannot be read \(.*Expected a MATLAB"),
         (matlab(GOOD * 1j), r"values of type complex\d+, expected real numbers"),
         (matlab(np.full((8, 8, 3), "a", dtype=object)), "values of type object, expected real"),
-        (matlab(GOOD.transpose(2, 1, 0)[:, :7]), r"shape \(3, 7, 8\), expected \(8, 8, 3\): height"),
+        (
+            matlab(GOOD.transpose(2, 1, 0)[:, :7]),
+            r"shape \(3, 7, 8\), expected \(8, 8, 3\): height",
+        ),
         (matlab(GOOD / 255), r"seem to be for pixels in 0\.\.1: set perturbations"),
     ],
 )

@@ -97,7 +97,7 @@ def test_rules_of_both_run(folder):
     snakemake(folder, "summary", images, figure)
     assert "figure_2.pdf" in (folder / "summary.txt").read_text()
     with h5py.File(folder / images) as file:
-        assert len(file["images"]) == 60
+        assert len(file["images"]) == 20
     assert (folder / figure).read_bytes().startswith(b"%PDF")
     written = {path.name for path in folder.iterdir() if path.name[0] != "."}
     assert not written & {"results", "logs", "benchmarks"}

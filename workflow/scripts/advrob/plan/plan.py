@@ -23,8 +23,8 @@ from .names import (
     model_file,
 )
 
-# Of the demonstration set: few photographs, so several views of each, and a warning.
-DEMONSTRATION_CROPS = {"test": 3, "fit": 8}
+# Of the demonstration set: few photographs to learn from, so several views of each, and a warning.
+DEMONSTRATION_CROPS = {"test": 1, "fit": 8}
 DEMONSTRATION_NOTE = (
     "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. "
     "Draw no conclusions from it; presets/imagenette.yaml is the next step."
