@@ -115,9 +115,9 @@ def test_experiments_ask_for_what_they_measure(files):
     assert jobs.controls(wildcards(), files) == needs.scoring(
         images=20, networks=14, state=60, **NETWORK
     )
-    # Seven radii of twenty iterations, and 1 + 2 + 5 + 10 + 20 more.
+    # Seven radii of ten iterations, and 1 + 2 + 5 + 10 more.
     assert jobs.budget(wildcards(), files) == needs.gradient(
-        images=80, iterations=7 * 20 + 38, state=60, **NETWORK
+        images=80, iterations=7 * 10 + 18, state=60, **NETWORK
     )
     assert jobs.certify(wildcards(), files) == needs.scoring(
         images=5 * 100, networks=1, state=60, **NETWORK

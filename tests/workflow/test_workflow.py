@@ -81,10 +81,12 @@ CORES = ["--cores", 2]
 PCA_SCORES = ("original", "universal-efficientnet_lite0-none")
 
 
-def snakemake(folder, *arguments):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+def snakemake(folder, *arguments, workflow=ROOT):
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow / "Snakefile")]
     command += ["--directory", str(folder), *map(str, arguments)]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    # Before an installed library, which is that of the root.
+    environment = os.environ | {"PYTHONPATH": str(workflow / "workflow/scripts")}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
@@ -655,3 +657,49 @@ def test_shards_give_the_same_bytes(results, tmp_path):
 
 def test_nothing_is_left_over(results):
     assert not [path for path in results.rglob(".*") if path.is_file()]
+
+
+# Exact reruns ----------------------------------------------------------------------------------
+
+LITE = "efficientnet_lite0"
+# One file of each kind of plug-in, and what was computed with it.
+COMPUTED_WITH = {
+    "defences/downsample": {
+        f"results/scores/original/{LITE}/downsample.h5",
+        f"results/scores/original/{LITE}/downsample_75.h5",
+        f"results/scores/universal-{LITE}-none/{LITE}/downsample.h5",
+        f"results/scores/universal-{LITE}-none/{LITE}/downsample_75.h5",
+    },
+    "attacks/square": {
+        *(f"results/datasets/square-{LITE}-{defence}.h5" for defence in ("none", "noise")),
+        "results/analysis/calibration.json",
+    },
+    "attacks/universal/stochastic_gradient": set(),
+    "training/multitask": {"results/models/multitask.h5", "results/figures/figure_3.pdf"},
+    "models/googlenet": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of the workflow, with the files' own times: Snakemake compares those of scripts."""
+    copy = tmp_path_factory.mktemp("copy") / "workflow"
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "shared", "results", "logs")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
+@pytest.mark.parametrize("file", COMPUTED_WITH)
+def test_an_edit_reruns_what_was_computed_with_the_file(results, copied, file):
+    path = copied / f"workflow/scripts/advrob/{file}.py"
+    text = path.read_text()
+    path.write_text(text + "\nEDITED = 1\n")
+    arguments = ("--dry-run", *CORES, "--configfile", results.parent / "small.yaml")
+    done = snakemake(results.parent, *arguments, workflow=copied)
+    path.write_text(text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(r"^(?:local)?rule \w+:\n(?:    .*\n)+", done.stdout, re.MULTILINE)
+    reruns = {
+        re.search("output: ([^,\n]*)", job)[1] for job in jobs if "Params have changed" in job
+    }
+    assert reruns == COMPUTED_WITH[file]
