@@ -171,7 +171,8 @@ def universal(
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION
-    seconds = measured + entry["passes"] * (used * visit + measured)
+    # All images as they are and, in the end, perturbed.
+    seconds = 2 * measured + entry["passes"] * used * visit
     # Some of the images are copied, all of them stay in their file.
     held = used * numbers / 1e6 if limit else 0
     memory = held + _network(state) + batch_size * BACKWARD
