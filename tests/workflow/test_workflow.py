@@ -365,6 +365,53 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+LITE = "efficientnet_lite0"
+# One file of each kind of plug-in, and the first output of each job that computes with it.
+COMPUTED_WITH = {
+    "defences/downsample": {
+        *(f"results/scores/original/{LITE}/{name}.h5" for name in ("downsample", "downsample_75")),
+        f"results/analysis/vector_space/{LITE}.h5",
+        "results/figures/figure_7.pdf",
+    },
+    "attacks/square": {
+        *(f"results/datasets/square-{LITE}-{defence}.h5" for defence in ("none", "noise")),
+        "results/calibration.json",
+    },
+    "attacks/universal/stochastic_gradient": set(),
+    # Figures 3 and 7 draw the model that it makes.
+    "training/multitask": {
+        "results/models/multitask.h5",
+        *(f"results/figures/figure_{number}.pdf" for number in (3, 7)),
+    },
+    "models/googlenet": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of the workflow, with the files' own times: Snakemake compares those of scripts."""
+    copy = tmp_path_factory.mktemp("copy") / "workflow"
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "shared", "results", "logs")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    return copy
+
+
+@pytest.mark.parametrize("file", COMPUTED_WITH)
+def test_an_edit_reruns_what_was_computed_with_the_file(results, copied, file):
+    path = copied / f"workflow/scripts/advrob/{file}.py"
+    text = path.read_text()
+    path.write_text(text + "\nEDITED = 1\n")
+    arguments = ("--dry-run", *CORES, "--configfile", results.parent / "small.yaml")
+    done = snakemake(results.parent, *arguments, workflow=copied)
+    path.write_text(text)
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(r"^(?:local)?rule \w+:\n(?:    .*\n)+", done.stdout, re.MULTILINE)
+    reruns = {
+        re.search("output: ([^,\n]*)", job)[1] for job in jobs if "Params have changed" in job
+    }
+    assert reruns == COMPUTED_WITH[file]
+
+
 def test_all_tables_and_figures_are_there(results):
     for table in TABLES:
         assert (results / "tables" / f"{table}.csv").stat().st_size
@@ -657,52 +704,3 @@ def test_shards_give_the_same_bytes(results, tmp_path):
 
 def test_nothing_is_left_over(results):
     assert not [path for path in results.rglob(".*") if path.is_file()]
-
-
-# Exact reruns ----------------------------------------------------------------------------------
-
-LITE = "efficientnet_lite0"
-# One file of each kind of plug-in, and the first output of each job that computes with it.
-COMPUTED_WITH = {
-    "defences/downsample": {
-        *(f"results/scores/original/{LITE}/{name}.h5" for name in ("downsample", "downsample_75")),
-        f"results/analysis/vector_space/{LITE}.h5",
-        "results/figures/figure_7.pdf",
-    },
-    "attacks/square": {
-        *(f"results/datasets/square-{LITE}-{defence}.h5" for defence in ("none", "noise")),
-        "results/calibration.json",
-    },
-    "attacks/universal/stochastic_gradient": set(),
-    # Figures 3 and 7 draw the model that it makes.
-    "training/multitask": {
-        "results/models/multitask.h5",
-        *(f"results/figures/figure_{number}.pdf" for number in (3, 7)),
-    },
-    "models/googlenet": set(),
-}
-
-
-@pytest.fixture(scope="module")
-def copied(tmp_path_factory):
-    """A copy of the workflow, with the files' own times: Snakemake compares those of scripts."""
-    copy = tmp_path_factory.mktemp("copy") / "workflow"
-    ignored = shutil.ignore_patterns("__pycache__", ".*", "shared", "results", "logs")
-    shutil.copytree(ROOT, copy, ignore=ignored)
-    return copy
-
-
-@pytest.mark.parametrize("file", COMPUTED_WITH)
-def test_an_edit_reruns_what_was_computed_with_the_file(results, copied, file):
-    path = copied / f"workflow/scripts/advrob/{file}.py"
-    text = path.read_text()
-    path.write_text(text + "\nEDITED = 1\n")
-    arguments = ("--dry-run", *CORES, "--configfile", results.parent / "small.yaml")
-    done = snakemake(results.parent, *arguments, workflow=copied)
-    path.write_text(text)
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = re.findall(r"^(?:local)?rule \w+:\n(?:    .*\n)+", done.stdout, re.MULTILINE)
-    reruns = {
-        re.search("output: ([^,\n]*)", job)[1] for job in jobs if "Params have changed" in job
-    }
-    assert reruns == COMPUTED_WITH[file]
