@@ -24,7 +24,7 @@ from .names import (
 )
 
 # Of the demonstration set: few photographs to learn from, so several views of each, and a warning.
-DEMONSTRATION_CROPS = {"test": 1, "fit": 8}
+DEMONSTRATION_CROPS = 8
 DEMONSTRATION_NOTE = (
     "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. "
     "Draw no conclusions from it; presets/imagenette.yaml is the next step."
@@ -345,8 +345,8 @@ class Plan:
 def _complete_images(images: dict[str, Any]) -> None:
     """Fill in what depends on whether the photographs are the demonstration set."""
     demonstration = images["layout"] == "packages" and "packages" not in images["test"]
-    for part, crops in DEMONSTRATION_CROPS.items():
-        images[part].setdefault("crops", crops if demonstration else 1)
+    images["test"].setdefault("crops", 1)
+    images["fit"].setdefault("crops", DEMONSTRATION_CROPS if demonstration else 1)
     if demonstration and images["note"] is None:
         images["note"] = DEMONSTRATION_NOTE
 
