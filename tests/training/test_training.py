@@ -330,9 +330,10 @@ def test_training_learns_and_answers_only_its_classes(tmp_path: Path) -> None:
     assert state["training_measures"].tolist() == [
         "loss",
         "accuracy while learning",
+        "loss, held out",
         "accuracy, held out",
     ]
-    assert state["training_curve"].shape == (8, 3)
+    assert state["training_curve"].shape == (8, 4)
     assert state["training_curve"][-1, 0] < state["training_curve"][0, 0]
     assert state["training_curve"][-1, -1] == 1.0
     assert state["known"].tolist() == sorted(COLOURS)
@@ -417,7 +418,7 @@ def test_a_network_that_guesses_with_a_large_loss_diverged(
 ) -> None:
     """Attacked images may have such a loss before it is lowered, but the network knows others."""
     monkeypatch.setattr(trainer, "FAR", 0.1)
-    monkeypatch.setattr(trainer, "_held_out_accuracy", lambda *_: right)
+    monkeypatch.setattr(trainer, "_held_out", lambda *_: (0.0, right))
     if not refused:
         assert train_model(tmp_path)["training_curve"][-1, -1] == right
         return
@@ -427,10 +428,19 @@ def test_a_network_that_guesses_with_a_large_loss_diverged(
 
 def test_training_that_diverges_in_its_last_step_is_no_training(tmp_path: Path) -> None:
     images, labels = pictures(9)
-    with pytest.raises(
-        UserError, match="accuracy, held out is nan after 0 epochs and 1 of 1 steps"
-    ):
+    with pytest.raises(UserError, match="loss, held out is nan after 0 epochs and 1 of 1 steps"):
         train_model(tmp_path, images, labels, epochs=1, learning_rate=1e30)
+
+
+def test_the_only_step_of_training_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
+    """Its own loss is that before the step, and one held-out image may be right by chance."""
+    images, labels = pictures(9)
+    trained = train_model(tmp_path, images, labels, epochs=1, learning_rate=0.01)
+    assert trained["training_curve"].shape == (1, 4)
+    (tmp_path / "checkpoint").unlink()
+    with pytest.raises(UserError, match=r"loss, held out is [\d.e+]+ after 0 epochs and 1 of 1 "):
+        train_model(tmp_path, images, labels, epochs=1, learning_rate=10)
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_network_that_gives_no_numbers_is_not_trained(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from advrob.defences.none import Identity
 from advrob.errors import UserError
@@ -17,7 +18,7 @@ from advrob.images import labels
 from advrob.images.pixels import to_tensor
 from advrob.learning import fitting
 from advrob.models import Model, trained_state
-from advrob.models.prediction import NotFiniteError, predict
+from advrob.models.prediction import predict
 from advrob.networks import Network
 from advrob.plug_ins import load
 from advrob.training import Lesson, Pupil
@@ -69,7 +70,7 @@ def train(
     Returns:
         `advrob.models.trained_state`, ``training_curve`` (epochs, measurements) and
         ``training_measures``, the names of its columns: the loss, what the lesson measures, both
-        means over an epoch, and the accuracy on held-out original images after it.
+        means over an epoch, and the loss and the accuracy on held-out original images after it.
 
     Raises:
         UserError: there are too few images, or only one class, or training diverged.
@@ -78,6 +79,9 @@ def train(
 
     def predict_classes(images: Images) -> np.ndarray:
         return predict([network], images, batch_size=predict_batch, device=device)[0][0]
+
+    def measure() -> tuple[float, float]:
+        return _held_out(network, held_out, targets, predict_batch, device)
 
     targets = _targets(model, images, stored_labels, predict_classes)
     model.network.requires_grad_(True)
@@ -98,10 +102,10 @@ def train(
         lesson.progress = 1 - share
         return _train_on_batch(lesson, network, optimiser, batch, batch_targets)
 
-    names = ("loss", *lesson.measures, "accuracy, held out")
+    names = ("loss", *lesson.measures, "loss, held out", "accuracy, held out")
     curve = fitting.run_epochs(
         step,
-        lambda: [_held_out_accuracy(predict_classes, held_out, targets)],
+        measure,
         lambda: {part: learner.state_dict() for part, learner in learning.items()},
         subject=f"train.method {method}",
         learning_rate=learning_rate,
@@ -150,23 +154,34 @@ def _optimiser(model: Model, lesson: Lesson) -> torch.optim.Optimizer:
     )
 
 
-def _held_out_accuracy(
-    predict_classes: Callable[[Images], np.ndarray], held_out: ImageRows, targets: np.ndarray
-) -> float:
-    """The accuracy on held-out images; not a number once training diverged."""
-    try:
-        return float(np.mean(predict_classes(held_out) == targets[held_out.numbers]))
-    except NotFiniteError:
-        return math.nan
+@torch.no_grad()
+def _held_out(
+    network: Network,
+    held_out: ImageRows,
+    targets: np.ndarray,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Cross-entropy and accuracy on held-out images, both means."""
+    loss = right = 0.0
+    for start in range(0, len(held_out), batch_size):
+        rows = slice(start, start + batch_size)
+        logits = network(to_tensor(held_out[rows], device))
+        classes = torch.from_numpy(targets[held_out.numbers[rows]]).to(device)
+        loss += float(F.cross_entropy(logits, classes, reduction="sum"))
+        right += float((logits.argmax(dim=1) == classes).sum())
+    return loss / len(held_out), right / len(held_out)
 
 
 def _worst(
     classes: int, first: Mapping[str, float], epoch: Mapping[str, float]
 ) -> dict[str, float]:
-    """What the loss may be at most; see `FAR`."""
-    if epoch["accuracy, held out"] > 1 / classes:
-        return {}
-    return {"loss": FAR * max(math.log(classes), first["loss"])}
+    """What the losses may be at most; see `FAR`."""
+    if epoch["accuracy, held out"] <= 1 / classes:
+        return dict.fromkeys(
+            ("loss", "loss, held out"), FAR * max(math.log(classes), first["loss"])
+        )
+    return {"loss, held out": fitting.RISE * max(1.0, first["loss"])}
 
 
 def _train_on_batch(
