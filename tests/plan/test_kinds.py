@@ -381,6 +381,14 @@ def test_what_is_read_is_what_python_sees(sort, name):
         assert kind.fitted == (plug_in.fit is not Defence.fit)
 
 
+@pytest.mark.parametrize(("sort", "name"), ALL)
+def test_traits_that_name_keys_name_some_that_there_are(sort, name):
+    kind = kinds.kinds(sort)[name]
+    for trait in ("effort", "principal", "stochastic_if", "classifier"):
+        named = kind.traits.get(trait, ())
+        assert {*([named] if isinstance(named, str) else named)} <= kind.keys.keys(), trait
+
+
 def test_the_defences_that_learn():
     fitted = {name for name, kind in kinds.kinds("defence").items() if kind.fitted}
     assert fitted >= {"pca", "patch_pca", "autoencoder", "conv_autoencoder", "dncnn"}

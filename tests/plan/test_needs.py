@@ -5,7 +5,7 @@ import pytest
 from advrob.linear import principal
 from advrob.plan import components
 from advrob.plan import needs as sizing
-from advrob.plan.kinds import Kind, kinds
+from advrob.plan.kinds import Kind, kinds, read
 from advrob.plan.needs import Need
 from advrob.plug_ins import load
 from conftest import ROOT
@@ -88,6 +88,48 @@ def test_needs_grow_with_what_there_is_to_do():
     assert memory("pca", {}, 100_000) == memory("pca", {}, 1_280_000) < 30_000
     assert memory("autoencoder", {}, 1_000) > memory("autoencoder", {"hidden": 16}, 1_000)
     assert memory("patch_pca", {}, 1_280_000) == memory("patch_pca", {}, 1_000) < 5_000
+
+
+def of_defence(**traits: object) -> Kind:
+    """A defence that learns, with two keys."""
+    keys = {
+        "rounds": {"type": "integer", "default": 2},
+        "rank": {"type": ["integer", "null"], "default": None},
+    }
+    return Kind("defence", "new", "defences.new", "New", "", keys, (), traits, frozenset({"fit"}))
+
+
+def test_a_new_defence_costs_what_it_says():
+    def need(entry=None, **traits):
+        sizes = {"images": 30_000, "numbers": NUMBERS, "gpu": False}
+        return sizing.fitting(of_defence(**traits), entry or {}, **sizes)
+
+    def computing(entry=None, **traits):
+        return need(entry, **traits).minutes - sizing.SHORTEST
+
+    # A network in training, of unknown length, where it says nothing.
+    assert need() == need(passes=1, gigabytes=4) == need(effort="rounds", entry={"rounds": 30})
+    assert computing(effort="rounds", entry={"rounds": 4}) == 2 * computing(effort="rounds")
+    assert computing(effort="rounds") == 2 * computing(effort=())
+    assert computing(effort=(), passes=4) == 4 * computing(effort=())
+    assert computing(passes=0) == 0
+    assert need(gigabytes=40).memory > need().memory + 40_000
+    # The same components, whatever their key is called; weights of that size, if it trains.
+    for rank in (None, 300):
+        pca = fitting("pca", {"components": rank}, 30_000)
+        assert need({"rank": rank}, principal="rank", passes=0) == pca
+        assert need({"rank": rank}, principal="rank", passes=1).minutes > pca.minutes
+
+
+def test_a_defence_that_derives_from_another_costs_the_same(tmp_path):
+    """Whatever its name."""
+    (tmp_path / "mine.py").write_text(
+        "from advrob.defences.pca import PCA\n\n\nclass Mine(PCA):\n    ...\n"
+    )
+    mine = read(tmp_path / "mine.py", "defence")
+    assert mine is not None
+    sizes = {"images": 9_469, "numbers": NUMBERS, "gpu": False}
+    assert sizing.fitting(mine, {}, **sizes) == sizing.fitting(DEFENCES["pca"], {}, **sizes)
 
 
 def test_few_images_to_fit_cost_little():

@@ -35,6 +35,15 @@ class Defence(nn.Module):
     stochastic_if: str = ""
     # Whether `fit` multiplies in bfloat16 where the hardware has it.
     fits_mixed: bool = False
+    # What a job that fits it asks for. For its time, the passes of a network, forward and backward,
+    # for each image and epoch, and the keys whose product is the epochs; for its memory, what `fit`
+    # holds in GB.
+    passes: float = 1
+    effort: str | Sequence[str] = "epochs"
+    gigabytes: float = 4
+    # The key that counts principal components of whole images, where `fit` searches for them. With
+    # passes they are weights that it then trains, instead of a network's.
+    principal: str = ""
 
     def __init__(self) -> None:
         super().__init__()

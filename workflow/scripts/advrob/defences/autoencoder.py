@@ -50,6 +50,7 @@ class Autoencoder(Defence):
     """
 
     fits_mixed = True
+    principal = "hidden"
 
     centre: Tensor
 

@@ -40,6 +40,10 @@ class PatchPCA(Defence):
     mean: Tensor
 
     exclusive = (("variance", "components"),)
+    # Products of patches in double precision, once.
+    effort = ()
+    passes = 0.2
+    gigabytes = 0.5
 
     def __init__(
         self,

@@ -36,6 +36,8 @@ class PCA(Defence):
     mean: Tensor
 
     exclusive = (("variance", "components"),)
+    principal = "components"
+    passes = 0
 
     def __init__(
         self,

@@ -19,9 +19,7 @@ from .kinds import Kind
 BASE = 3000
 # What a pass over a collection of images in blocks holds, in GB: `linalg.BUDGET`, and parts of it.
 BLOCKS = 2.7
-# Patches of a block of images in double precision, in GB.
-PATCHES = 0.5
-# A batch of an autoencoder that learns, in GB.
+# A batch of a defence that learns, in GB, where its kind does not say.
 LEARNING = 4
 # For one image in a network: forward alone, and with what the backward pass needs.
 FORWARD, BACKWARD = 50, 200
@@ -34,6 +32,8 @@ MARGIN = 1.2
 PREDICTION, GRADIENT = 0.05, 0.15
 # An image and a weight of the linear autoencoder, and operations a second, on such cores.
 WEIGHT, FLOPS = 1e-10, 2e11
+# How often a defence goes through the images, where neither its kind nor its entry says.
+EPOCHS = 30
 # A photograph decoded and written.
 PHOTOGRAPH = 0.02
 # How much faster a GPU is taken to be.
@@ -75,30 +75,27 @@ def fitting(
     """Fitting a defence.
 
     Args:
-        kind: of the defence; one that is not known here is taken for a network that learns.
+        kind: of the defence, whose traits say what it costs; see `advrob.defences.Defence`.
         entry: its parameters in the configuration.
         images: how many there are to fit.
         numbers: in an image, 3 H W.
         gpu: whether the job has one.
     """
-    values = kind.values(entry)
-    gigabytes, seconds, learning = 0.0, 0.0, 0.0
-    if kind.name == "pca":
-        images = min(images, values["images"] or images)
-    if kind.name in ("pca", "autoencoder"):
-        components = values.get("components", values.get("hidden"))
+    values, traits = kind.values(entry), kind.traits
+    images = min(images, values.get("images") or images)
+    passes, seconds = traits.get("passes", 1), 0.0
+    epochs = kind.effort(entry) if "effort" in traits else values.get("epochs", EPOCHS)
+    if "principal" in traits:
+        components = values.get(traits["principal"])
         gigabytes, seconds = _components(components, images, numbers, gpu)
-    if kind.name == "autoencoder":
-        weights = values["hidden"] * numbers
+        weights = numbers * (components or span(None, numbers))
         # In float32, their copy for products and their momentum in bfloat16.
-        gigabytes += 8 * weights / 1e9
-        learning = WEIGHT * weights * images
-    elif kind.name == "patch_pca":
-        return _need(1000 * PATCHES, images * PHOTOGRAPH)
-    elif kind.name != "pca":
-        gigabytes += LEARNING
-        learning = GRADIENT * images * numbers / NUMBERS
-    seconds += values.get("epochs", 30) * learning / (GPU if gpu else 1)
+        gigabytes += traits.get("gigabytes", 0) + (8 * weights / 1e9 if passes else 0)
+        visit = WEIGHT * weights
+    else:
+        gigabytes = traits.get("gigabytes", LEARNING)
+        visit = GRADIENT * numbers / NUMBERS
+    seconds += passes * epochs * visit * images / (GPU if gpu else 1)
     return _need(1000 * gigabytes, seconds)
 
 
