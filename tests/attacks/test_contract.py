@@ -14,9 +14,10 @@ from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
+from examples import required_values
 from random_networks import extreme_images
 
-KINDS = list(kinds("attack"))
+KINDS = kinds("attack")
 CASES = [(kind, norm) for kind in KINDS for norm in load("attack", kind).norms]
 EFFORTS = {"iterations": 12, "queries": 200}
 CLASSES = 5
@@ -27,7 +28,8 @@ def build(kind: str, norm: str, radius: float, **others: object) -> attacks.Atta
     """An attack with as few hyperparameters as possible, and little effort."""
     parameters = inspect.signature(load("attack", kind).__init__).parameters
     values = {"norm": norm, "radius": radius, "step": radius / 4, **EFFORTS, **others}
-    return attacks.build(kind, {key: values[key] for key in values if key in parameters})
+    own = {key: values[key] for key in values if key in parameters}
+    return attacks.build(kind, required_values(KINDS[kind]) | own)
 
 
 def has_levels(kind: str) -> bool:

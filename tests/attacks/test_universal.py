@@ -22,6 +22,7 @@ from advrob.images.perturbation import apply
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
 from advrob.plug_ins import load
+from examples import required_values
 from random_networks import left_as_it_was
 
 CPU = torch.device("cpu")
@@ -40,12 +41,13 @@ def universal_gradient(network, images, held_out, *, step=2.0, beta=9.0, **optio
 
 
 def by(name: str):
-    """The search of a method with the defaults of its keys."""
-    return partial(search, load("universal", name)())
+    """The search of a method with the defaults of its keys, and some value where one has none."""
+    return partial(search, load("universal", name)(**required_values(METHODS[name])))
 
 
 # What holds for every method: a new one is among them.
-SEARCHES = {name: by(name) for name in kinds("universal")}
+METHODS = kinds("universal")
+SEARCHES = {name: by(name) for name in METHODS}
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:

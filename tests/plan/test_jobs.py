@@ -10,6 +10,7 @@ from advrob.plan import jobs, needs, pretrained
 from advrob.plan.jobs import Jobs
 from advrob.plan.kinds import kinds
 from advrob.plan.plan import Plan
+from examples import required_values
 
 NUMBERS = 3 * 224**2
 NETWORK = {"batch_size": 32, "gpu": True}
@@ -146,23 +147,12 @@ def test_every_job_of_every_preset_can_be_asked(files, monkeypatch):
     # The weights of a kind that comes with a package.
     monkeypatch.setattr(pretrained, "packaged", lambda *where: Path(files.images))
     monkeypatch.setattr(pretrained, "sha256", lambda file: "0" * 64)
-    entries = {
-        "size": 2,
-        "bits": 3,
-        "ratio": 0.5,
-        "minimum": 0,
-        "maximum": 1,
-        "defences": ["pca"],
-        "sigma": 8,
-    }
+    members = {"chain": {"defences": ["pca"]}}
     plan = Plan(
         changed(
             {
                 "defences": {
-                    f"a_{name}": {
-                        "kind": name,
-                        **{key: entries[key] for key in kind.required},
-                    }
+                    f"a_{name}": {"kind": name, **required_values(kind), **members.get(name, {})}
                     for name, kind in kinds("defence").items()
                 }
             }

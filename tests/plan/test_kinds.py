@@ -11,6 +11,8 @@ import pytest
 
 from advrob.plan import kinds
 from advrob.plan.errors import ConfigurationError
+from advrob.plan.schema import _validator_class, combined
+from examples import example
 
 ALL = [(sort, name) for sort in kinds.SORTS for name in kinds.kinds(sort)]
 
@@ -336,8 +338,6 @@ def test_every_plug_in_says_all_about_its_keys(sort, name):
 
 @pytest.mark.parametrize(("sort", "name"), ALL)
 def test_every_default_is_a_value_that_the_key_may_have(sort, name):
-    from advrob.plan.schema import _validator_class, combined
-
     kind = kinds.kinds(sort)[name]
     defaults = {
         key: schema["default"]
@@ -379,6 +379,29 @@ def test_what_is_read_is_what_python_sees(sort, name):
         from advrob.defences import Defence
 
         assert kind.fitted == (plug_in.fit is not Defence.fit)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("p: Literal['a', 'b']", "a"),
+        ("p: bool", True),
+        ("p: str", "a"),
+        ("p: float", 1.0),
+        ("p: Annotated[int, {'minimum': 1}]", 2),
+        ("p: Annotated[float, {'exclusiveMinimum': 0, 'levels': True}]", 1.0),
+        ("p: Annotated[float, {'minimum': 0, 'exclusiveMaximum': 1}]", 0.5),
+        ("p: Annotated[float, {'maximum': 0}]", -1.0),
+        ("p: Annotated[int, {'minimum': 1, 'maximum': 8}]", 4),
+        ("p: Annotated[Sequence[float], {'minItems': 2}]", [1.0, 1.0]),
+        ("p: Mapping[str, float]", {}),
+    ],
+)
+def test_a_key_without_a_default_has_an_example(tmp_path, parameter, value):
+    """Contract tests build plug-ins with it, a new one, too."""
+    schema = keyed(tmp_path, parameter)
+    assert example(schema) == value
+    assert not [*_validator_class()(schema).iter_errors(value)]
 
 
 @pytest.mark.parametrize(("sort", "name"), ALL)

@@ -26,8 +26,9 @@ from advrob.training.gan import Adversary, Game, apply, load_generator, train_ge
 from advrob.training.multitask import SIDE
 from advrob.training.trainer import train
 from conftest import a_job, tiny_network
+from examples import required_values
 
-METHODS = list(kinds.kinds("lesson"))
+METHODS = kinds.kinds("lesson")
 SIZE = 32
 CPU = torch.device("cpu")
 COLOURS = {3: (200, 40, 40), 7: (40, 200, 40), 11: (40, 40, 200)}
@@ -92,7 +93,7 @@ def train_model(
 
 
 def options(method: str) -> dict[str, Any]:
-    return {"tasks": TASKS} if method == "multitask" else {}
+    return {"tasks": TASKS} if method == "multitask" else required_values(METHODS[method])
 
 
 def lesson_of(method: str, trainee: Pupil, **parameters: Any) -> Any:
