@@ -110,7 +110,7 @@ def test_a_configuration_is_not_changed():
         # Values that are possible, but not beside others.
         (
             "defences: {p: {kind: patch_pca, patch: 225}}",
-            "defences.p.patch: found 225, but images.size is 224. Expected at most as many pixels",
+            "defences.p.patch: found 225, but images.size is 224. Expected at most 224, the side",
         ),
         (
             "defences: {m: {kind: median, size: 64}}\nimages: {size: 32}",
@@ -118,7 +118,8 @@ def test_a_configuration_is_not_changed():
         ),
         (
             "defences: {autoencoder: {hidden: 150529}}",
-            "hidden: found 150529, but an image of 224 x 224 pixels has 150528 numbers, so nothing",
+            "defences.autoencoder.hidden: found 150529, but images.size is 224. Expected at most "
+            "150528, the numbers in an image.",
         ),
         (
             "perturbations: {untargeted: {pgd_l2: {radius: 3.0, step: 1}}}",

@@ -57,7 +57,7 @@ class Autoencoder(Defence):
     def __init__(
         self,
         *,
-        hidden: Annotated[int, {"minimum": 1}] = 5964,
+        hidden: Annotated[int, {"minimum": 1, "at_most": "numbers"}] = 5964,
         epochs: Annotated[int, {"minimum": 1}] = 4,
         batch_size: Annotated[int, {"minimum": 1}] = 128,
         learning_rate: Annotated[float, {"exclusiveMinimum": 0}] = 0.03,

@@ -23,7 +23,7 @@ class Median(Defence):
         UserError: the size is not a whole number above 0.
     """
 
-    def __init__(self, *, size: Annotated[int, {"minimum": 1}]) -> None:
+    def __init__(self, *, size: Annotated[int, {"minimum": 1, "at_most": "side"}]) -> None:
         super().__init__()
         if size != int(size) or size < 1:
             raise UserError(

@@ -48,7 +48,7 @@ class PatchPCA(Defence):
     def __init__(
         self,
         *,
-        patch: Annotated[int, {"minimum": 1}] = 8,
+        patch: Annotated[int, {"minimum": 1, "at_most": "side"}] = 8,
         variance: Annotated[float | None, {"exclusiveMinimum": 0, "maximum": 1}] = None,
         components: Annotated[int | None, {"minimum": 1}] = None,
     ) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from .certificates import FAILURE
 from .errors import ConfigurationError
+from .schema import IMAGE_LIMITS
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .schema import PlugIn
 
-# Keys of defences that are lengths in an image, in pixels.
-LENGTHS = {"patch_pca": "patch", "median": "size"}
 LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
 
 
@@ -23,8 +23,8 @@ def check(plan: "Plan") -> None:
     Raises:
         ConfigurationError: with the key, what was found, and what is expected.
     """
-    for name, entry in plan["defences"].items():
-        _defence(plan, name, entry)
+    for path, plug_in in plan.plug_ins.items():
+        _image_limits(".".join(path), plug_in, plan["images.size"])
     for key, entry in _attacks(plan):
         _length(key, entry, plan["images.size"])
     for part in ("test", "fit"):
@@ -33,20 +33,17 @@ def check(plan: "Plan") -> None:
     _smoothing(plan)
 
 
-def _defence(plan: "Plan", name: str, entry: Mapping[str, Any]) -> None:
-    side = plan["images.size"]
-    kind = plan.defence_kind(name)
-    values = kind.values(entry)
-    if (key := LENGTHS.get(kind.name)) and values[key] > side:
-        raise ConfigurationError(
-            f"defences.{name}.{key}: found {values[key]}, but images.size is {side}. Expected at "
-            "most as many pixels as the images have."
-        )
-    if kind.name == "autoencoder" and "hidden" in entry and values["hidden"] > 3 * side**2:
-        raise ConfigurationError(
-            f"defences.{name}.hidden: found {values['hidden']}, but an image of {side} x {side} "
-            f"pixels has {3 * side**2} numbers, so nothing would be compressed. Expected fewer."
-        )
+def _image_limits(path: str, plug_in: "PlugIn", side: int) -> None:
+    """Refuse values above what a key's word ``at_most`` names, in images of a given side."""
+    limits = {"side": side, "numbers": 3 * side**2}
+    keys = plug_in.kind().keys
+    for key, value in plug_in.entry.items():
+        name = keys.get(key, {}).get("at_most", "")
+        if name in limits and value is not None and value > limits[name]:
+            raise ConfigurationError(
+                f"{path}.{key}: found {value}, but images.size is {side}. Expected at most "
+                f"{limits[name]}, {IMAGE_LIMITS[name]}."
+            )
 
 
 def _attacks(plan: "Plan") -> Iterator[tuple[str, Mapping[str, Any]]]:

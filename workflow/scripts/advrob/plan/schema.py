@@ -26,6 +26,8 @@ TYPES = {
     "object": "a mapping",
     "null": "null",
 }
+# What the word ``at_most`` of a plug-in's key may name.
+IMAGE_LIMITS = {"side": "the side of the images", "numbers": "the numbers in an image"}
 # The longest value that a message repeats, in characters.
 LONGEST = 60
 # Whole numbers are stored in 64 bits, others are computed with in 32.
@@ -109,6 +111,8 @@ def _limits(schema: Mapping[str, Any]) -> str:
         "pattern": "that matches {}",
     }
     limits = [word.format(schema[key]) for key, word in words.items() if key in schema]
+    if schema.get("at_most") in IMAGE_LIMITS:
+        limits.append(f"of at most {IMAGE_LIMITS[schema['at_most']]}")
     if "enum" in schema.get("not", {}):
         limits.append(f"other than {', '.join(schema['not']['enum'])}")
     if "items" in schema:
@@ -286,7 +290,8 @@ def _validator_class() -> Any:
     neither are whole numbers of more than 64 bits and others of more than 32. Our own words are:
     ``levels`` marks numbers in units of 1/255, of which a fraction of one is refused, since most
     papers give them in units of 1; ``exclusive`` lists keys that exclude each other, ``ordered``
-    keys whose values must not fall; ``reason`` says why there is a limit.
+    keys whose values must not fall; ``reason`` says why there is a limit; ``at_most`` names one
+    that depends on the size of the images, which `advrob.plan.ranges` checks.
     """
     # Later than at the top: the documentation of the schema needs no validator.
     from jsonschema import Draft202012Validator, ValidationError
