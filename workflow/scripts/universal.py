@@ -24,7 +24,7 @@ def main(
         result, attributes = universal_perturbation(
             network, own, others, entry, job=job, checkpoint=checkpoint
         )
-    arrays = {"perturbation": result.perturbation, **result.history}
+    arrays = {"perturbation": result.perturbation, "fooling_rate": result.history}
     params = attributes.pop("params")
     about = {"seed": job.seed, "params": params, "source": images}
     store.save(perturbation, "perturbation/1", arrays, **about, **attributes)

@@ -33,14 +33,14 @@ class Universal:
 
     Attributes:
         perturbation: float32 ``(H, W, 3)`` in units of 1/255, at the end of the last pass.
-        history: ``fooling_rate``, float64, one value a pass: of the pass's own images, each before
-            its batch changed the perturbation.
+        history: the fooling rate of each pass, float64: of its own images, each before its batch
+            changed the perturbation.
         fooling_rate: of ``perturbation`` on the images that it was made from.
         fooling_rate_held_out: of ``perturbation`` on images that it was not made from.
     """
 
     perturbation: np.ndarray
-    history: dict[str, np.ndarray]
+    history: np.ndarray
     fooling_rate: float
     fooling_rate_held_out: float
 
@@ -66,7 +66,7 @@ class Search:
     position: int = 0
     fooled: int = 0
     updates: int = 0
-    history: dict[str, list[float]] = field(default_factory=lambda: {"fooling_rate": []})
+    history: list[float] = field(default_factory=list)
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -209,12 +209,12 @@ def search(
     state = _load(checkpoint, identity, generators, device)
     if state is None:
         state = _begin(network, images, generator, batch_size=batch_size, device=device)
-    own = state.history["fooling_rate"]
+    rates = state.history
     updates = passes * math.ceil(len(images) / batch_size)
     saved = time.monotonic()
-    while len(own) < passes and (not own or own[-1] < fooling_rate):
+    while len(rates) < passes and (not rates or rates[-1] < fooling_rate):
         starts = range(state.position, len(images), batch_size)
-        for start in progress(starts, f"pass {len(own) + 1} of {passes}, batches", len(starts)):
+        for start in progress(starts, f"pass {len(rates) + 1} of {passes}, batches", len(starts)):
             # Sorted, because HDF5 reads increasing rows only.
             rows = state.order[start : start + batch_size].sort().values
             pixels = to_tensor(images[rows.numpy()], device)
@@ -228,8 +228,8 @@ def search(
             if checkpoint and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                 _save(checkpoint, identity, generators, state)
                 saved = time.monotonic()
-        own.append(state.fooled / len(images))
-        print(f"pass {len(own)}: fools {own[-1]:.3f} of its images on the way")
+        rates.append(state.fooled / len(images))
+        print(f"pass {len(rates)}: fools {rates[-1]:.3f} of its images on the way")
         state.order = torch.randperm(len(images), generator=generator)
         state.position = state.fooled = 0
         if checkpoint:
@@ -271,7 +271,7 @@ def _result(
     predicted = _predict(network, held_out, 0 * perturbation, **where)
     return Universal(
         perturbation=perturbation,
-        history={name: np.array(rates) for name, rates in state.history.items()},
+        history=np.array(state.history),
         fooling_rate=fooling_rate(network, images, perturbation, state.predicted.numpy(), **where),
         fooling_rate_held_out=fooling_rate(network, held_out, perturbation, predicted, **where),
     )
@@ -320,9 +320,9 @@ def _load(
     path: Path | None, identity: str, generators: list[torch.Generator], device: torch.device
 ) -> Search | None:
     """The search of a checkpoint, with its generators set as they were; None without one."""
-    if path is None or not path.exists():
+    content = load_checkpoint(path) if path else {}
+    if not content:
         return None
-    content = load_checkpoint(path)
     if content["identity"] != identity:
         print(f"{path}: belongs to another search, which is not resumed")
         return None
@@ -331,5 +331,5 @@ def _load(
     state = Search(**content["search"])
     state.perturbation = state.perturbation.to(device)
     state.memory = {name: value.to(device) for name, value in state.memory.items()}
-    print(f"{path}: resuming after {len(state.history['fooling_rate'])} passes")
+    print(f"{path}: resuming after {len(state.history)} passes")
     return state
