@@ -191,6 +191,54 @@ def test_parameters_that_no_key_could_set_are_refused(tmp_path, signature, sort,
     assert message in refusal(tmp_path, source, sort)
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "norms = ('linf',)\n    def __init__(self, *, steps: int): ...",
+            "mine.py: has no key radius. Expected one in every attack: its bound, in units of",
+        ),
+        (
+            "norms = ('l1',)\n    def __init__(self, *, radius: float): ...",
+            'mine.py: norms is (\'l1\',). Expected ("linf",), ("l2",) or both in one tuple.',
+        ),
+        ("norms = ()\n    def __init__(self, *, radius: float): ...", "norms is (). Expected"),
+        ("norms = 'l2'\n    def __init__(self, *, radius: float): ...", "norms is 'l2'. Expected"),
+        (
+            "def __init__(self, *, radius: float): ...",
+            "norms is ('linf', 'l2'), but there is no key norm. Expected such a key where an",
+        ),
+        (
+            "norms = ('l2',)\n    def __init__(self, *, radius: float, norm: str): ...",
+            "norms is ('l2',), and there is a key norm. Expected such a key where an attack",
+        ),
+        (
+            "effort = 'step'\n    def __init__(self, *, radius: float, steps: int): ...",
+            "mine.py: effort: 'step' is not a key that is a number. Expected one of: radius, steps."
+            " Did you mean 'steps'?",
+        ),
+        (
+            "effort = ('n', 'p')\n    def __init__(self, *, n: int, p: Sequence[int]): ...",
+            "effort: 'p' is not a key that is a number. Expected one of: n.",
+        ),
+    ],
+)
+def test_an_attack_says_what_it_bounds_and_costs(tmp_path, body, message):
+    assert message in refusal(tmp_path, f"class A(Attack):\n    {body}\n", "attack")
+
+
+def test_a_plug_in_has_no_key_that_its_entry_already_has(tmp_path):
+    source = "class A(Lesson):\n    def __init__(self, pupil, *, epochs: int): ...\n"
+    kind = read(tmp_path, source, "lesson")
+    common = {"properties": {"epochs": {"type": "integer"}}}
+    with pytest.raises(
+        ConfigurationError,
+        match=r"^advrob/training/mine\.py: __init__ takes epochs, which models\.<name>\.train "
+        r"already has\. Expected keys of its own\. Rename it\.$",
+    ):
+        combined(common, kind)
+
+
 def test_a_lesson_is_given_its_pupil(tmp_path):
     source = "class A(Lesson):\n    def __init__(self, pupil: Pupil, *, p: int = 1): ...\n"
     kind = read(tmp_path, source, "lesson")

@@ -4,6 +4,7 @@ import pytest
 from configurations import changed, default, preset, refusal
 
 from advrob.findings.claims import CLAIMS
+from advrob.plan import kinds
 from advrob.plan.experiments import taught_models
 from advrob.plan.names import DataSet, Network
 from advrob.plan.plan import Plan
@@ -464,6 +465,29 @@ def test_what_attacks_say_of_themselves(plan):
         "apgd_dlr": ("linf", 4, True),
         "square": ("linf", 4, False),
     }
+
+
+def test_an_attack_may_have_defaults_for_its_bounds(monkeypatch):
+    keys = {
+        "norm": {"type": "string", "enum": ["linf", "l2"], "default": "l2"},
+        "radius": {"type": "number", "levels": True, "default": 0.5},
+        "levels": {"type": ["integer", "null"], "enum": [256, None], "default": None},
+    }
+    mine = kinds.Kind("attack", "mine", "attacks.mine", "Mine", "Mine.", keys, ())
+    there = kinds.kinds
+    monkeypatch.setattr(
+        kinds, "kinds", lambda sort: there(sort) | ({"mine": mine} if sort == "attack" else {})
+    )
+    plan = Plan(changed({"perturbations": {"untargeted": {"mine": {}, "b": {"kind": "mine"}}}}))
+    attack = plan.attacks["mine"]
+    assert (attack.norm, attack.radius, attack.real_valued) == ("l2", 0.5, True)
+    # In whole levels, so short an l_2 radius is a mistake.
+    assert "mine.radius: found 0.7, which is less than one of" in refusal(
+        {"perturbations": {"untargeted": {"mine": {"radius": 0.7, "levels": 256}}}}
+    )
+    assert "mine.radius: found 3, an l_2 length that moves 9 of" in refusal(
+        {"perturbations": {"untargeted": {"mine": {"radius": 3.0, "levels": 256}}}}
+    )
 
 
 @pytest.mark.parametrize(

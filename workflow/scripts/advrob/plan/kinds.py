@@ -68,6 +68,8 @@ SORTS = {
     ),
     "model": Sort("a kind of model", "models", "ModelKind", "models.<name>"),
 }
+# The norms that attacks bound.
+NORMS = ("linf", "l2")
 # The types that the values of a Literal may have, which all have the same.
 LITERALS = {str: "string", int: "integer"}
 # What a key may be annotated as.
@@ -214,6 +216,10 @@ def read(path: Path, sort: str) -> Kind | None:
         methods |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     # An abstract class is configured through those that derive from it.
     keys, required = ({}, ()) if traits.get("abstract") else _keys(lineage, file_name, sort)
+    if not traits.get("abstract"):
+        _require_effort(keys, traits, file_name)
+        if sort == "attack":
+            _require_bounds(keys, traits, file_name)
     return Kind(
         sort=sort,
         name=path.stem,
@@ -383,6 +389,39 @@ def _require_keywords(
             f"{file_name}: __init__ takes any number of arguments as {star.arg}. Expected each one "
             "by name, since they are the keys of the configuration."
         )
+
+
+def _require_effort(keys: Mapping[str, Any], traits: Mapping[str, Any], file_name: str) -> None:
+    """Refuse a trait ``effort`` that names something other than keys which are numbers."""
+    named = traits.get("effort", ())
+    numbers = [key for key, schema in keys.items() if {"integer", "number"} & {*_types(schema)}]
+    for key in [named] if isinstance(named, str) else named:
+        require_known(f"{file_name}: effort", key, numbers, "a key that is a number")
+
+
+def _require_bounds(keys: Mapping[str, Any], traits: Mapping[str, Any], file_name: str) -> None:
+    """Refuse an attack that does not say what it bounds."""
+    norms = traits.get("norms", NORMS)
+    if not isinstance(norms, tuple | list) or not norms or {*norms} - {*NORMS}:
+        raise ConfigurationError(
+            f'{file_name}: norms is {norms!r}. Expected ("linf",), ("l2",) or both in one tuple.'
+        )
+    if "radius" not in keys:
+        raise ConfigurationError(
+            f"{file_name}: has no key radius. Expected one in every attack: its bound, in units of "
+            "1/255. Add it to __init__."
+        )
+    if ("norm" in keys) != (len(norms) > 1):
+        raise ConfigurationError(
+            f"{file_name}: norms is {norms!r}, {'and' if 'norm' in keys else 'but'} there is "
+            f"{'a' if 'norm' in keys else 'no'} key norm. Expected such a key where an attack has "
+            "several norms, and only there."
+        )
+
+
+def _types(schema: Mapping[str, Any]) -> Sequence[str]:
+    types: str | Sequence[str] = schema["type"]
+    return [types] if isinstance(types, str) else types
 
 
 def _literal(node: ast.expr, location: str, what: str) -> Any:

@@ -12,7 +12,7 @@ from . import pretrained, ranges, schema, versions
 from .checks import check
 from .contents import by_content, sha256
 from .errors import ConfigurationError, did_you_mean, require_known
-from .kinds import Kind
+from .kinds import NORMS, Kind
 from .names import (
     GRADIENT,
     PUBLISHED,
@@ -71,25 +71,30 @@ class Attack:
     entry: Mapping[str, Any]
 
     @property
+    def values(self) -> Mapping[str, Any]:
+        """The values of all of its keys."""
+        return self.kind.values(self.entry) if self.kind else self.entry
+
+    @property
     def norm(self) -> str:
         """The norm that it bounds: its key, or the only one that it has."""
-        norms = self.kind.traits.get("norms", ("linf",)) if self.kind else ("linf",)
-        return str(self.entry.get("norm", norms[0]))
+        norms = self.kind.traits.get("norms", NORMS) if self.kind else NORMS
+        return str(self.values.get("norm", norms[0]))
 
     @property
     def radius(self) -> float:
         """The bound, in units of 1/255."""
-        return float(self.entry["radius"])
+        return float(self.values["radius"])
 
     @property
     def options(self) -> dict[str, Any]:
-        """Its hyperparameters."""
+        """The hyperparameters that its entry gives."""
         return {key: value for key, value in self.entry.items() if key != "kind"}
 
     @property
     def real_valued(self) -> bool:
         """Whether it searches among real-valued images."""
-        return self.options.get("levels", 256) is None
+        return self.values.get("levels", 256) is None
 
     @property
     def needs_gradient(self) -> bool:

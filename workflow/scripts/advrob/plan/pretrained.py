@@ -38,7 +38,7 @@ def weights_file(kind: Kind, entry: Mapping[str, Any]) -> Path | None:
 
 def classifier(kind: Kind, entry: Mapping[str, Any]) -> str | None:
     """The name of the model that a defence learns from; None if it learns from none."""
-    name = entry.get(kind.traits.get("classifier", ""))
+    name = kind.values(entry).get(kind.traits.get("classifier", ""))
     return None if name is None else str(name)
 
 

@@ -1,7 +1,7 @@
 """Values that each are possible, but not beside others: a patch that is larger than the images."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from .errors import ConfigurationError
 from .schema import IMAGE_LIMITS
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .plan import Attack, Plan
     from .schema import PlugIn
 
 LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
@@ -25,8 +25,9 @@ def check(plan: "Plan") -> None:
     """
     for path, plug_in in plan.plug_ins.items():
         _image_limits(".".join(path), plug_in, plan["images.size"])
-    for key, entry in _attacks(plan):
-        _length(key, entry, plan["images.size"])
+    for name, attack in plan.attacks.items():
+        group = "untargeted." if attack.kind else ""
+        _length(f"perturbations.{group}{name}.radius", attack, plan["images.size"])
     for part in ("test", "fit"):
         for number, entry in enumerate(plan["images"][part].get("packages", ())):
             _package(f"images.{part}.packages[{number}]", entry)
@@ -46,20 +47,13 @@ def _image_limits(path: str, plug_in: "PlugIn", side: int) -> None:
             )
 
 
-def _attacks(plan: "Plan") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The attacks, with the key of each."""
-    yield "perturbations.universal", plan["perturbations.universal"]
-    for name, entry in plan["perturbations.untargeted"].items():
-        yield f"perturbations.untargeted.{name}", entry
-
-
-def _length(key: str, entry: Mapping[str, Any], side: int) -> None:
+def _length(key: str, attack: "Attack", side: int) -> None:
     """Refuse an l_2 radius that is, in all likelihood, meant in units of 1."""
-    radius = entry["radius"]
+    radius = attack.radius
     # It moves as many values by one level as its square says: hardly one in each row of an image.
-    if entry.get("norm") == "l2" and entry.get("levels", 256) is not None and radius**2 < side:
+    if attack.norm == "l2" and not attack.real_valued and radius**2 < side:
         raise ConfigurationError(
-            f"{key}.radius: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
+            f"{key}: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
             f"image's {3 * side**2} values by one level. Expected a number in units of 1/255, "
             f"probably {round(255 * radius, 2):g}."
         )

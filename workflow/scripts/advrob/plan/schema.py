@@ -234,8 +234,9 @@ class PlugIn:
         Raises:
             ConfigurationError: there is none of that name.
         """
-        schema = combined(self.common, self.kind())
-        if self.entry.get("levels", 256) is None:
+        kind = self.kind()
+        schema = combined(self.common, kind)
+        if kind.values(self.entry).get("levels", 256) is None:
             # Of real-valued images a fraction of a level is a distance like any other.
             for key, part in schema["properties"].items():
                 schema["properties"][key] = {k: v for k, v in part.items() if k != "levels"}
@@ -243,11 +244,21 @@ class PlugIn:
 
 
 def combined(common: Mapping[str, Any], kind: kinds.Kind) -> dict[str, Any]:
-    """The schema of an entry with the keys that all plug-ins of its sort take, and one's own."""
+    """The schema of an entry with the keys that all plug-ins of its sort take, and one's own.
+
+    Raises:
+        ConfigurationError: one of its own has the name of another.
+    """
+    common_keys = common.get("properties", {})
+    if twice := [key for key in kind.keys if key in common_keys]:
+        raise ConfigurationError(
+            f"advrob/{kind.module.replace('.', '/')}.py: __init__ takes {', '.join(twice)}, which "
+            f"{kinds.SORTS[kind.sort].section} already has. Expected keys of its own. Rename it."
+        )
     return {
         "type": "object",
         "additionalProperties": False,
-        "properties": {**common.get("properties", {}), **kind.keys},
+        "properties": {**common_keys, **kind.keys},
         "required": [*common.get("required", ()), *kind.required],
         "exclusive": [*common.get("exclusive", ()), *kind.traits.get("exclusive", ())],
         "ordered": [*kind.traits.get("ordered", ())],
