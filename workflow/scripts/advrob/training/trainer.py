@@ -80,9 +80,6 @@ def train(
     def predict_classes(images: Images) -> np.ndarray:
         return predict([network], images, batch_size=predict_batch, device=device)[0][0]
 
-    def measure() -> tuple[float, float]:
-        return _held_out(network, held_out, targets, predict_batch, device)
-
     targets = _targets(model, images, stored_labels, predict_classes)
     model.network.requires_grad_(True)
     training, held_out = fitting.split(images, generator, f"train.method {method}")
@@ -105,7 +102,7 @@ def train(
     names = ("loss", *lesson.measures, "loss, held out", "accuracy, held out")
     curve = fitting.run_epochs(
         step,
-        measure,
+        partial(_held_out, network, held_out, targets, predict_batch, device),
         lambda: {part: learner.state_dict() for part, learner in learning.items()},
         subject=f"train.method {method}",
         learning_rate=learning_rate,
