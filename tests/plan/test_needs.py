@@ -1,5 +1,7 @@
 """What jobs ask for covers what was measured, without asking for a multiple of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from advrob.linear import principal
@@ -174,6 +176,22 @@ def test_every_universal_method_can_be_planned(name):
     entry = {"passes": 1}
     sizes = {"images": 2_000, "held_out": 2_000, "numbers": NUMBERS, "state": 0, "batch_size": 32}
     assert sizing.universal(METHODS[name], entry, **sizes, gpu=False).minutes > 20
+
+
+def test_a_method_that_makes_all_of_its_steps_asks_for_their_time():
+    """Unlike DeepFool, whose steps are a maximum."""
+    keys = {"steps": {"type": "integer", "default": 50}}
+    traits = {"effort": "steps"}
+    exact = Kind("universal", "new", "new", "New", "", keys, (), traits)
+    usual = replace(exact, traits=traits | {"usual_effort": (("steps", 10),)})
+    sizes = {"images": 2_000, "held_out": 0, "numbers": NUMBERS, "state": 0, "batch_size": 32}
+
+    def minutes(kind: Kind, **entry: int) -> int:
+        return sizing.universal(kind, {"passes": 1} | entry, **sizes, gpu=False).minutes
+
+    assert minutes(exact) > 4 * (minutes(usual) - sizing.SHORTEST) + sizing.SHORTEST
+    assert minutes(exact, steps=10) == minutes(usual) == minutes(usual, steps=20)
+    assert minutes(usual, steps=2) < minutes(usual)
 
 
 def test_a_new_method_and_lesson_cost_what_their_keys_of_effort_say():

@@ -8,6 +8,8 @@ import pytest
 from configurations import changed, refusal
 
 from advrob.plan import pretrained
+from advrob.plan.errors import ConfigurationError
+from advrob.plan.kinds import Kind
 from advrob.plan.names import Network
 from advrob.plan.plan import Plan
 
@@ -124,3 +126,16 @@ def test_an_unknown_model_to_learn_from_is_reported_before_a_run() -> None:
     assert LITE in message
     missing = {"kind": "timm", "architecture": "resnet18", "weights": "missing.safetensors"}
     assert "models.mine.weights: found no file" in refusal(stable("mine", mine=missing))
+
+
+def test_a_kind_may_name_its_weights_its_checksum_and_its_model_by_default(weights: Path) -> None:
+    keys = {
+        "weights": {"type": "string", "default": str(weights)},
+        "sha256": {"type": "string", "default": "0" * 64},
+        "teacher": {"type": "string", "default": LITE},
+    }
+    kind = Kind("defence", "mine", "defences.mine", "Mine", "", keys, (), {"classifier": "teacher"})
+    assert pretrained.weights_file(kind, {}) == weights
+    assert pretrained.classifier(kind, {}) == LITE
+    with pytest.raises(ConfigurationError, match=rf"^d\.sha256: {weights} has "):
+        pretrained.check_weights("d", kind, {})

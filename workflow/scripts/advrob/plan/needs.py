@@ -162,9 +162,10 @@ def universal(
     limit = entry.get("images")
     used = min(images, limit or images)
     if "effort" in kind.traits:
-        # Few images need more than ten steps, however many are allowed.
-        likely = {**entry, "steps": min(kind.values(entry).get("steps") or 1, 10)}
-        visit = PREDICTION + kind.effort(likely) * GRADIENT
+        values = kind.values(entry)
+        usual = kind.traits.get("usual_effort", ())
+        values |= {key: min(values[key], count) for key, count in usual}
+        visit = PREDICTION + kind.effort(values) * GRADIENT
     else:
         visit = GRADIENT
     measured = (used + held_out) * PREDICTION

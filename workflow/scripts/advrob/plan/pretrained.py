@@ -31,8 +31,8 @@ def weights_file(kind: Kind, entry: Mapping[str, Any]) -> Path | None:
     """
     if "weights" not in kind.keys:
         return None
-    if entry.get("weights") is not None:
-        return Path(entry["weights"])
+    if (file := kind.values(entry)["weights"]) is not None:
+        return Path(file)
     return packaged(*kind.traits["package"]) if "package" in kind.traits else None
 
 
@@ -69,7 +69,7 @@ def check_weights(key: str, kind: Kind, entry: Mapping[str, Any]) -> None:
             f"{key}.weights: found no file {file}. Put the weights of {kind.name} there, or name "
             f"another file.{hint}"
         )
-    expected = entry.get("sha256")
+    expected = kind.values(entry).get("sha256")
     if expected is not None and (checksum := sha256(file)) != expected:
         raise ConfigurationError(
             f"{key}.sha256: {file} has {checksum}, expected {expected}. Get the file again, or "

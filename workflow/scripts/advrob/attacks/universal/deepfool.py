@@ -34,8 +34,10 @@ class SummedDeepFool(UniversalMethod):
 
     # DeepFool stops as soon as a prediction changes, which the rounding of bfloat16 blurs.
     mixed = False
-    # What an image costs: a gradient for each class in each step, of which few images need many.
+    # What an image costs: a gradient for each class in each step, of which few images need more
+    # than ten, however many are allowed.
     effort = ("steps", "classes")
+    usual_effort = (("steps", 10),)
 
     def __init__(
         self,

@@ -138,11 +138,13 @@ class UniversalMethod:
         mixed: whether it tolerates a network that multiplies in bfloat16.
         largest_batch: the most images at a time, where more would make it weaker.
         effort: the keys whose product is the gradients per image; one gradient without any.
+        usual_effort: keys whose value is a maximum, each with what it usually comes to.
     """
 
     mixed: bool = True
     largest_batch: int | None = None
     effort: str | Sequence[str] = ()
+    usual_effort: Sequence[tuple[str, int]] = ()
 
     def update(self, state: Search, batch: Batch) -> Tensor:
         """The next perturbation, not yet projected onto the ball.
