@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,8 @@ def test_an_edit_to_pgd_changes_pgd_alone(scripts):
         ("advrob/attacks/square.py", "Args:\n", "Arguments:\n"),
         # Messages.
         ("advrob/defences/noise.py", "expected minimum <= maximum.", "turn them."),
-        ("advrob/evaluation/universal.py", "job.log_start(task", "job.log_start(task.title()"),
+        ("advrob/evaluation/universal.py", 'f"universal perturbation by', 'f"perturbation by'),
+        ("universal.py", "of others", "of other images"),
         ("score.py", 'log_start(f"score', 'log_start(f"scoring'),
         ("score.py", "is right on", "is right in"),
         ("advrob/attacks/square.py", '"queries, at most"', '"queries"'),
@@ -200,6 +202,17 @@ def test_what_is_raised_counts_and_what_it_says_does_not(tmp_path):
     plain = version('raise UserError("no")')
     assert version('raise UserError(f"not {x}") from None') == plain
     assert version('raise ValueError("no")') != plain
+
+
+def test_what_main_returns_does_not_count_but_what_it_computes_does(tmp_path):
+    def version(end: str, inner: str = "x") -> str:
+        lines = ["def f():", f"    return {inner}", "with f() as file:", f"    {end}"]
+        _write_script(tmp_path, "def main(x):\n" + textwrap.indent("\n".join(lines), "    "))
+        return code_version("job", scripts=tmp_path)
+
+    assert version("return 'made'") == version("return f'{x} made'")
+    assert version("return 'made'", inner="x + 1") != version("return 'made'")
+    assert version("x = 1") != version("return 'made'")
 
 
 def _write_script(folder: Path, text: str) -> None:

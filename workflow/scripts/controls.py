@@ -26,8 +26,10 @@ def main(
     attacks = [(Path(path).stem, path, norm) for path, norm in zip(attacked, norms, strict=True)]
     with ready(network, images, job) as (built, source):
         selected = read_sample(source, job.seed, **sample)
-        task = f"random changes like those of {len(attacks)} attacks on {'/'.join(name)}"
-        job.log_start(task, len(selected))
+        job.log_start(
+            f"random changes like those of {len(attacks)} attacks on {'/'.join(name)}",
+            len(selected),
+        )
         arrays = control_scores(built, selected, attacks, job=job, identity=name)
     params = {"model": name[0], "defence": name[1], "norms": norms}
     store.save(controls, "controls/1", arrays, seed=job.seed, params=params, source=images)

@@ -25,8 +25,8 @@ def main(
     options: Options = {"batch_size": job.batch_size, "device": job.device, "reseed": reseed}
     with store.read(images, "images/1") as source:
         part = sharding.part(scatteritem, len(source["images"]), job.batch_size)
-        task = f"score {network['model']} on {dataset} in {len(magnitudes)} magnitudes of noise"
-        job.log_start(task, part.stop - part.start)
+        count = part.stop - part.start
+        job.log_start(f"{network['model']} on {dataset} in {len(magnitudes)} magnitudes", count)
         predictions = predict(noisy.networks, source["images"], part=part, **options)
         arrays = noisy.arrays(source, part, *predictions)
     about = networks.params(network)

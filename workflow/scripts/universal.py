@@ -28,10 +28,10 @@ def main(
     params = attributes.pop("params")
     about = {"seed": job.seed, "params": params, "source": images}
     store.save(perturbation, "perturbation/1", arrays, **about, **attributes)
-    rates = (
-        f"{result.fooling_rate:.1%} of its own images, {result.fooling_rate_held_out:.1%} of others"
+    return (
+        f"{network['model']}/{network['defence']}: fools {result.fooling_rate:.1%} of its own "
+        f"images, {result.fooling_rate_held_out:.1%} of others"
     )
-    return f"{network['model']}/{network['defence']}: fools {rates}"
 
 
 if __name__ == "__main__":

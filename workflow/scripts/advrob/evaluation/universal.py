@@ -51,8 +51,11 @@ def universal_perturbation(
     probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
     pixels = first_rows(own["images"], entry.get("images"))
-    task = f"universal perturbation by {entry['method']} against {'/'.join(identity[1:])}"
-    job.log_start(task, len(pixels), mixed=method.mixed)
+    job.log_start(
+        f"universal perturbation by {entry['method']} against {'/'.join(identity[1:])}",
+        len(pixels),
+        mixed=method.mixed,
+    )
     universal = search(
         method,
         built,

@@ -194,9 +194,19 @@ class _Silent(ast.NodeTransformer):
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         """Drop the sentence that a script's ``main`` returns."""
         self.generic_visit(node)
-        if node.name == "main" and node.body and isinstance(node.body[-1], ast.Return):
-            node.body[-1] = ast.Pass()
+        if node.name == "main":
+            for part in _own_parts(node.body):
+                if isinstance(part, ast.Return):
+                    part.value = None
         return node
+
+
+def _own_parts(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The parts of a function, those of functions in it excepted."""
+    for node in nodes:
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.Lambda):
+            yield from _own_parts(ast.iter_child_nodes(node))
 
 
 def _called(node: ast.Call) -> str:
