@@ -39,14 +39,24 @@ def test_the_profile_does_not_limit_the_clusters_processors():
     assert "cores" not in profile
 
 
+def shown(profile, key):
+    """The profile up to a hidden part that begins with this key, that part shown, and the rest."""
+    start = profile.index(f"# {key}:")
+    hidden, gap, rest = profile[start:].partition("\n\n")
+    return profile[:start], re.sub("^# ?", "", hidden, flags=re.MULTILINE), gap + rest
+
+
+def groups_shown(profile):
+    """The profile with the hidden groups shown."""
+    return "".join(shown(profile, "groups"))
+
+
 def resources_shown(profile, braces):
     """The profile with the hidden resources of GPU jobs shown, and others in the marked braces."""
-    start = profile.index("# set-resources:")
-    hidden, gap, rest = profile[start:].partition("\n\n")
-    shown = re.sub("^# ?", "", hidden, flags=re.MULTILINE)
+    before, resources, after = shown(profile, "set-resources")
     marked = r"\{.*\}(?=  # edit this line)"
-    assert len(re.findall(marked, shown)) == 1
-    return profile[:start] + re.sub(marked, lambda _: braces, shown) + gap + rest
+    assert len(re.findall(marked, resources)) == 1
+    return before + re.sub(marked, lambda _: braces, resources) + after
 
 
 WAYS = {
@@ -64,6 +74,14 @@ def test_how_a_gpu_is_asked_for_is_said_for_all_rules_that_use_one(way):
     resources = yaml.safe_load(resources_shown(text, f"{{{way}}}"))["set-resources"]
     assert set(resources) == {rule for rule, text in rules().items() if "gpu=GPUS" in text}
     assert all(value == WAYS[way] for value in resources.values())
+
+
+def test_jobs_that_go_together_take_turns_and_all_use_a_gpu():
+    """Strings such as the partition must be the same for all jobs of a group."""
+    profile = yaml.safe_load(groups_shown(PROFILE.read_text()))
+    assert all("gpu=GPUS" in rules()[rule] for rule in profile["groups"])
+    assert profile["default-resources"]["turn"] == profile["resources"]["turn"] == 1
+    assert set(profile["group-components"]) <= set(profile["groups"].values())
 
 
 def test_no_rule_computes_on_a_gpu_without_asking_for_one():

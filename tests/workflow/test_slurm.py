@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import yaml
-from test_profile import resources_shown
+from test_profile import groups_shown, resources_shown
 from test_workflow import SMALL
 
 from conftest import ROOT
@@ -87,6 +87,7 @@ def records():
         if not line.startswith("JobId="):
             continue  # it says that there are none
         job = dict(re.findall(r"(\S+?)=(\S*)", line))
+        # A group's name follows: its own, then those of its rules.
         rule = re.match(r"rule_(.+?)(?:_wildcards_|$)", job["Comment"]).group(1)
         # A network's scores that the same targets need are a job of a rule of its own.
         job["rule"] = "score" if rule.startswith("score_") else rule
@@ -187,6 +188,46 @@ def test_a_job_has_the_gpu_that_its_site_wants_to_be_asked_for(braces, asked, cl
     requests = {"TresPerJob", "TresPerNode"}
     assert requests & job.keys() == requests & asked.keys()
     assert re.fullmatch(r"gpu1 GPU [01]\n", (tmp_path / "place.txt").read_text())
+
+
+# Two attacks on one network and their controls, and the check-ups of two networks.
+TOGETHER = """
+rule all:
+    input: "controls.txt", "checkup-a.txt", "checkup-b.txt"
+rule attack:
+    output: "attack-{name}.txt"
+    resources: gpu=1, mem_mb=500, runtime=5
+    shell: "echo $CUDA_VISIBLE_DEVICES $(date +%s) > {output}; sleep 1; date +%s >> {output}"
+rule controls:
+    input: "attack-a.txt", "attack-b.txt"
+    output: "controls.txt"
+    resources: gpu=1, mem_mb=500, runtime=5
+    shell: "cat {input} > {output}"
+rule checkup:
+    output: "checkup-{name}.txt"
+    resources: gpu=1, mem_mb=500, runtime=5
+    shell: "echo > {output}"
+"""
+
+
+def test_attacks_on_a_network_are_one_submission_where_queues_are_long(cluster, tmp_path):
+    """The hidden groups of the profile, as a user shows them."""
+    before = {job["JobId"] for job in records()}
+    (tmp_path / "slurm").mkdir()
+    profile = (ROOT / "slurm/config.yaml").read_text()
+    (tmp_path / "slurm/config.yaml").write_text(groups_shown(profile))
+    (tmp_path / "Snakefile").write_text(TOGETHER)
+    (tmp_path / "small.yaml").write_text("{}")
+    snakemake(tmp_path, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2")
+    jobs = [job for job in records() if job["JobId"] not in before]
+    limits = {job["rule"]: job["TimeLimit"] for job in jobs}
+    assert limits == {"attacks_attack_controls": "00:15:00", "checkups_checkup": "00:10:00"}
+    for job in jobs:
+        assert "gres:gpu:1" in job["TresPerJob"] and "mem=500M" in job["TRES"]
+    runs = [(tmp_path / f"attack-{name}.txt").read_text().split() for name in "ab"]
+    first, second = sorted(runs, key=lambda run: run[1])
+    assert first[0] == second[0], "on the same GPU"
+    assert int(first[2]) <= int(second[1]), "in turn"
 
 
 def test_results_are_those_of_a_local_run(jobs, project, tmp_path):
