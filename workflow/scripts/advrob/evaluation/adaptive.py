@@ -151,10 +151,10 @@ class Trial:
     iterations: int
 
 
-def _trials(experiment: Mapping[str, Any]) -> list[Trial]:
-    """The trials of the configuration's ``experiments.robustness``: all radii, then all efforts."""
+def _trials(experiment: Mapping[str, Any]) -> tuple[list[Trial], list[Trial]]:
+    """Those of the configuration's ``experiments.robustness``, by radius and by effort."""
     by_radius = [Trial(radius, experiment["iterations"]) for radius in experiment["radii"]]
-    return by_radius + [Trial(experiment["radius"], effort) for effort in experiment["efforts"]]
+    return by_radius, [Trial(experiment["radius"], effort) for effort in experiment["efforts"]]
 
 
 def budgets(
@@ -168,8 +168,9 @@ def budgets(
 ) -> dict[str, np.ndarray]:
     """Which images hold within growing radii and by growing effort, and how strong gradients are.
 
-    Every trial begins anew: that accuracy falls from one to the next is measured, not assumed. An
-    image holds in a trial if no loss of `LOSSES` breaks it, each tried on what the others left.
+    Every trial begins anew: that accuracy falls from one to the next is measured, not assumed. One
+    that is both a radius and an effort is run once. An image holds in a trial if no loss of
+    `LOSSES` breaks it, each tried on what the others left.
 
     Args:
         network: a model behind a defence, in mixed precision; what holds is decided in float32.
@@ -184,7 +185,8 @@ def budgets(
         The arrays of a budget file; ``gradients`` are the Euclidean lengths of the gradients of the
         cross-entropy at the images themselves.
     """
-    trials, draws = _trials(experiment), experiment["draws"]
+    by_radius, by_effort = _trials(experiment)
+    trials, draws = [*dict.fromkeys(by_radius + by_effort)], experiment["draws"]
     exact = Network(network.defence, network.model, mixed=False)
     pixels, labels = sample.images[:], sample.targets
     finished = load_checkpoint(checkpoint).get("batches", {})
@@ -212,17 +214,16 @@ def budgets(
         batch["correct"] = holding.cpu()
         save_checkpoint(checkpoint, {"batches": finished})
 
-    def gathered(number: int, name: str) -> Tensor:
-        return torch.cat([finished[number, start][name] for start in starts])
+    def gathered(name: str, trial: Trial) -> np.ndarray:
+        number = trials.index(trial)
+        return torch.cat([finished[number, start][name] for start in starts]).numpy()
 
-    correct = torch.stack([gathered(number, "correct") for number in range(len(trials))]).numpy()
-    by_radius, by_effort = np.split(correct, [len(experiment["radii"])])
     return {
         "radii": np.array(experiment["radii"], np.float64),
-        "correct": by_radius,
+        "correct": np.stack([gathered("correct", trial) for trial in by_radius]),
         "efforts": np.array(experiment["efforts"], np.int64),
-        "correct_effort": by_effort,
-        "gradients": gathered(0, "lengths").numpy(),
+        "correct_effort": np.stack([gathered("correct", trial) for trial in by_effort]),
+        "gradients": gathered("lengths", trials[0]),
         "ids": sample.arrays["ids"],
     }
 
