@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.bounds import within
+from advrob.errors import UserError
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.rows import Images
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
+from advrob.models.prediction import decided
 
 # How often a search writes its checkpoint, and so the most that a killed one loses.
 CHECKPOINT_SECONDS = 60.0
@@ -221,6 +223,13 @@ def search(
             predicted = state.predicted[rows].to(device)
             counting = _Counting(network, predicted)
             moved = method.update(state, Batch(counting, pixels, predicted, norm, updates))
+            if not moved.isfinite().all():
+                raise UserError(
+                    f"universal perturbation: is not finite (NaN or infinity) after "
+                    f"{state.updates + 1} updates, since the network's gradients are not. Look for "
+                    "a division by zero or a root of zero in the network, at a picture of one "
+                    "colour for example; or correct the method."
+                )
             (state.perturbation,) = within(moved[None], norm, radius)
             state.fooled += int(counting.fooled or 0)
             state.position = start + batch_size
@@ -290,7 +299,7 @@ def _predict(
     starts = range(0, len(images), batch_size)
     timed = progress(starts, "batches predicted", len(starts))
     parts = (apply(images[start : start + batch_size], perturbation) for start in timed)
-    predicted = [network(to_tensor(part, device)).argmax(dim=1).cpu() for part in parts]
+    predicted = [decided(network(to_tensor(part, device))).cpu() for part in parts]
     return torch.cat(predicted).numpy()
 
 
