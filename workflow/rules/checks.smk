@@ -43,15 +43,7 @@ rule calibration:
         **needed(JOBS.calibration),
         gpu=GPUS,
     params:
-        attacks={
-            name: {
-                "kind": attack.kind.name,
-                "norm": attack.norm,
-                "options": attack.options,
-            }
-            for name, attack in PLAN.attacks.items()
-            if attack.kind
-        },
+        attacks=PLAN.calibrated,
         experiment=PLAN["experiments.calibration"],
         sample={"count": PLAN["experiments.calibration.images"], "pattern": None},
         batch_size=PLAN["batch_size"],

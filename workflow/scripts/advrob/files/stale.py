@@ -8,10 +8,12 @@ change nothing. Results know themselves what they were made with.
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from advrob.errors import UserError
+from advrob.job.disk import explain_write_errors
 from advrob.plan.contents import by_content
 from advrob.plan.names import GAN, GRADIENT, ORIGINAL, PUBLISHED, UNIVERSAL, DataSet, Network
 from advrob.plan.plan import Plan
@@ -20,6 +22,8 @@ from advrob.plan.plan import Plan
 _NETWORK = ("model", "defence", "model_settings", "defence_settings")
 # Characters of a name in Snakemake's folder; of a longer one each part but the last has a sign.
 _LONGEST = 254
+# The folders of results that are made again where Snakemake has no record of them.
+_MADE_AGAIN = ("tables", "figures")
 # How many files a message names.
 _NAMED = 3
 
@@ -56,38 +60,51 @@ def _files(results: str | Path) -> Iterator[str]:
                 yield f"{folder}/{name}"
 
 
+def outdate(paths: list[str]) -> None:
+    """Have Snakemake make tables and figures again, if they are asked for.
+
+    They do not say what they were made with, and are made in seconds: they get the oldest of times,
+    so that what they are made from is newer.
+
+    Args:
+        paths: of results, such as `unrecorded` gives.
+
+    Raises:
+        UserError: this is not allowed.
+    """
+    for path in paths:
+        if Path(path).parts[1] in _MADE_AGAIN:
+            with explain_write_errors(Path(path)):
+                os.utime(path, (0, 0))
+
+
 def check(plan: Plan, paths: list[str]) -> None:
     """Refuse results that were made with something else than the plan has.
 
     Args:
         plan: what is run.
-        paths: of the results, such as `unrecorded` gives. What is no HDF5 file of a network or data
-            set of the plan is passed over.
+        paths: of the results, such as `unrecorded` gives. What does not say what it was made with,
+            or is of a network or data set that the plan does not have, is passed over.
 
     Raises:
         UserError: some were.
     """
     expected_params = {
-        path: by_content(expected)
+        path: by_content(expected) | {"seed": plan["seed"]}
         for path in paths
         if (expected := made_with(plan, path)) is not None
     }
     if not expected_params:
         return
     # Not before it is needed: the Snakefile is read for every job.
-    from advrob.files import store
-    from advrob.files.provenance import differs
+    from advrob.files.provenance import difference
 
     differing: dict[str, str] = {}
     for path, expected in expected_params.items():
-        try:
-            with store.read(path, None, about={}) as file:
-                difference = differs(file, expected, seed=plan["seed"])
-        except UserError:
-            # What is damaged is said by the job that reads it.
-            continue
-        if difference:
-            differing[path] = difference
+        # What is damaged is said by the job that reads it.
+        with suppress(UserError):
+            if differs := difference(_stored(path), expected):
+                differing[path] = differs
     if differing:
         first, *_ = differing
         more = len(differing) - _NAMED
@@ -99,6 +116,16 @@ def check(plan: Plan, paths: list[str]) -> None:
         )
 
 
+def _stored(path: str) -> dict[str, Any]:
+    """What a result says that it was made with, its seed included."""
+    from advrob.files import provenance, records, store
+
+    if path.endswith(".json"):
+        return records.load_records(path)[0]
+    with store.read(path, None, about={}) as file:
+        return provenance.params(file) | {"seed": file.attrs["seed"].item()}
+
+
 def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
     """The parameters that a result says it was made with, if the plan would make it.
 
@@ -107,10 +134,12 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         path: of the result, beginning with the folder of results.
 
     Returns:
-        Some of them; None for what is no HDF5 file, or of something that the plan does not have.
+        Some of them; None for what does not say it, or is of something that the plan does not have.
     """
     _, *folders, name = Path(path).parts
     stem, _, ending = name.rpartition(".")
+    if ending == "json":
+        return _records(plan, folders, stem)
     if ending != "h5":
         return None
     match folders:
@@ -135,6 +164,16 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         case ["analysis", "vector_space"] if stem in plan["models"]:
             experiment = plan["experiments.vector_space"]
             return {"model": stem, "model_settings": plan.model_settings(stem), **experiment}
+    return None
+
+
+def _records(plan: Plan, folders: list[str], stem: str) -> dict[str, Any] | None:
+    """Of a check-up, or of the calibration of the attacks."""
+    match folders:
+        case ["checkups", model]:
+            return _network(plan, Network(model, stem))
+        case [] if stem == "calibration":
+            return {"attacks": plan.calibrated, "settings": plan["experiments.calibration"]}
     return None
 
 

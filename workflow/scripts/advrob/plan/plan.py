@@ -268,6 +268,15 @@ class Plan:
             **{name: self.attack(name) for name in perturbations["untargeted"]},
         }
 
+    @property
+    def calibrated(self) -> dict[str, dict[str, Any]]:
+        """The attacks that are measured on networks of known robustness, as a job's parameter."""
+        return {
+            name: {"kind": attack.kind.name, "norm": attack.norm, "options": attack.options}
+            for name, attack in self.attacks.items()
+            if attack.kind
+        }
+
     def attack(self, name: str) -> Attack:
         """An untargeted attack."""
         plug_in = self.plug_ins["perturbations", "untargeted", name]
