@@ -37,6 +37,7 @@ def configured(key: str) -> dict[str, Any]:
 
 
 IMAGES = {key: plan()["images"][key] for key in ("size", "layout", "broken")}
+SAMPLE = {"count": 20, "pattern": None}
 # What scripts write into their files, by the file.
 MADE: dict[str, dict[str, Any]] = {
     "images/fit": IMAGES | {"fit": plan()["images"]["fit"]},
@@ -51,14 +52,32 @@ MADE: dict[str, dict[str, Any]] = {
     f"generators/gan-{LITE}-none": of() | configured("perturbations.gan"),
     f"datasets/gradient-{LITE}-pca": of(defence="pca") | configured("perturbations.gradient"),
     f"datasets/pgd_l2-{LITE}-none": of()
-    | {"attack": configured("perturbations.untargeted.pgd_l2")},
-    "scores/original/gan/noise": of("gan", "noise") | {"dataset": "original"},
-    f"scores/original/{LITE}/sweep-noise": {"dataset": "original"}
+    | {
+        "draws": 4,
+        "attack": configured("perturbations.untargeted.pgd_l2"),
+        "sample": SAMPLE,
+    },
+    "scores/original/gan/noise": {"draws": 5} | of("gan", "noise") | {"dataset": "original"},
+    f"scores/original/{LITE}/none": {"draws": 1} | of() | {"dataset": "original"},
+    f"scores/original/{LITE}/sweep-noise": {
+        "magnitudes": plan()["experiments.noise_magnitudes"],
+        "dataset": "original",
+    }
     | {key: of()[key] for key in ("model", "model_settings")},
-    f"certified/original/{LITE}": of() | {"dataset": "original", "draws": 100},
-    f"budgets/{LITE}/noise": {"model": LITE, "defence": "noise"}
+    f"certified/original/{LITE}": {
+        "experiment": configured("experiments.smoothing"),
+        "sample": {"count": 5, "pattern": None},
+        "dataset": "original",
+    }
+    | of(),
+    f"budgets/{LITE}/noise": {"sample": SAMPLE, "model": LITE, "defence": "noise"}
     | configured("experiments.robustness"),
-    f"controls/{LITE}/noise": {"model": LITE, "defence": "noise"},
+    f"controls/{LITE}/noise": {
+        "norms": [attack.norm for attack in plan().attacks.values()],
+        "sample": SAMPLE,
+        "model": LITE,
+        "defence": "noise",
+    },
     f"analysis/vector_space/{LITE}": {"model": LITE, "model_settings": of()["model_settings"]}
     | configured("experiments.vector_space"),
 }
@@ -128,7 +147,7 @@ def test_a_damaged_file_is_the_business_of_the_job_that_reads_it(folder: Path) -
 @pytest.mark.parametrize(
     ("name", "made"),
     [
-        (f"checkups/{LITE}/noise", of(defence="noise")),
+        (f"checkups/{LITE}/noise", of(defence="noise") | {"sample": SAMPLE}),
         (
             "calibration",
             {"attacks": plan().calibrated, "settings": configured("experiments.calibration")},

@@ -19,7 +19,7 @@ rule checkup:
         gpu=GPUS,
     params:
         network=described,
-        sample={"count": 20, "pattern": UNSEEN},
+        sample=PLAN.sample(CHECKUP_IMAGES),
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],

@@ -16,7 +16,7 @@ from advrob.errors import UserError
 from advrob.job.disk import explain_write_errors
 from advrob.plan.contents import by_content
 from advrob.plan.names import GAN, GRADIENT, ORIGINAL, PUBLISHED, UNIVERSAL, DataSet, Network
-from advrob.plan.plan import Plan
+from advrob.plan.plan import CHECKUP_IMAGES, Plan
 
 # What a description of a network has that `advrob.networks.params` puts into files.
 _NETWORK = ("model", "defence", "model_settings", "defence_settings")
@@ -152,15 +152,20 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         case ["models"] if stem in plan["models"] and plan.is_trained(stem):
             return {"model": stem, "model_settings": plan.model_settings(stem)}
         case ["scores", dataset, model] if stem == "sweep-noise" and model in plan["models"]:
-            entry = plan.model_settings(model)
-            return {"model": model, "model_settings": entry, "dataset": dataset}
+            return {
+                "model": model,
+                "model_settings": plan.model_settings(model),
+                "dataset": dataset,
+                "magnitudes": plan["experiments.noise_magnitudes"],
+            }
         case ["scores" | "certified" as of, dataset, model]:
             return _on(plan, of, dataset, Network(model, stem))
         case ["certified" as of, dataset]:
             return _on(plan, of, dataset, Network(stem))
         case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
-            experiment = plan["experiments.robustness"] if of == "budgets" else {}
-            return {"model": model, "defence": stem, **experiment}
+            norms = {"norms": [attack.norm for attack in plan.attacks.values()]}
+            experiment = plan["experiments.robustness"] if of == "budgets" else norms
+            return {"model": model, "defence": stem, "sample": _attacked(plan), **experiment}
         case ["analysis", "vector_space"] if stem in plan["models"]:
             experiment = plan["experiments.vector_space"]
             return {"model": stem, "model_settings": plan.model_settings(stem), **experiment}
@@ -171,7 +176,8 @@ def _records(plan: Plan, folders: list[str], stem: str) -> dict[str, Any] | None
     """Of a check-up, or of the calibration of the attacks."""
     match folders:
         case ["checkups", model]:
-            return _network(plan, Network(model, stem))
+            network = _network(plan, Network(model, stem))
+            return network and network | {"sample": plan.sample(CHECKUP_IMAGES)}
         case [] if stem == "calibration":
             return {"attacks": plan.calibrated, "settings": plan["experiments.calibration"]}
     return None
@@ -206,7 +212,11 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
     if dataset.family in (UNIVERSAL, GRADIENT, GAN):
         return network | plan["perturbations"][dataset.family]
     if dataset.family in plan["perturbations.untargeted"]:
-        return network | {"attack": dict(plan.attack(dataset.family).entry)}
+        return network | {
+            "attack": dict(plan.attack(dataset.family).entry),
+            "sample": _attacked(plan),
+            "draws": plan["experiments.robustness.draws"],
+        }
     return None
 
 
@@ -215,5 +225,16 @@ def _on(plan: Plan, folder: str, dataset: str, network: Network) -> dict[str, An
     params = _network(plan, network)
     if params is None:
         return None
-    smoothing = plan["experiments.smoothing"] if folder == "certified" else None
-    return params | {"dataset": dataset} | ({"draws": smoothing["draws"]} if smoothing else {})
+    params["dataset"] = dataset
+    smoothing = plan["experiments.smoothing"]
+    if folder == "scores":
+        draws = plan["experiments.draws"] if plan.is_stochastic(network.defence) else 1
+        return params | {"draws": draws}
+    if smoothing:
+        params |= {"experiment": smoothing, "sample": plan.sample(smoothing["images"])}
+    return params
+
+
+def _attacked(plan: Plan) -> dict[str, Any]:
+    """The test images that are attacked."""
+    return plan.sample(plan["experiments.robustness.images"])
