@@ -25,8 +25,8 @@ def check(plan: "Plan") -> None:
     """
     for name, entry in plan["defences"].items():
         _defence(plan, name, entry)
-    for key, entry in _attacks(plan):
-        _length(key, entry, plan["images.size"])
+    for key, radius, side in _lengths(plan):
+        _length(key, radius, side)
     for part in ("test", "fit"):
         for number, entry in enumerate(plan["images"][part].get("packages", ())):
             _package(f"images.{part}.packages[{number}]", entry)
@@ -49,22 +49,28 @@ def _defence(plan: "Plan", name: str, entry: Mapping[str, Any]) -> None:
         )
 
 
-def _attacks(plan: "Plan") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The attacks, with the key of each."""
-    yield "perturbations.universal", plan["perturbations.universal"]
-    for name, entry in plan["perturbations.untargeted"].items():
-        yield f"perturbations.untargeted.{name}", entry
+def _lengths(plan: "Plan") -> Iterator[tuple[str, float, int]]:
+    """The l_2 radii of 8-bit images, with the key of each and the images' side."""
+    universal = plan["perturbations.universal"]
+    if universal["norm"] == "l2":
+        yield "perturbations.universal.radius", universal["radius"], plan["images.size"]
+    for name in plan["perturbations.untargeted"]:
+        attack = plan.attack(name)
+        if attack.norm == "l2" and not attack.real_valued:
+            yield f"perturbations.untargeted.{name}.radius", attack.radius, plan["images.size"]
+    calibration = plan["experiments.calibration"]
+    for number, radius in enumerate(calibration["radii"]["l2"]):
+        yield f"experiments.calibration.radii.l2[{number}]", radius, calibration["size"]
 
 
-def _length(key: str, entry: Mapping[str, Any], side: int) -> None:
+def _length(key: str, radius: float, side: int) -> None:
     """Refuse an l_2 radius that is, in all likelihood, meant in units of 1."""
-    radius = entry["radius"]
     # It moves as many values by one level as its square says: hardly one in each row of an image.
-    if entry.get("norm") == "l2" and entry.get("levels", 256) is not None and radius**2 < side:
+    if radius**2 < side:
         raise ConfigurationError(
-            f"{key}.radius: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
-            f"image's {3 * side**2} values by one level. Expected a number in units of 1/255, "
-            f"probably {round(255 * radius, 2):g}."
+            f"{key}: found {radius:g}, an l_2 length that moves {int(radius**2)} of an image's "
+            f"{3 * side**2} values by one level. Expected a number in units of 1/255, probably "
+            f"{round(255 * radius, 2):g}."
         )
 
 
