@@ -15,7 +15,12 @@ from advrob.attacks.bounds import within
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
 from advrob.attacks.universal.deepfool import SummedDeepFool
-from advrob.attacks.universal.search import Universal, fooling_rate, search
+from advrob.attacks.universal.search import (
+    Universal,
+    UniversalMethod,
+    fooling_rate,
+    search,
+)
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.defences.none import Identity
 from advrob.errors import UserError
@@ -118,6 +123,16 @@ def test_projection():
     torch.testing.assert_close(ball.norm(), torch.tensor(20.0))
     torch.testing.assert_close(ball / ball.norm(), outside / outside.norm())
     assert torch.equal(within(0 * outside, "l2", 20), 0 * outside)
+
+
+@pytest.mark.parametrize("returned", [None, torch.zeros(3, 1, 1)])
+def test_what_is_no_perturbation_is_refused(returned):
+    class Own(UniversalMethod):
+        def update(self, state, batch):
+            return returned
+
+    with pytest.raises(UserError, match=r"method Own: its update returns .* shape \(3, 8, 8\)\. C"):
+        run(partial(search, Own()))
 
 
 class Standardising(nn.Module):

@@ -129,6 +129,11 @@ NO_KEY = "is not a key of the configuration. Expected"
             "models.Inception-V3: is a name that cannot be used. Expected text that matches ^[a-z",
         ),
         ({"defences": {False: {}}}, "defences.False: is a name that cannot be used."),
+        (
+            {"defences": {1: {}}},
+            "defences.1: is a name that cannot be used. Expected text that matches ^[a-z0-9_]+$. "
+            "YAML reads it as no text: put it in quotes.",
+        ),
         ({"perturbations": {"untargeted": {"gan": {"radius": 1}}}}, "other than universal, grad"),
         ({"perturbations": {"untargeted": {"tuning": {"radius": 1}}}}, "is a name that cannot be"),
         # What is not there.

@@ -348,7 +348,8 @@ def _sentence(error: Any, plug_in: PlugIn | None = None) -> str:
         return f"{_dotted([*path, name])}: is missing. Expected {expected(part)}."
     if "propertyNames" in error.absolute_schema_path:
         name = _dotted([*path, str(value)])
-        return f"{name}: is a name that cannot be used. Expected {expected(schema)}."
+        hint = "" if isinstance(value, str) else " YAML reads it as no text: put it in quotes."
+        return f"{name}: is a name that cannot be used. Expected {expected(schema)}.{hint}"
     if error.validator == "levels":
         return (
             f"{_dotted(path)}: found {_abbreviated(value)}, which is less than one of the 255 "

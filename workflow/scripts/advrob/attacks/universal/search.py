@@ -223,6 +223,7 @@ def search(
             predicted = state.predicted[rows].to(device)
             counting = _Counting(network, predicted)
             moved = method.update(state, Batch(counting, pixels, predicted, norm, updates))
+            _require_shape(method, moved, state.perturbation)
             if not moved.isfinite().all():
                 raise UserError(
                     f"universal perturbation: is not finite (NaN or infinity) after "
@@ -244,6 +245,16 @@ def search(
         if checkpoint:
             _save(checkpoint, identity, generators, state)
     return _result(network, state, images, held_out, batch_size=batch_size, device=device)
+
+
+def _require_shape(method: UniversalMethod, moved: Any, perturbation: Tensor) -> None:
+    """Refuse what is no perturbation."""
+    if not isinstance(moved, Tensor) or moved.shape != perturbation.shape:
+        returned = tuple(moved.shape) if isinstance(moved, Tensor) else type(moved).__name__
+        raise UserError(
+            f"universal method {type(method).__name__}: its update returns {returned}. Expected a "
+            f"perturbation of shape {tuple(perturbation.shape)}. Correct it."
+        )
 
 
 def _begin(
