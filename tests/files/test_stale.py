@@ -65,10 +65,10 @@ MADE: dict[str, dict[str, Any]] = {
     }
     | {key: of()[key] for key in ("model", "model_settings")},
     f"certified/original/{LITE}": {
-        "experiment": configured("experiments.smoothing"),
         "sample": {"count": 5, "pattern": None},
         "dataset": "original",
     }
+    | configured("experiments.smoothing")
     | of(),
     f"budgets/{LITE}/noise": {"sample": SAMPLE, "model": LITE, "defence": "noise"}
     | configured("experiments.robustness"),

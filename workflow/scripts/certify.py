@@ -31,8 +31,7 @@ def main(
         job.log_start(f"certify {name} on {dataset}", len(selected))
         options: Options = {"job": job, "identity": identity, "checkpoint": checkpoint}
         arrays = certificate_arrays(built, selected, experiment, **options)
-    made = {"draws": experiment["draws"], "experiment": experiment, "sample": sample}
-    params = networks.params(network) | {"dataset": dataset} | made
+    params = networks.params(network, dataset=dataset, sample=sample, **experiment)
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
     return f"{name}: {(arrays['predicted'] == selected.labels).mean():.1%} certified and right"
 

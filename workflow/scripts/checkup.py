@@ -21,8 +21,7 @@ def main(*, images: str, findings: str, network: NetworkDescription, sample: dic
         job.log_start(f"check {'/'.join(names)}", len(selected))
         pixels = to_tensor(selected.images[:], job.device)
     results = checkup(built, pixels, selected.targets.to(job.device), generator=draws)
-    about = networks.params(network) | {"sample": sample, "seed": job.seed}
-    save_records(findings, results, **about)
+    save_records(findings, results, **networks.params(network, sample=sample, seed=job.seed))
     problems = [each for each in results if each.level != "passed"]
     summary = "; ".join(f"{each.name}: {each.found}" for each in problems)
     return f"{'/'.join(names)}: {summary or 'everything as it should be'}"

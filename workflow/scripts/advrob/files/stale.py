@@ -231,7 +231,7 @@ def _on(plan: Plan, folder: str, dataset: str, network: Network) -> dict[str, An
         draws = plan["experiments.draws"] if plan.is_stochastic(network.defence) else 1
         return params | {"draws": draws}
     if smoothing:
-        params |= {"experiment": smoothing, "sample": plan.sample(smoothing["images"])}
+        params |= {"sample": plan.sample(smoothing["images"]), **smoothing}
     return params
 
 

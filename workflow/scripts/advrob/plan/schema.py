@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,9 @@ def _hint(error: Any) -> str:
             " YAML reads this as text: leave out quotes, and put a mapping into a file instead of "
             "after --config."
         )
+    scalar = isinstance(value, bool | int | float | date)
+    if error.validator == "type" and "string" in schema["type"] and scalar:
+        return " YAML reads this as a number, a date or a truth value: put it in quotes."
     if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
         return " This number takes more than 64 bits."
     if error.validator == "type" and isinstance(value, float) and abs(value) >= LARGEST_FLOAT:
