@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob import attacks
+from advrob.errors import UserError
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
@@ -210,3 +211,41 @@ def test_the_same_seed_gives_the_same_bytes(kind, options, expected) -> None:
     labels = whole(images).argmax(dim=1)
     adversarial = attacks.build(kind, options)(whole, images, labels, generator=generator(0))
     assert hashlib.sha256(to_uint8(adversarial).tobytes()).hexdigest()[:16] == expected
+
+
+class Own(attacks.Attack):
+    """An attack of somebody's own."""
+
+    def __init__(self, perturb) -> None:
+        self.perturb = perturb
+
+
+def attacked_by(perturb, images: Tensor, labels: Tensor) -> Tensor:
+    return Own(perturb)(nn.Identity(), images, labels, generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("perturb", "returned"),
+    [
+        (lambda task: None, "an object of type NoneType"),
+        (lambda task: task.images[:1], r"a tensor of shape \(1, 3, 4, 4\)"),
+        (lambda task: (255 * task.images).byte(), "numbers of type uint8"),
+        (lambda task: task.images / 0, "NaN or infinity"),
+    ],
+)
+def test_what_is_no_image_is_refused(perturb, returned: str) -> None:
+    sentence = rf"^attack Own: returns {returned} for images of shape \(2, 3, 4, 4\)\. Expected"
+    with pytest.raises(UserError, match=sentence):
+        attacked_by(perturb, torch.ones(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64))
+
+
+def test_an_attack_may_write_into_what_it_is_given() -> None:
+    images, labels = torch.ones(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64)
+
+    def perturb(task: attacks.Task) -> Tensor:
+        task.labels.add_(1)
+        return task.images.mul_(0.5)
+
+    assert torch.equal(attacked_by(perturb, images, labels), 0.5 * images)
+    assert images.eq(1).all()
+    assert labels.eq(0).all()

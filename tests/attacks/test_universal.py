@@ -15,9 +15,15 @@ from advrob.attacks.bounds import within
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
 from advrob.attacks.universal.deepfool import SummedDeepFool
-from advrob.attacks.universal.search import Universal, fooling_rate, search
+from advrob.attacks.universal.search import (
+    Universal,
+    UniversalMethod,
+    fooling_rate,
+    search,
+)
 from advrob.attacks.universal.stochastic_gradient import StochasticGradient
 from advrob.defences.none import Identity
+from advrob.errors import UserError
 from advrob.images.perturbation import apply
 from advrob.job.compute import generator
 from advrob.plan.kinds import kinds
@@ -119,6 +125,43 @@ def test_projection():
     torch.testing.assert_close(ball.norm(), torch.tensor(20.0))
     torch.testing.assert_close(ball / ball.norm(), outside / outside.norm())
     assert torch.equal(within(0 * outside, "l2", 20), 0 * outside)
+
+
+@pytest.mark.parametrize("returned", [None, torch.zeros(3, 1, 1)])
+def test_what_is_no_perturbation_is_refused(returned):
+    class Own(UniversalMethod):
+        def update(self, state, batch):
+            return returned
+
+    with pytest.raises(UserError, match=r"method Own: its update returns .* shape \(3, 8, 8\)\. C"):
+        run(partial(search, Own()))
+
+
+class Standardising(nn.Module):
+    """A network that divides images by their own spread, which may be 0, plus a number."""
+
+    def __init__(self, added: float) -> None:
+        super().__init__()
+        self.network, self.added = convolutional(), added
+
+    def forward(self, images: Tensor) -> Tensor:
+        moves = images - images.mean((1, 2, 3), keepdim=True)
+        spread = moves.square().mean((1, 2, 3), keepdim=True).sqrt()
+        return self.network(moves / (spread + self.added))
+
+
+@pytest.mark.parametrize(
+    ("added", "sentence"),
+    [
+        (0, r"logits are not finite \(NaN or infinity\) for 4 of 8 images"),
+        (1e-3, r"^universal perturbation: is not finite .* since the network's gradients are not"),
+    ],
+)
+def test_a_picture_of_one_colour_does_not_make_a_perturbation_of_nan(added, sentence):
+    images = pictures(40)
+    images[::2] = 128
+    with pytest.raises(UserError, match=sentence):
+        run(universal_gradient, Standardising(added), images)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

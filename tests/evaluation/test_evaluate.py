@@ -60,3 +60,15 @@ def test_a_masked_twin_gets_the_worst_grade(case):
     )
     assert evaluation.grade == "D"
     assert "failed: check-up: gradient" in str(evaluation)
+
+
+def test_logits_that_are_nan_are_not_counted_as_a_class(case):
+    pixels, labels, network = case
+
+    class Failing(torch.nn.Module):
+        def forward(self, images):
+            logits = network(images)
+            return logits.where(images.mean((1, 2, 3))[:, None] > 0.51, torch.nan)
+
+    with pytest.raises(UserError, match=r"its logits are not finite .* predict no class"):
+        advrob.evaluate(Failing(), to_tensor(pixels), torch.from_numpy(labels), radius=16)

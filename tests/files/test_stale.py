@@ -12,6 +12,7 @@ from snakemake.utils import update_config
 from advrob import networks
 from advrob.errors import UserError
 from advrob.files import stale, store
+from advrob.files.records import save_records
 from advrob.plan.names import Network
 from advrob.plan.plan import Plan
 from conftest import ROOT
@@ -36,6 +37,7 @@ def configured(key: str) -> dict[str, Any]:
 
 
 IMAGES = {key: plan()["images"][key] for key in ("size", "layout", "broken")}
+SAMPLE = {"count": 20, "pattern": None}
 # What scripts write into their files, by the file.
 MADE: dict[str, dict[str, Any]] = {
     "images/fit": IMAGES | {"fit": plan()["images"]["fit"]},
@@ -50,14 +52,32 @@ MADE: dict[str, dict[str, Any]] = {
     f"generators/gan-{LITE}-none": of() | configured("perturbations.gan"),
     f"datasets/gradient-{LITE}-pca": of(defence="pca") | configured("perturbations.gradient"),
     f"datasets/pgd_l2-{LITE}-none": of()
-    | {"attack": configured("perturbations.untargeted.pgd_l2")},
-    "scores/original/gan/noise": of("gan", "noise") | {"dataset": "original"},
-    f"scores/original/{LITE}/sweep-noise": {"dataset": "original"}
+    | {
+        "draws": 4,
+        "attack": configured("perturbations.untargeted.pgd_l2"),
+        "sample": SAMPLE,
+    },
+    "scores/original/gan/noise": {"draws": 5} | of("gan", "noise") | {"dataset": "original"},
+    f"scores/original/{LITE}/none": {"draws": 1} | of() | {"dataset": "original"},
+    f"scores/original/{LITE}/sweep-noise": {
+        "magnitudes": plan()["experiments.noise_magnitudes"],
+        "dataset": "original",
+    }
     | {key: of()[key] for key in ("model", "model_settings")},
-    f"certified/original/{LITE}": of() | {"dataset": "original", "draws": 100},
-    f"budgets/{LITE}/noise": {"model": LITE, "defence": "noise"}
+    f"certified/original/{LITE}": {
+        "sample": {"count": 5, "pattern": None},
+        "dataset": "original",
+    }
+    | configured("experiments.smoothing")
+    | of(),
+    f"budgets/{LITE}/noise": {"sample": SAMPLE, "model": LITE, "defence": "noise"}
     | configured("experiments.robustness"),
-    f"controls/{LITE}/noise": {"model": LITE, "defence": "noise"},
+    f"controls/{LITE}/noise": {
+        "norms": [attack.norm for attack in plan().attacks.values()],
+        "sample": SAMPLE,
+        "model": LITE,
+        "defence": "noise",
+    },
     f"analysis/vector_space/{LITE}": {"model": LITE, "model_settings": of()["model_settings"]}
     | configured("experiments.vector_space"),
 }
@@ -122,6 +142,37 @@ def test_a_damaged_file_is_the_business_of_the_job_that_reads_it(folder: Path) -
     path = written(folder, "models/gan", MADE["models/gan"], seed=1)
     Path(path).write_bytes(Path(path).read_bytes()[:-1])
     stale.check(plan(), [path])
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        (f"checkups/{LITE}/noise", of(defence="noise") | {"sample": SAMPLE}),
+        (
+            "calibration",
+            {"attacks": plan().calibrated, "settings": configured("experiments.calibration")},
+        ),
+    ],
+)
+def test_records_say_what_they_were_made_with(folder: Path, name: str, made: Any) -> None:
+    path = f"results/{name}.json"
+    save_records(path, [], **made, seed=2017)
+    stale.check(plan(), [path])
+    with pytest.raises(UserError, match=rf"^{path}: was made with seed 2017, expected seed 3\. "):
+        stale.check(plan(seed=3), [path])
+    last = list(made)[-1]
+    save_records(path, [], **made | {last: "other"}, seed=2017)
+    with pytest.raises(UserError, match=f'was made with {last} "other", expected '):
+        stale.check(plan(), [path])
+
+
+def test_tables_and_figures_without_a_record_are_older_than_all_else(folder: Path) -> None:
+    paths = ["results/tables/table_1.csv", "results/figures/a/b.png", "results/models/gan.h5"]
+    for path in paths:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+    stale.outdate(paths)
+    assert [Path(path).stat().st_mtime == 0 for path in paths] == [True, True, False]
 
 
 def test_what_snakemake_has_a_record_of_is_not_looked_at(folder: Path) -> None:

@@ -361,6 +361,13 @@ def test_a_damaged_check_up_is_reported(tmp_path: Path) -> None:
         checks.checkup_checks(str(path))
 
 
+def test_a_check_up_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results/checkups/m/noise.json"
+    path.parent.mkdir(parents=True)
+    with pytest.raises(UserError, match=r'made with defence "none", expected defence "noise"'):
+        checks.checkup_checks(findings(path))
+
+
 # Grades -----------------------------------------------------------------------------------------
 
 

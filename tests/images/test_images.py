@@ -660,6 +660,7 @@ def test_table(original: Path, tmp_path: Path) -> None:
     [
         ("name,class\na.jpg,1\n", r"labels\.csv: has the columns class, name\. Expected file and"),
         ("", r"has the columns none"),
+        ("file,Label,label\na.jpg,1,2\n", r"has several columns called label .* rename the others"),
         ("file,label\na.jpg,1\nb.jpg,1000\n", r"labels\.csv, line 3: label 1000"),
         ("file,label\na.jpg\n", r"line 2: has fewer columns than the first line"),
         (

@@ -132,6 +132,26 @@ def test_copies_that_were_encoded_anew(
     assert f"train/{CLASSES[1]}/copy.JPEG, which looks like val/{CLASSES[0]}/0.JPEG" in log
 
 
+@pytest.mark.parametrize("shard", ["1-of-1", "2-of-2"])
+def test_copies_within_the_test_set_are_reported(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shard: str
+) -> None:
+    (tree / "val" / CLASSES[0] / "copy.PNG").write_bytes(encoded(noise(4), "PNG"))
+    image_options: dict[str, Any] = {
+        "size": 16,
+        "layout": "tree",
+        "broken": "error",
+        "test": {"splits": ["val"]},
+        "fit": {"splits": ["train"]},
+    }
+    paths = {part: tmp_path / f"{part}.h5" for part in ("test", "fit")}
+    summary = extract(**paths, root=str(tree), image_options=image_options, seed=1, shard=shard)
+    assert summary.endswith("0 duplicates dropped, 1 test photographs look like others")
+    log = capsys.readouterr().out
+    assert "warning: 1 photographs to test look like others to test, such as val/" in log
+    assert "copy.PNG" in log
+
+
 def test_shards_find_the_same_copies(tree: Path, tmp_path: Path) -> None:
     (tree / "train" / CLASSES[1] / "copy.JPEG").write_bytes(encoded(noise(4), quality=40))
     whole = draw(tree, tmp_path)

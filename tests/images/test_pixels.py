@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from advrob.errors import UserError
 from advrob.images import pixels
 
 IMAGES = torch.rand(2, 3, 30, 41, generator=torch.Generator().manual_seed(0))
@@ -37,3 +38,10 @@ def test_a_matrix_first_made_for_predictions_serves_gradients_too():
     images = IMAGES.clone().requires_grad_()
     pixels.resize(images, 11).sum().backward()
     assert images.grad is not None
+
+
+def test_pixels_that_are_no_numbers_are_not_stored():
+    images = IMAGES.clone()
+    images[1, 0, 3, 3] = float("nan")
+    with pytest.raises(UserError, match=r"^1 of 2 images have pixels that are NaN, .* division"):
+        pixels.to_uint8(images)

@@ -43,6 +43,7 @@ def test_tensors_of_networks_are_read(tmp_path, pixels):
         ),
         (np.zeros((2, 3, 8, 8)), {}, r"Of several perturbations, save one by itself"),
         (np.array(["text"]), {}, "values of type <U4, expected real numbers"),
+        (0 * GOOD, {}, "holds nothing but zeros"),
     ],
 )
 def test_what_cannot_be_right_is_refused(tmp_path, values, bound, message):

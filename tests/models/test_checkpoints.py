@@ -145,10 +145,22 @@ def test_a_larger_network_of_the_same_family_is_not_taken_for_a_smaller(tmp_path
         models.build("mine", entry(tmp_path / "w.pth"))
 
 
+def test_an_empty_file_is_called_empty(tmp_path):
+    (tmp_path / "w.pth").touch()
+    with pytest.raises(UserError, match=r"read as tensors \(it is empty or cut short\)\. Expected"):
+        models.build("mine", entry(tmp_path / "w.pth"))
+
+
+# A trainer's state that holds itself.
+ENDLESS: dict[str, object] = {"weights": torch.zeros(3)}
+ENDLESS["trainer"] = ENDLESS
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ({"epoch": 3}, "holds no tensors"),
+        (ENDLESS, "holds mappings in mappings without end"),
         ([torch.zeros(3)], "holds no tensors"),
         ({k: v for k, v in THIS.items() if "layer4.1" not in k}, r"10 of 102 tensors are missing"),
         (network(5).state_dict(), "size mismatch for fc.weight"),

@@ -318,6 +318,12 @@ def test_what_cannot_be_imported_is_explained(package, function, message):
         models.build("m", {"kind": "import", "function": function})
 
 
+def test_a_kind_that_builds_no_model_is_refused(monkeypatch):
+    monkeypatch.setattr(load("model", "import"), "build", lambda *_: torch.nn.Identity())
+    with pytest.raises(UserError, match=r"^models\.m: \w+\.build returns an object of type Ident"):
+        models.build("m", {"kind": "import", "function": "a:b"})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_one_class_in_a_file_of_its_own(kind):
     cls = load("model", kind)

@@ -97,8 +97,8 @@ def test_attacks_ask_for_their_passes(files, attack, passes):
             "  auto: {kind: apgd, norm: linf, radius: 4}}}"
         )
     )
-    # Twenty images in four draws each.
-    need = needs.gradient(images=80, iterations=passes, state=60, **NETWORK)
+    # Twenty images in three draws each.
+    need = needs.gradient(images=60, iterations=passes, state=60, **NETWORK)
     assert Jobs(plan).attack(wildcards(attack=attack), files) == need
 
 
@@ -106,7 +106,7 @@ def test_an_attack_on_many_targets_asks_for_all_of_them(files):
     plan = Plan(
         changed("perturbations: {untargeted: {apgd_t: {norm: linf, radius: 4, iterations: 100}}}")
     )
-    need = needs.gradient(images=80, iterations=9 * 100, state=60, **NETWORK)
+    need = needs.gradient(images=60, iterations=9 * 100, state=60, **NETWORK)
     assert Jobs(plan).attack(wildcards(attack="apgd_t"), files) == need
 
 
@@ -116,9 +116,9 @@ def test_experiments_ask_for_what_they_measure(files):
     assert jobs.controls(wildcards(), files) == needs.scoring(
         images=20, networks=14, state=60, **NETWORK
     )
-    # Seven radii of ten iterations, and 1 + 2 + 5 + 10 more.
+    # Six radii of ten iterations, and 1 + 2 + 5 + 10 more.
     assert jobs.budget(wildcards(), files) == needs.gradient(
-        images=80, iterations=7 * 10 + 18, state=60, **NETWORK
+        images=60, iterations=6 * 10 + 18, state=60, **NETWORK
     )
     assert jobs.certify(wildcards(), files) == needs.scoring(
         images=5 * 100, networks=1, state=60, **NETWORK

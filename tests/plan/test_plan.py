@@ -132,6 +132,11 @@ def test_a_configuration_is_not_changed():
             "perturbations.universal.radius: found 7.84, an l_2 length that moves 61 of",
         ),
         (
+            "experiments: {calibration: {radii: {l2: [3.0]}}}",
+            "experiments.calibration.radii.l2[0]: found 3, an l_2 length that moves 9 of an "
+            "image's 12288 values by one level.",
+        ),
+        (
             "experiments: {smoothing: {draws: 10, radii: [0, 4]}}",
             "experiments.smoothing: 10 draws of noise of sigma 16 certify a radius of at most "
             "0.0476; expected one that reaches the smallest of radii above 0, 4. Raise draws or",

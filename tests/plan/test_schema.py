@@ -2,6 +2,7 @@
 
 import copy
 import math
+from datetime import date
 
 import pytest
 import yaml
@@ -129,6 +130,16 @@ NO_KEY = "is not a key of the configuration. Expected"
             "models.Inception-V3: is a name that cannot be used. Expected text that matches ^[a-z",
         ),
         ({"defences": {False: {}}}, "defences.False: is a name that cannot be used."),
+        (
+            {"images": {"note": date(2024, 1, 1)}},
+            'images.note: found "2024-01-01", expected null or text. YAML reads this as a number, '
+            "a date or a truth value: put it in quotes.",
+        ),
+        (
+            {"defences": {1: {}}},
+            "defences.1: is a name that cannot be used. Expected text that matches ^[a-z0-9_]+$. "
+            "YAML reads it as no text: put it in quotes.",
+        ),
         ({"perturbations": {"untargeted": {"gan": {"radius": 1}}}}, "other than universal, grad"),
         ({"perturbations": {"untargeted": {"tuning": {"radius": 1}}}}, "is a name that cannot be"),
         # What is not there.

@@ -1,9 +1,11 @@
 """The answer against tables of which it is known."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from advrob.errors import UserError
 from advrob.findings.robustness import ThreatModel
 from advrob.report import answer as answers
 from advrob.report.answer import Share, WorstCase
@@ -36,6 +38,29 @@ def test_an_answer_needs_no_claims(tmp_path):
     answer = answers.read(**paths, replication=[], certified=[])
     assert answer.claims == {}
     assert answers.as_data(answer, {})["claims"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("robustness", lambda text: text.replace(",", ";")),
+        ("robustness", lambda text: text.partition("\n")[0]),
+        ("checks", lambda text: text[:-9]),
+        ("calibration", lambda text: text.replace("verdict", "grade")),
+        ("calibration", lambda text: ""),
+    ],
+)
+def test_a_table_that_another_program_wrote_is_named(tmp_path, name, change):
+    tables = {
+        "robustness": robustness_rows({"none": 10}),
+        "checks": check_rows("passed"),
+        "calibration": verdict_rows("", "passed"),
+    }
+    paths = {name: write_csv(tmp_path / f"{name}.csv", rows) for name, rows in tables.items()}
+    damaged = Path(paths[name])
+    damaged.write_text(change(damaged.read_text()))
+    with pytest.raises(UserError, match=rf"{name}\.csv.*: not as this workflow writes it"):
+        answers.read(**paths, replication=[], certified=[])
 
 
 def test_a_network_has_its_worst_case_in_each_threat_model(tmp_path):

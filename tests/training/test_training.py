@@ -3,7 +3,7 @@
 import inspect
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from advrob.files import store
 from advrob.files.rows import ImageRows
 from advrob.job.compute import generator
 from advrob.learning import fitting
+from advrob.networks import Network
 from advrob.plan import kinds
 from advrob.plug_ins import load
 from advrob.training import Lesson, Pupil, trainer
@@ -519,3 +520,18 @@ def test_a_trained_model_is_built_from_its_file(tmp_path: Path, tiny_weights: Pa
     expected.network.load_state_dict(trained_weights)
     expected_logits = expected(pixels)[:, list(COLOURS)]
     torch.testing.assert_close(logits[:, list(COLOURS)], expected_logits, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("answer", [None, torch.zeros(()), (torch.zeros(2), [1.0]), (1.0, [1.0])])
+def test_a_lesson_that_returns_no_loss_is_refused(answer: object) -> None:
+    class Own(Lesson):
+        measures = ("accuracy",)
+
+        def loss(self, network, images, labels):
+            return answer
+
+    network = cast(Network, nn.Linear(1, 1))
+    optimiser = torch.optim.SGD(network.parameters())
+    images, labels = torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(UserError, match=r"^lesson Own: its loss does not return .* \(accuracy\)\."):
+        trainer._train_on_batch(Own(), network, optimiser, images, labels)

@@ -298,6 +298,12 @@ def test_a_chain_needs_what_its_members_learned(changed):
     assert changed.planned(score) == IMAGES | {"original": 1, "defence": 1, "score": 1}
 
 
+def test_braces_in_a_note_and_in_a_pattern_are_no_wildcards(folder):
+    texts = {"images": {"note": "{a} of {0}", "unseen": "{b}*"}}
+    done = snakemake(folder, "-n", "table_1", "tables", "--configfile", write(folder, texts))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_jobs_ask_for_more_the_larger_their_files_are(folder, tmp_path):
     """Sizes are those of files, whatever is in them: these are holes."""
     shutil.copy(folder / "config.yaml", tmp_path)

@@ -19,7 +19,7 @@ rule checkup:
         gpu=GPUS,
     params:
         network=described,
-        sample={"count": 20, "pattern": UNSEEN},
+        sample=PLAN.sample(CHECKUP_IMAGES),
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],
         seed=PLAN["seed"],
@@ -43,15 +43,7 @@ rule calibration:
         **needed(JOBS.calibration),
         gpu=GPUS,
     params:
-        attacks={
-            name: {
-                "kind": attack.kind.name,
-                "norm": attack.norm,
-                "options": attack.options,
-            }
-            for name, attack in PLAN.attacks.items()
-            if attack.kind
-        },
+        attacks=PLAN.calibrated,
         experiment=PLAN["experiments.calibration"],
         sample={"count": PLAN["experiments.calibration.images"], "pattern": None},
         batch_size=PLAN["batch_size"],

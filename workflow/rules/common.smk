@@ -55,6 +55,11 @@ def sharded(path):
     return path if SHARDS == 1 else temp(part_of(path))
 
 
+def as_is(text):
+    """A text of the user's as a parameter: braces in it are no wildcards."""
+    return lambda wildcards: text
+
+
 # Tables and figures -----------------------------------------------------------------------------
 
 
@@ -87,8 +92,8 @@ def table(function, cells=(), pattern=None, note=NOTE, **options):
         function=function,
         cells=cells_of(cells),
         options=options,
-        pattern=pattern,
-        note=note,
+        pattern=as_is(pattern),
+        note=as_is(note),
         code=PLAN.code("table", modules=[f"findings.{function.rpartition('.')[0]}"]),
     )
 

@@ -55,7 +55,7 @@ rule download:
     conda:
         "../../envs/images.yaml"
     params:
-        url=PLAN["images.archive.url"],
+        url=as_is(PLAN["images.archive.url"]),
         sha256=PLAN["images.archive.sha256"],
     script:
         "../scripts/download.py"

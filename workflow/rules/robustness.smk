@@ -3,7 +3,7 @@
 
 ROBUST_NETWORKS = experiments.robust_networks(PLAN)
 # The test images that are attacked.
-ROBUST_SAMPLE = {"count": PLAN["experiments.robustness.images"], "pattern": UNSEEN}
+ROBUST_SAMPLE = PLAN.sample(PLAN["experiments.robustness.images"])
 # Networks that draw random numbers, each scored in several draws.
 TRIES = experiments.tries(PLAN)
 # Family of settings -> the defences among which one is chosen.

@@ -22,7 +22,7 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
         params:
             network=described,
             experiment=SMOOTHING,
-            sample={"count": SMOOTHING["images"], "pattern": UNSEEN},
+            sample=PLAN.sample(SMOOTHING["images"]),
             batch_size=PLAN["batch_size"],
             device=PLAN["device"],
             seed=PLAN["seed"],

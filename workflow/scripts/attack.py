@@ -31,7 +31,7 @@ def main(
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"{attack} against {'/'.join(identity[1:])}", len(selected), mixed=True)
         arrays = attacked_images(built, selected, attack, entry, **options)
-        params = networks.params(network, attack) | {"attack": entry}
+        params = networks.params(network, attack, attack=entry, sample=sample, draws=draws)
         store.save(dataset, "images/1", arrays, seed=job.seed, params=params, source=images)
     return f"{params['dataset']}: at most {arrays['distances'].max():g}/255 from the originals"
 

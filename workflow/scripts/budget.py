@@ -28,7 +28,7 @@ def main(
         selected = read_sample(source, job.seed, **sample)
         job.log_start(f"radii and efforts against {'/'.join(name)}", len(selected), mixed=True)
         arrays = budgets(built, selected, experiment, **options, checkpoint=checkpoint)
-    params = {"model": name[0], "defence": name[1], **experiment}
+    params = {"model": name[0], "defence": name[1], "sample": sample, **experiment}
     store.save(budget, "budget/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: {arrays['correct'][-1].mean():.1%} hold within the largest radius"
 

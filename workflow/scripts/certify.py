@@ -31,7 +31,7 @@ def main(
         job.log_start(f"certify {name} on {dataset}", len(selected))
         options: Options = {"job": job, "identity": identity, "checkpoint": checkpoint}
         arrays = certificate_arrays(built, selected, experiment, **options)
-    params = networks.params(network) | {"dataset": dataset, "draws": experiment["draws"]}
+    params = networks.params(network, dataset=dataset, sample=sample, **experiment)
     store.save(certified, "certified/1", arrays, seed=job.seed, params=params, source=images)
     return f"{name}: {(arrays['predicted'] == selected.labels).mean():.1%} certified and right"
 

@@ -21,7 +21,7 @@ def main(*, images: str, findings: str, network: NetworkDescription, sample: dic
         job.log_start(f"check {'/'.join(names)}", len(selected))
         pixels = to_tensor(selected.images[:], job.device)
     results = checkup(built, pixels, selected.targets.to(job.device), generator=draws)
-    save_records(findings, results, model=names[0], defence=names[1], seed=job.seed)
+    save_records(findings, results, **networks.params(network, sample=sample, seed=job.seed))
     problems = [each for each in results if each.level != "passed"]
     summary = "; ".join(f"{each.name}: {each.found}" for each in problems)
     return f"{'/'.join(names)}: {summary or 'everything as it should be'}"

@@ -31,7 +31,7 @@ def main(
             len(selected),
         )
         arrays = control_scores(built, selected, attacks, job=job, identity=name)
-    params = {"model": name[0], "defence": name[1], "norms": norms}
+    params = {"model": name[0], "defence": name[1], "norms": norms, "sample": sample}
     store.save(controls, "controls/1", arrays, seed=job.seed, params=params, source=images)
     return f"{'/'.join(name)}: {arrays['correct'].mean():.1%} right under random changes"
 

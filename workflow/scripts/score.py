@@ -29,7 +29,7 @@ def main(
                 part = sharding.part(scatteritem, n, job.batch_size, may_be_empty=True)
                 job.log_start(f"score {'/'.join(name)} on {dataset}", part.stop - part.start)
                 arrays = score_arrays(built, source, part, draws, job, ("score", dataset, *name))
-            params = networks.params(network) | {"dataset": dataset}
+            params = networks.params(network, dataset=dataset, draws=len(arrays["draws"]))
             store.save(output, "scores/1", arrays, seed=job.seed, params=params, source=path)
             share = f"{arrays['draws'].mean():.2%}" if len(arrays["ids"]) else "(no image in shard)"
             accuracies.append(f"{dataset} {share}")

@@ -30,7 +30,8 @@ def main(
         predictions = predict(noisy.networks, source["images"], part=part, **options)
         arrays = noisy.arrays(source, part, *predictions)
     about = networks.params(network)
-    params = {key: about[key] for key in ("model", "model_settings")} | {"dataset": dataset}
+    params = {key: about[key] for key in ("model", "model_settings")}
+    params |= {"dataset": dataset, "magnitudes": magnitudes}
     store.save(sweep, "sweep/1", arrays, seed=job.seed, params=params, source=images)
     return f"{dataset} through {network['model']}: {arrays['correct'].mean():.2%} right"
 

@@ -127,13 +127,16 @@ def build_defence(
     return built(network["defence"], network["defence_settings"])
 
 
-def params(network: NetworkDescription, attack: str | None = None) -> dict[str, Any]:
+def params(
+    network: NetworkDescription, attack: str | None = None, /, **made_with: Any
+) -> dict[str, Any]:
     """What a file records of the network that it was made with.
 
     Args:
         network: its description.
         attack: the family of the data set, where an attack on this network makes it; its name is
             then recorded, too.
+        made_with: what else is recorded.
     """
     model, defence = network["model"], network["defence"]
     made = {"dataset": DataSet(attack, Target(model, defence)).name} if attack else {}
@@ -143,4 +146,5 @@ def params(network: NetworkDescription, attack: str | None = None) -> dict[str, 
         "model_settings": by_content(network["model_settings"]),
         "defence_settings": by_content(network["defence_settings"]),
         **made,
+        **made_with,
     }

@@ -17,6 +17,7 @@ from advrob.findings import metrics
 from advrob.findings.checks import Check, Verdict, as_finding_check, grade, stronger
 from advrob.images.pixels import quantise, to_tensor, to_uint8
 from advrob.job import compute
+from advrob.models.prediction import decided
 
 # By how much another class's logit must exceed the label's: another draw may take less back.
 SURPLUS = 0.5
@@ -133,7 +134,7 @@ def _correct(
     votes = torch.zeros(len(images), device=images.device)
     for _ in range(passes):
         batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
-        votes += torch.cat([network(batch).argmax(dim=1) == own for batch, own in batches])
+        votes += torch.cat([decided(network(batch)) == own for batch, own in batches])
     return votes > passes / 2
 
 

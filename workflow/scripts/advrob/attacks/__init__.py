@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.losses import margin
+from advrob.errors import UserError
 from advrob.plug_ins import make
 
 
@@ -91,8 +92,23 @@ class Attack:
         generator: torch.Generator,
         surplus: float = 0.0,
     ) -> Tensor:
-        """Attack a batch of images: `perturb` them. The arguments are those of a `Task`."""
-        return self.perturb(Task(network, images, labels, generator, surplus))
+        """Attack a batch of images: `perturb` them. The arguments are those of a `Task`.
+
+        The attack is given copies: other people's attacks may write into what they are given.
+
+        Raises:
+            UserError: it does not return images.
+        """
+        task = Task(network, images.clone(), labels.clone(), generator, surplus)
+        adversarial = self.perturb(task)
+        returned = _problem(adversarial, images)
+        if returned:
+            raise UserError(
+                f"attack {type(self).__name__}: returns {returned} for images of shape "
+                f"{tuple(images.shape)}. Expected images of the same shape and type, in [0, 1]. "
+                "Correct its perturb."
+            )
+        return adversarial
 
     def perturb(self, task: Task) -> Tensor:
         """Attack the images of a task.
@@ -103,6 +119,17 @@ class Attack:
             the start is returned as it is.
         """
         raise NotImplementedError
+
+
+def _problem(adversarial: Any, images: Tensor) -> str | None:
+    """What an attack returned instead of images."""
+    if not isinstance(adversarial, Tensor):
+        return f"an object of type {type(adversarial).__name__}"
+    if adversarial.shape != images.shape:
+        return f"a tensor of shape {tuple(adversarial.shape)}"
+    if adversarial.dtype != images.dtype:
+        return f"numbers of type {str(adversarial.dtype).removeprefix('torch.')}"
+    return None if adversarial.isfinite().all() else "NaN or infinity"
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from advrob.files.rows import Images
 from advrob.images.pixels import to_tensor, to_uint8
 from advrob.job.compute import Job
 from advrob.job.progress import progress
+from advrob.models.prediction import decided
 from advrob.networks import Network
 
 # By how much another class's logit must exceed the label's: bfloat16 or another draw may take less
@@ -231,5 +232,5 @@ def budgets(
 @torch.no_grad()
 def _votes(network: Network, images: Tensor, labels: Tensor, draws: int) -> Tensor:
     passes = draws if network.defence.stochastic else 1
-    correct = sum((network(images).argmax(dim=1) == labels).float() for _ in range(passes))
+    correct = sum((decided(network(images)) == labels).float() for _ in range(passes))
     return torch.as_tensor(correct) > passes / 2

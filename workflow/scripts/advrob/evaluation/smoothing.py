@@ -27,6 +27,7 @@ from advrob.errors import UserError
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
+from advrob.models.prediction import decided
 from advrob.networks import Network
 from advrob.plan.certificates import FAILURE
 
@@ -159,7 +160,7 @@ def votes(
         ]
         logits = network(torch.stack(noisy).permute(0, 3, 1, 2))
         classes = logits.shape[1]
-        bins = owners * classes + logits.argmax(dim=1).cpu()
+        bins = owners * classes + decided(logits).cpu()
         total = total + bins.bincount(minlength=len(images) * classes)
     return total.view(len(images), classes)
 

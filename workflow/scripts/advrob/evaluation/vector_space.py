@@ -23,6 +23,7 @@ from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.job.progress import progress
 from advrob.linear import linalg
+from advrob.models.prediction import decided
 from advrob.networks import build_defence, build_model
 from advrob.plan.plan import NetworkDescription
 
@@ -160,7 +161,7 @@ def displacements(
     def views(batch: Tensor) -> tuple[list[Tensor], Tensor]:
         rows = (linalg.flatten(batch) - centre).mul_(255)
         features, logits = models.penultimate(model, batch)
-        return [rows, rows @ basis.T, features], logits.argmax(dim=1)
+        return [rows, rows @ basis.T, features], decided(logits)
 
     n, kinds = len(original), len(attacked)
     measures = {

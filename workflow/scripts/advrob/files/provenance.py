@@ -45,7 +45,7 @@ def named(path: str | Path) -> dict[str, str]:
             return {"dataset": dataset, "model": model}
         case ["scores" | "certified", dataset, model, defence, *_]:
             return {"dataset": dataset, "model": model, "defence": defence}
-        case ["budgets" | "controls", model, defence]:
+        case ["budgets" | "controls" | "checkups", model, defence]:
             return {"model": model, "defence": defence}
     return {}
 
@@ -71,10 +71,15 @@ def check_params(
     Raises:
         UserError: a parameter, the seed or the source is another one.
     """
-    if difference := differs(file, expected, seed=seed, source=source):
+    refuse(file.filename, differs(file, expected, seed=seed, source=source))
+
+
+def refuse(path: str | Path, differing: str | None) -> None:
+    """Refuse a file that differs from what was expected, as `difference` says it."""
+    if differing:
         raise UserError(
-            f"{file.filename}: was made with {difference}. It replaced another file, or the "
-            "configuration changed since. Delete it and run Snakemake again."
+            f"{path}: was made with {differing}. It replaced another file, or the configuration "
+            "changed since. Delete it and run Snakemake again."
         )
 
 
@@ -89,15 +94,19 @@ def differs(
 
     The arguments are those of `check_params`.
     """
-    stored_params = params(file)
-    stored = {name: stored_params[name] for name in expected if name in stored_params}
-    required = dict(expected)
+    stored, required = params(file), dict(expected)
     for name, value in (("seed", seed), ("source", source)):
         if value is not None:
             stored[name] = file.attrs[name].item() if name == "seed" else file.attrs[name]
             required[name] = value
+    return difference(stored, required)
+
+
+def difference(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str | None:
+    """What differs between stored parameters and those that were expected; see `differs`."""
+    compared = {name: stored[name] for name in expected if name in stored}
     # As they are stored: tuples are lists there, and keys are text.
-    differences = list(_differences(stored, json.loads(json.dumps(required))))
+    differences = list(_differences(compared, json.loads(json.dumps(expected))))
     if not differences:
         return None
     more = len(differences) - _NAMED

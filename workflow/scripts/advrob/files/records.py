@@ -8,6 +8,7 @@ from typing import Any
 
 from advrob.errors import UserError
 from advrob.files.atomic import replacing
+from advrob.files.provenance import difference, named, refuse
 
 
 def save_records(path: str | Path, records: Iterable[Any], **about: Any) -> None:
@@ -27,12 +28,14 @@ def load_records(path: str | Path) -> tuple[dict[str, Any], list[Mapping[str, An
     """What `save_records` wrote: what the file is about, and the records.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or about something else than its name says.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        return content["about"], content["records"]
+        about, records = content["about"], content["records"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: cannot be read as records ({error}). Delete it and run Snakemake again."
         ) from error
+    refuse(path, difference(about, named(path)))
+    return about, records

@@ -8,18 +8,22 @@ change nothing. Results know themselves what they were made with.
 import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from advrob.errors import UserError
+from advrob.job.disk import explain_write_errors
 from advrob.plan.contents import by_content
 from advrob.plan.names import GAN, GRADIENT, ORIGINAL, PUBLISHED, UNIVERSAL, DataSet, Network
-from advrob.plan.plan import Plan
+from advrob.plan.plan import CHECKUP_IMAGES, Plan
 
 # What a description of a network has that `advrob.networks.params` puts into files.
 _NETWORK = ("model", "defence", "model_settings", "defence_settings")
 # Characters of a name in Snakemake's folder; of a longer one each part but the last has a sign.
 _LONGEST = 254
+# The folders of results that are made again where Snakemake has no record of them.
+_MADE_AGAIN = ("tables", "figures")
 # How many files a message names.
 _NAMED = 3
 
@@ -56,38 +60,51 @@ def _files(results: str | Path) -> Iterator[str]:
                 yield f"{folder}/{name}"
 
 
+def outdate(paths: list[str]) -> None:
+    """Have Snakemake make tables and figures again, if they are asked for.
+
+    They do not say what they were made with, and are made in seconds: they get the oldest of times,
+    so that what they are made from is newer.
+
+    Args:
+        paths: of results, such as `unrecorded` gives.
+
+    Raises:
+        UserError: this is not allowed.
+    """
+    for path in paths:
+        if Path(path).parts[1] in _MADE_AGAIN:
+            with explain_write_errors(Path(path)):
+                os.utime(path, (0, 0))
+
+
 def check(plan: Plan, paths: list[str]) -> None:
     """Refuse results that were made with something else than the plan has.
 
     Args:
         plan: what is run.
-        paths: of the results, such as `unrecorded` gives. What is no HDF5 file of a network or data
-            set of the plan is passed over.
+        paths: of the results, such as `unrecorded` gives. What does not say what it was made with,
+            or is of a network or data set that the plan does not have, is passed over.
 
     Raises:
         UserError: some were.
     """
     expected_params = {
-        path: by_content(expected)
+        path: by_content(expected) | {"seed": plan["seed"]}
         for path in paths
         if (expected := made_with(plan, path)) is not None
     }
     if not expected_params:
         return
     # Not before it is needed: the Snakefile is read for every job.
-    from advrob.files import store
-    from advrob.files.provenance import differs
+    from advrob.files.provenance import difference
 
     differing: dict[str, str] = {}
     for path, expected in expected_params.items():
-        try:
-            with store.read(path, None, about={}) as file:
-                difference = differs(file, expected, seed=plan["seed"])
-        except UserError:
-            # What is damaged is said by the job that reads it.
-            continue
-        if difference:
-            differing[path] = difference
+        # What is damaged is said by the job that reads it.
+        with suppress(UserError):
+            if differs := difference(_stored(path), expected):
+                differing[path] = differs
     if differing:
         first, *_ = differing
         more = len(differing) - _NAMED
@@ -99,6 +116,16 @@ def check(plan: Plan, paths: list[str]) -> None:
         )
 
 
+def _stored(path: str) -> dict[str, Any]:
+    """What a result says that it was made with, its seed included."""
+    from advrob.files import provenance, records, store
+
+    if path.endswith(".json"):
+        return records.load_records(path)[0]
+    with store.read(path, None, about={}) as file:
+        return provenance.params(file) | {"seed": file.attrs["seed"].item()}
+
+
 def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
     """The parameters that a result says it was made with, if the plan would make it.
 
@@ -107,10 +134,12 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         path: of the result, beginning with the folder of results.
 
     Returns:
-        Some of them; None for what is no HDF5 file, or of something that the plan does not have.
+        Some of them; None for what does not say it, or is of something that the plan does not have.
     """
     _, *folders, name = Path(path).parts
     stem, _, ending = name.rpartition(".")
+    if ending == "json":
+        return _records(plan, folders, stem)
     if ending != "h5":
         return None
     match folders:
@@ -123,18 +152,34 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
         case ["models"] if stem in plan["models"] and plan.is_trained(stem):
             return {"model": stem, "model_settings": plan.model_settings(stem)}
         case ["scores", dataset, model] if stem == "sweep-noise" and model in plan["models"]:
-            entry = plan.model_settings(model)
-            return {"model": model, "model_settings": entry, "dataset": dataset}
+            return {
+                "model": model,
+                "model_settings": plan.model_settings(model),
+                "dataset": dataset,
+                "magnitudes": plan["experiments.noise_magnitudes"],
+            }
         case ["scores" | "certified" as of, dataset, model]:
             return _on(plan, of, dataset, Network(model, stem))
         case ["certified" as of, dataset]:
             return _on(plan, of, dataset, Network(stem))
         case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
-            experiment = plan["experiments.robustness"] if of == "budgets" else {}
-            return {"model": model, "defence": stem, **experiment}
+            norms = {"norms": [attack.norm for attack in plan.attacks.values()]}
+            experiment = plan["experiments.robustness"] if of == "budgets" else norms
+            return {"model": model, "defence": stem, "sample": _attacked(plan), **experiment}
         case ["analysis", "vector_space"] if stem in plan["models"]:
             experiment = plan["experiments.vector_space"]
             return {"model": stem, "model_settings": plan.model_settings(stem), **experiment}
+    return None
+
+
+def _records(plan: Plan, folders: list[str], stem: str) -> dict[str, Any] | None:
+    """Of a check-up, or of the calibration of the attacks."""
+    match folders:
+        case ["checkups", model]:
+            network = _network(plan, Network(model, stem))
+            return network and network | {"sample": plan.sample(CHECKUP_IMAGES)}
+        case [] if stem == "calibration":
+            return {"attacks": plan.calibrated, "settings": plan["experiments.calibration"]}
     return None
 
 
@@ -167,7 +212,11 @@ def _data_set(plan: Plan, name: str) -> dict[str, Any] | None:
     if dataset.family in (UNIVERSAL, GRADIENT, GAN):
         return network | plan["perturbations"][dataset.family]
     if dataset.family in plan["perturbations.untargeted"]:
-        return network | {"attack": dict(plan.attack(dataset.family).entry)}
+        return network | {
+            "attack": dict(plan.attack(dataset.family).entry),
+            "sample": _attacked(plan),
+            "draws": plan["experiments.robustness.draws"],
+        }
     return None
 
 
@@ -176,5 +225,16 @@ def _on(plan: Plan, folder: str, dataset: str, network: Network) -> dict[str, An
     params = _network(plan, network)
     if params is None:
         return None
-    smoothing = plan["experiments.smoothing"] if folder == "certified" else None
-    return params | {"dataset": dataset} | ({"draws": smoothing["draws"]} if smoothing else {})
+    params["dataset"] = dataset
+    smoothing = plan["experiments.smoothing"]
+    if folder == "scores":
+        draws = plan["experiments.draws"] if plan.is_stochastic(network.defence) else 1
+        return params | {"draws": draws}
+    if smoothing:
+        params |= {"sample": plan.sample(smoothing["images"]), **smoothing}
+    return params
+
+
+def _attacked(plan: Plan) -> dict[str, Any]:
+    """The test images that are attacked."""
+    return plan.sample(plan["experiments.robustness.images"])

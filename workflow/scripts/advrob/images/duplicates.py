@@ -92,8 +92,22 @@ class Appearances:
         if appearance is None or not self._ids:
             return None
         if self._table is None:
-            self._table = np.stack(self._hashes)
-        differences = np.bitwise_count(self._table ^ appearance).sum(axis=1)
+            self._table = np.stack(self._hashes, axis=1)
+        return self._closest(self._table, appearance)
+
+    def alike(self) -> list[tuple[str, str]]:
+        """The ids of those that look the same as an earlier one, each with that one's."""
+        if not self._ids:
+            return []
+        table = np.stack(self._hashes, axis=1)
+        return [
+            (name, earlier)
+            for number, name in enumerate(self._ids[1:], 1)
+            if (earlier := self._closest(table[:, :number], table[:, number]))
+        ]
+
+    def _closest(self, table: np.ndarray, appearance: np.ndarray) -> str | None:
+        differences = np.bitwise_count(table ^ appearance[:, None]).sum(axis=0, dtype=np.int16)
         closest = int(differences.argmin())
         return self._ids[closest] if differences[closest] <= _COPY else None
 

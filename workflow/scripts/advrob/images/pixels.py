@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advrob.errors import UserError
+
 
 def to_tensor(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """8-bit images ``(N, H, W, 3)`` as a float tensor ``(N, 3, H, W)`` in [0, 1], channels last."""
@@ -22,8 +24,19 @@ def quantise(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """A tensor ``(N, 3, H, W)`` in [0, 1] as 8-bit images ``(N, H, W, 3)``, clipped and rounded."""
-    levels = (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    """A tensor ``(N, 3, H, W)`` in [0, 1] as 8-bit images ``(N, H, W, 3)``, clipped and rounded.
+
+    Raises:
+        UserError: pixels are NaN, which no 8 bits stand for.
+    """
+    levels = (images.detach().float().clamp(0, 1) * 255).round()
+    if affected := int(levels.isnan().flatten(1).any(dim=1).sum()):
+        raise UserError(
+            f"{affected} of {len(images)} images have pixels that are NaN, which cannot be stored. "
+            "Look for a division by zero in the attack or the defence that made them, and in the "
+            "network's gradients."
+        )
+    levels = levels.to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 

@@ -65,6 +65,10 @@ def read(
             f"{key}.radius: the {norm} norm of {path} is {magnitude:.4g}/255, more than the "
             f"{radius} that is configured. Correct norm or radius."
         )
+    if magnitude == 0:
+        raise UserError(
+            f"{key}.file: {path} holds nothing but zeros, which change no image. Name another file."
+        )
     if magnitude < 1.5 <= radius:
         raise UserError(
             f"{key}.file: the {norm} norm of {path} is {magnitude:.4g}, expected about {radius}. "

@@ -61,9 +61,10 @@ def extract(
 
     No photograph is drawn twice under different names: photographs are compared by id, by their
     bytes and, among the images to fit, by their looks with those to test, which finds copies that
-    were encoded anew. Rows alternate between the classes, so that the first rows of a file are a
-    balanced subset as well. Several crops of a photograph follow each other and are called
-    ``id#0``, ``id#1``, ...; the first is the standard evaluation crop.
+    were encoded anew. Photographs to test that look alike are reported. Rows alternate between the
+    classes, so that the first rows of a file are a balanced subset as well. Several crops of a
+    photograph follow each other and are called ``id#0``, ``id#1``, ...; the first is the standard
+    evaluation crop.
 
     Where only a table is named, the images to fit are the rest of it. Where nothing is left there,
     or no splits are named and the test images are all there is, they are the packages' photographs.
@@ -95,8 +96,10 @@ def extract(
         choice, origin = _drawn("test", Drawn(), **options)
         fit_choice, fit_origin = _drawn("fit", choice.drawn, **options)
         tested = _written("test", test, choice, origin, **to_write)
+        alike = _report_alike(appearances)
         fitted = _written("fit", fit, fit_choice, fit_origin, **to_write)
     copies = f", {len(fitted.copies)} copies left out" if fitted.copies else ""
+    copies += f", {alike} test photographs look like others" if alike else ""
     return (
         f"{tested.images} test images of {len(set(tested.labels))} classes and {fitted.images} fit "
         f"images; {tested.skipped + fitted.skipped} skipped, "
@@ -295,6 +298,23 @@ def _report(choice: Choice) -> None:
             f"{names[original.label]})",
             flush=True,
         )
+
+
+def _report_alike(appearances: Appearances) -> int:
+    """Report photographs to test that look the same as others; how many there are.
+
+    They may be two photographs of one thing, so none is left out.
+    """
+    pairs = appearances.alike()
+    if pairs:
+        copy, original = pairs[0]
+        print(
+            f"warning: {len(pairs)} photographs to test look like others to test, such as {copy}, "
+            f"which looks like {original}. If they are copies that were encoded anew, they count "
+            "several times: remove all but one.",
+            flush=True,
+        )
+    return len(pairs)
 
 
 def _add_appearances(photographs: Sequence[Photograph], appearances: Appearances) -> None:

@@ -91,6 +91,12 @@ def rows(path: Path) -> Iterator[tuple[str, str, str]]:
                 f"{path}: has the columns {listing(parsed.fieldnames)[:200]}. Expected file and "
                 "label, named in the first line and separated by commas."
             )
+        for column in _COLUMNS:
+            if parsed.fieldnames.count(column) > 1:
+                raise UserError(
+                    f"{path}: has several columns called {column} (capitals do not matter). "
+                    "Expected one: rename the others."
+                )
         for row in parsed:
             name, label = (row[column] or "" for column in _COLUMNS)
             location = f"{path}, line {parsed.line_num + blank_lines}"

@@ -184,6 +184,11 @@ def _assembled(name: str, entry: Mapping[str, Any]) -> Model:
             f"({type(error).__name__}: {error}). Correct or remove the arguments that it does not "
             "accept."
         ) from error
+    if not isinstance(model, Model):
+        raise UserError(
+            f"models.{name}: {type(kind).__name__}.build returns an object of type "
+            f"{type(model).__name__}, expected an advrob.models.Model. Correct it."
+        )
     if "normalisation" in entry:
         model = _normalised(name, model, entry["normalisation"])
     model.size = entry.get("size", model.size)

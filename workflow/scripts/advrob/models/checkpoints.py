@@ -70,7 +70,14 @@ class Checkpoint:
         self.entry = entry
         self.path = path
         self._check(sha256)
-        entries = list(_flat(self._read()))
+        content = self._read()
+        try:
+            entries = list(_flat(content))
+        except RecursionError as error:
+            raise UserError(
+                f"models.{entry}.weights: {path} holds mappings in mappings without end. Expected "
+                "tensors by name, as a network's state_dict() gives them."
+            ) from error
         # Names that differ only in a wrapper are kept apart.
         self.bare = len({_bare(name) for _, name, _ in entries}) == len(entries)
         self.tensors = {self._stored_name(name): value for _, name, value in entries}
@@ -308,6 +315,8 @@ def _listed(names: Sequence[str], limit: int = 3) -> str:
 def why_unreadable(error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to let it run code."""
     text = str(error)
+    if isinstance(error, EOFError):
+        return "it is empty or cut short"
     if match := re.search(r"GLOBAL (\S+)", text):
         return f"it holds an object of type {match[1]}; save the network's state_dict() alone"
     if "TorchScript" in text:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from advrob.errors import UserError
 from advrob.files.rows import Images
@@ -14,6 +14,22 @@ from advrob.job.progress import progress
 
 class NotFiniteError(UserError):
     """A network's logits are not finite."""
+
+
+def decided(logits: Tensor) -> Tensor:
+    """The predicted classes, int64 ``(N,)``, of logits ``(N, classes)``.
+
+    Raises:
+        NotFiniteError: logits are not finite: NaN would count as the class with the largest one.
+    """
+    finite = logits.isfinite().all(dim=1)
+    if not finite.all():
+        raise NotFiniteError(
+            f"the network: its logits are not finite (NaN or infinity) for {int((~finite).sum())} "
+            f"of {len(logits)} images, so they predict no class. Check its weights, its training "
+            "and its defence."
+        )
+    return logits.argmax(dim=1)
 
 
 @torch.no_grad()

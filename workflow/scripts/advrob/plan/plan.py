@@ -29,6 +29,8 @@ DEMONSTRATION_NOTE = (
     "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. "
     "Draw no conclusions from it; presets/imagenette.yaml is the next step."
 )
+# On how many test images a network is looked over before it is evaluated.
+CHECKUP_IMAGES = 20
 # The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
 PAPER_RATIOS = {0.5: "downsample", 0.75: "downsample_75"}
 
@@ -273,6 +275,15 @@ class Plan:
             **{name: self.attack(name) for name in perturbations["untargeted"]},
         }
 
+    @property
+    def calibrated(self) -> dict[str, dict[str, Any]]:
+        """The attacks that are measured on networks of known robustness, as a job's parameter."""
+        return {
+            name: {"kind": attack.kind.name, "norm": attack.norm, "options": attack.options}
+            for name, attack in self.attacks.items()
+            if attack.kind
+        }
+
     def attack(self, name: str) -> Attack:
         """An untargeted attack."""
         plug_in = self.plug_ins["perturbations", "untargeted", name]
@@ -293,6 +304,10 @@ class Plan:
     def models(self) -> list[str]:
         """The models that tables and figures are about."""
         return list(self.config["experiments"]["models"])
+
+    def sample(self, images: int) -> dict[str, Any]:
+        """Which test images an experiment on ``images`` of them draws, as a job's parameter."""
+        return {"count": images, "pattern": self["images.unseen"]}
 
     def universal(self, model: str) -> DataSet:
         """The data set that plays the paper's Universal for a model."""

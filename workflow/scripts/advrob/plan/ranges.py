@@ -1,7 +1,7 @@
 """Values that each are possible, but not beside others: a patch that is larger than the images."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from .errors import ConfigurationError
 from .schema import IMAGE_LIMITS
 
 if TYPE_CHECKING:
-    from .plan import Attack, Plan
+    from .plan import Plan
     from .schema import PlugIn
 
 LABEL = r"Expected one with one group that matches a class, such as '_(\d+)\.jpg$'."
@@ -25,9 +25,8 @@ def check(plan: "Plan") -> None:
     """
     for path, plug_in in plan.plug_ins.items():
         _image_limits(".".join(path), plug_in, plan["images.size"])
-    for name, attack in plan.attacks.items():
-        group = "untargeted." if attack.kind else ""
-        _length(f"perturbations.{group}{name}.radius", attack, plan["images.size"])
+    for key, radius, side in _lengths(plan):
+        _length(key, radius, side)
     for part in ("test", "fit"):
         for number, entry in enumerate(plan["images"][part].get("packages", ())):
             _package(f"images.{part}.packages[{number}]", entry)
@@ -47,15 +46,28 @@ def _image_limits(path: str, plug_in: "PlugIn", side: int) -> None:
             )
 
 
-def _length(key: str, attack: "Attack", side: int) -> None:
+def _lengths(plan: "Plan") -> Iterator[tuple[str, float, int]]:
+    """The l_2 radii of 8-bit images, with the key of each and the images' side."""
+    universal = plan["perturbations.universal"]
+    if universal["norm"] == "l2":
+        yield "perturbations.universal.radius", universal["radius"], plan["images.size"]
+    for name in plan["perturbations.untargeted"]:
+        attack = plan.attack(name)
+        if attack.norm == "l2" and not attack.real_valued:
+            yield f"perturbations.untargeted.{name}.radius", attack.radius, plan["images.size"]
+    calibration = plan["experiments.calibration"]
+    for number, radius in enumerate(calibration["radii"]["l2"]):
+        yield f"experiments.calibration.radii.l2[{number}]", radius, calibration["size"]
+
+
+def _length(key: str, radius: float, side: int) -> None:
     """Refuse an l_2 radius that is, in all likelihood, meant in units of 1."""
-    radius = attack.radius
     # It moves as many values by one level as its square says: hardly one in each row of an image.
-    if attack.norm == "l2" and not attack.real_valued and radius**2 < side:
+    if radius**2 < side:
         raise ConfigurationError(
-            f"{key}: found {radius:g}, an l_2 length that moves {int(radius**2)} of an "
-            f"image's {3 * side**2} values by one level. Expected a number in units of 1/255, "
-            f"probably {round(255 * radius, 2):g}."
+            f"{key}: found {radius:g}, an l_2 length that moves {int(radius**2)} of an image's "
+            f"{3 * side**2} values by one level. Expected a number in units of 1/255, probably "
+            f"{round(255 * radius, 2):g}."
         )
 
 

@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -364,7 +365,8 @@ def _sentence(error: Any, plug_in: PlugIn | None = None) -> str:
         return f"{_dotted([*path, name])}: is missing. Expected {expected(part)}."
     if "propertyNames" in error.absolute_schema_path:
         name = _dotted([*path, str(value)])
-        return f"{name}: is a name that cannot be used. Expected {expected(schema)}."
+        hint = "" if isinstance(value, str) else " YAML reads it as no text: put it in quotes."
+        return f"{name}: is a name that cannot be used. Expected {expected(schema)}.{hint}"
     if error.validator == "levels":
         return (
             f"{_dotted(path)}: found {_abbreviated(value)}, which is less than one of the 255 "
@@ -389,6 +391,9 @@ def _hint(error: Any) -> str:
             " YAML reads this as text: leave out quotes, and put a mapping into a file instead of "
             "after --config."
         )
+    scalar = isinstance(value, bool | int | float | date)
+    if error.validator == "type" and "string" in schema["type"] and scalar:
+        return " YAML reads this as a number, a date or a truth value: put it in quotes."
     if error.validator == "type" and isinstance(value, int) and abs(value) >= LARGEST:
         return " This number takes more than 64 bits."
     if error.validator == "type" and isinstance(value, float) and abs(value) >= LARGEST_FLOAT:

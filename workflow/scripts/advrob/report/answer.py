@@ -6,13 +6,15 @@ answer in words.
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from advrob.errors import UserError
 from advrob.findings.checks import Verdict
 from advrob.findings.robustness import NORMS, WORST, ThreatModel
 from advrob.plan.names import ORIGINAL, UNDEFENDED, Knowledge, Network
@@ -202,22 +204,51 @@ def read(
         calibration: ``calibration.csv``.
         replication: ``replication.csv``, or nothing.
         certified: ``table_certified.csv``, or nothing.
+
+    Raises:
+        UserError: a table is not as the workflow wrote it.
     """
-    networks = evaluated(_rows(robustness), _rows(checks))
-    best = guarantees(row for path in certified for row in _rows(path))
+    with _tables(robustness, checks):
+        if not (networks := evaluated(_rows(robustness), _rows(checks))):
+            raise ValueError("no network is in it")
+    with _tables(*certified):
+        best = guarantees(row for path in certified for row in _rows(path))
+    with _tables(calibration):
+        calibrated = _counted(_rows(calibration), CALIBRATION_VERDICTS)
+    with _tables(*replication):
+        claims = _counted((row for path in replication for row in _rows(path)), CLAIM_VERDICTS)
+    models = groupby(networks, lambda each: each.network.model)
     return Answer(
-        models=[
-            ModelAnswer(model, list(group), best.get(model))
-            for model, group in groupby(networks, lambda each: each.network.model)
-        ],
-        calibration=_counted(_rows(calibration), CALIBRATION_VERDICTS),
-        claims=_counted((row for path in replication for row in _rows(path)), CLAIM_VERDICTS),
+        models=[ModelAnswer(model, list(group), best.get(model)) for model, group in models],
+        calibration=calibrated,
+        claims=claims,
     )
 
 
+@contextmanager
+def _tables(*paths: str) -> Iterator[None]:
+    """Explain what goes wrong inside as tables that another program has written."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, csv.Error) as error:
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise UserError(
+            f"{' or '.join(paths)}: not as this workflow writes it ({reason}). It was changed by "
+            "another program, a spreadsheet for example, or cut short. Delete it and run Snakemake "
+            "again."
+        ) from error
+
+
 def _rows(path: str) -> list[dict[str, str]]:
+    """The rows of a table, each with all columns."""
     with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if not reader.fieldnames:
+        raise ValueError("it is empty")
+    if any(None in (*row, *row.values()) for row in rows):
+        raise ValueError("a row has more or fewer columns than the first")
+    return rows
 
 
 def _counted(rows: TableRows, verdicts: Iterable[str]) -> dict[str, int]:

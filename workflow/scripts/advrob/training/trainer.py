@@ -1,7 +1,7 @@
 """Fine-tuning a pretrained network by a lesson."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -191,10 +191,29 @@ def _train_on_batch(
     """Learn from a batch as often as the lesson says; means of the loss and its measurements."""
     measurements: list[list[float]] = []
     for _ in range(lesson.replays):
-        loss, measured = lesson.loss(network, batch, targets)
+        # Copies: other people's lessons may write into what they are given.
+        loss, measured = _checked(lesson, lesson.loss(network, batch.clone(), targets.clone()))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         lesson.update()
         measurements.append([float(loss.detach()), *measured])
     return np.mean(measurements, axis=0).tolist()
+
+
+def _checked(lesson: Lesson, answer: Any) -> tuple[Tensor, Sequence[float]]:
+    """What a lesson's `Lesson.loss` returns.
+
+    Raises:
+        UserError: it is not a loss and the measurements that the lesson names.
+    """
+    match answer:
+        case (Tensor() as loss, list() | tuple() as measured) if (
+            loss.numel() == 1 and loss.requires_grad and len(measured) == len(lesson.measures)
+        ):
+            return loss, measured
+    raise UserError(
+        f"lesson {type(lesson).__name__}: its loss does not return what is expected: a tensor of "
+        "one number that has a gradient, and a list of as many numbers as its measures name "
+        f"({', '.join(lesson.measures) or 'none'}). Correct it."
+    )

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from advrob.attacks.bounds import within
+from advrob.errors import UserError
 from advrob.files.checkpoints import load_checkpoint, save_checkpoint
 from advrob.files.rows import Images
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.job.progress import progress
+from advrob.models.prediction import decided
 
 # How often a search writes its checkpoint, and so the most that a killed one loses.
 CHECKPOINT_SECONDS = 60.0
@@ -223,6 +225,7 @@ def search(
             predicted = state.predicted[rows].to(device)
             counting = _Counting(network, predicted)
             moved = method.update(state, Batch(counting, pixels, predicted, norm, updates))
+            _require_perturbation(moved, method, state)
             (state.perturbation,) = within(moved[None], norm, radius)
             state.fooled += int(counting.fooled or 0)
             state.position = start + batch_size
@@ -237,6 +240,23 @@ def search(
         if checkpoint:
             _save(checkpoint, identity, generators, state)
     return _result(network, state, images, held_out, batch_size=batch_size, device=device)
+
+
+def _require_perturbation(moved: Any, method: UniversalMethod, state: Search) -> None:
+    """Refuse what a method returned if it is no perturbation."""
+    expected = tuple(state.perturbation.shape)
+    if not isinstance(moved, Tensor) or moved.shape != expected:
+        returned = tuple(moved.shape) if isinstance(moved, Tensor) else type(moved).__name__
+        raise UserError(
+            f"universal method {type(method).__name__}: its update returns {returned}. Expected a "
+            f"perturbation of shape {expected}. Correct it."
+        )
+    if not moved.isfinite().all():
+        raise UserError(
+            f"universal perturbation: is not finite (NaN or infinity) after {state.updates + 1} "
+            "updates, since the network's gradients are not. Look for a division by zero or a root "
+            "of zero in the network, at a picture of one colour for example; or correct the method."
+        )
 
 
 def _begin(
@@ -292,7 +312,7 @@ def _predict(
     starts = range(0, len(images), batch_size)
     timed = progress(starts, "batches predicted", len(starts))
     parts = (apply(images[start : start + batch_size], perturbation) for start in timed)
-    predicted = [network(to_tensor(part, device)).argmax(dim=1).cpu() for part in parts]
+    predicted = [decided(network(to_tensor(part, device))).cpu() for part in parts]
     return torch.cat(predicted).numpy()
 
 
