@@ -358,6 +358,36 @@ def test_fools_a_pretrained_network_on_photographs(shared):
     assert result.fooling_rate > control + 0.2
 
 
+def targeted(target: int, **options):
+    return partial(search, StochasticGradient(target=target), **options)
+
+
+def test_a_target_is_hit_where_a_linear_network_has_it():
+    network, normal = agreeing()
+    found = run(targeted(1), network, radius=40, passes=30)
+    # All pictures are of class 0, so those that it changes are those that it hits.
+    assert found.hit_rate == found.fooling_rate > 0.9
+    assert found.hit_rate_held_out == found.fooling_rate_held_out
+    # Each value moves towards the boundary, as far as it may.
+    moved = torch.from_numpy(found.perturbation)
+    assert (moved.sign() == normal.sign()).float().mean() > 0.99
+    kept = run(targeted(0), network, passes=1)
+    assert (kept.hit_rate, kept.fooling_rate) == (1, 0)
+
+
+def test_the_search_ends_when_enough_images_are_taken_for_the_target():
+    network, _ = agreeing()
+    found = run(targeted(0), network, passes=30)
+    # The first pass counts all as hits, though the prediction of none has changed.
+    assert found.history.tolist() == [1.0]
+    assert run(network=network, passes=2).hit_rate is None
+
+
+def test_a_target_that_the_network_has_not_is_refused():
+    with pytest.raises(UserError, match=r"target: found 6, but the network has 6 classes"):
+        run(targeted(6))
+
+
 class Interrupted(nn.Module):
     """A noisy network that fails after some calls, as a job does that is killed."""
 

@@ -68,10 +68,19 @@ def universal_perturbation(
         checkpoint=checkpoint,
         **search_options,
     )
+    hits = (
+        {}
+        if universal.hit_rate is None
+        else {
+            "hit_rate": universal.hit_rate,
+            "hit_rate_held_out": universal.hit_rate_held_out,
+        }
+    )
     return universal, {
         "params": networks.params(network, UNIVERSAL) | dict(entry),
         "norm": entry["norm"],
         "radius": entry["radius"],
         "fooling_rate": universal.fooling_rate,
         "fooling_rate_held_out": universal.fooling_rate_held_out,
+        **hits,
     }

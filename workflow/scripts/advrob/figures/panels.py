@@ -166,10 +166,11 @@ def magnify(difference: np.ndarray, radius: float) -> np.ndarray:
 def caption(name: str, params: Mapping[str, Any]) -> str:
     """A perturbation's name, norm, radius and, where it was made here, fooling rates."""
     size = f"{NORMS[params['norm']]} radius {params['radius']:g}/255"
-    rates = [
-        100 * params[f"fooling_rate{on}"] for on in ("", "_held_out") if "fooling_rate" in params
-    ]
-    fools = "fools {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
+    # Of a targeted one, the images that are taken for the target.
+    rate = "hit_rate" if "hit_rate" in params else "fooling_rate"
+    rates = [100 * params[f"{rate}{on}"] for on in ("", "_held_out") if rate in params]
+    what = "hits" if rate == "hit_rate" else "fools"
+    fools = what + " {:.0f} %, held out {:.0f} %".format(*rates) if rates else ""
     return "\n".join((*name.split("-", 1), size, fools))
 
 

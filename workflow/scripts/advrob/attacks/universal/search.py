@@ -39,12 +39,26 @@ class Universal:
             changed the perturbation.
         fooling_rate: of ``perturbation`` on the images that it was made from.
         fooling_rate_held_out: of ``perturbation`` on images that it was not made from.
+        hit_rate: the share of the images that it was made from that are taken for the target; None
+            without one.
+        hit_rate_held_out: of images that it was not made from.
     """
 
     perturbation: np.ndarray
     history: np.ndarray
     fooling_rate: float
     fooling_rate_held_out: float
+    hit_rate: float | None
+    hit_rate_held_out: float | None
+
+    @property
+    def rates(self) -> str:
+        """The rates, for a log."""
+        said = f"fools {self.fooling_rate:.1%} of its own images, "
+        said += f"{self.fooling_rate_held_out:.1%} of others"
+        if self.hit_rate is None:
+            return said
+        return f"{said}; hits its target with {self.hit_rate:.1%} and {self.hit_rate_held_out:.1%}"
 
 
 @dataclass
@@ -118,15 +132,17 @@ class Batch:
 class _Counting(nn.Module):
     """A network that counts how many images of a batch are fooled when it first sees them all."""
 
-    def __init__(self, network: nn.Module, predicted: Tensor) -> None:
+    def __init__(self, network: nn.Module, predicted: Tensor, target: int | None) -> None:
         super().__init__()
-        self.network, self.predicted = network, predicted
+        self.network, self.predicted, self.target = network, predicted, target
         self.fooled: Tensor | None = None
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         if self.fooled is None and len(images) == len(self.predicted):
-            self.fooled = (logits.detach().argmax(dim=1) != self.predicted).sum()
+            classes = logits.detach().argmax(dim=1)
+            hits = classes != self.predicted if self.target is None else classes == self.target
+            self.fooled = hits.sum()
         return logits
 
 
@@ -137,12 +153,14 @@ class UniversalMethod:
     `advrob.plan.kinds`. Its hyperparameters are attributes, which identify a checkpoint.
 
     Attributes:
+        target: the class that it makes images be taken for; None for any but the predicted one.
         mixed: whether it tolerates a network that multiplies in bfloat16.
         largest_batch: the most images at a time, where more would make it weaker.
         effort: the keys whose product is the gradients per image; one gradient without any.
         usual_effort: keys whose value is a maximum, each with what it usually comes to.
     """
 
+    target: int | None = None
     mixed: bool = True
     largest_batch: int | None = None
     effort: str | Sequence[str] = ()
@@ -191,7 +209,8 @@ def search(
         generator: orders the images.
         norm: ``linf`` or ``l2``.
         radius: the bound of the perturbation's norm, in units of 1/255.
-        fooling_rate: the search ends after the pass that counts this rate on ``images``.
+        fooling_rate: the search ends after the pass that counts this rate on ``images``; with a
+            target, the rate of those that are taken for it.
         passes: at most so many passes over ``images``.
         batch_size: images at a time.
         checkpoint: a file to resume from if it exists, and to keep up to date. One network's file
@@ -223,7 +242,7 @@ def search(
             rows = state.order[start : start + batch_size].sort().values
             pixels = to_tensor(images[rows.numpy()], device)
             predicted = state.predicted[rows].to(device)
-            counting = _Counting(network, predicted)
+            counting = _Counting(network, predicted, method.target)
             moved = method.update(state, Batch(counting, pixels, predicted, norm, updates))
             _require_perturbation(moved, method, state)
             (state.perturbation,) = within(moved[None], norm, radius)
@@ -239,7 +258,9 @@ def search(
         state.position = state.fooled = 0
         if checkpoint:
             _save(checkpoint, identity, generators, state)
-    return _result(network, state, images, held_out, batch_size=batch_size, device=device)
+    return _result(
+        network, state, method.target, images, held_out, batch_size=batch_size, device=device
+    )
 
 
 def _require_perturbation(moved: Any, method: UniversalMethod, state: Search) -> None:
@@ -281,6 +302,7 @@ def _begin(
 def _result(
     network: nn.Module,
     state: Search,
+    target: int | None,
     images: Images,
     held_out: Images,
     *,
@@ -290,12 +312,16 @@ def _result(
     """What a search that ended has found."""
     perturbation = _as_stored(state.perturbation)
     where: dict[str, Any] = {"batch_size": batch_size, "device": device}
-    predicted = _predict(network, held_out, 0 * perturbation, **where)
+    own = _predict(network, images, perturbation, **where)
+    others = _predict(network, held_out, perturbation, **where)
+    unperturbed = _predict(network, held_out, 0 * perturbation, **where)
     return Universal(
         perturbation=perturbation,
         history=np.array(state.history),
-        fooling_rate=fooling_rate(network, images, perturbation, state.predicted.numpy(), **where),
-        fooling_rate_held_out=fooling_rate(network, held_out, perturbation, predicted, **where),
+        fooling_rate=float((own != state.predicted.numpy()).mean()),
+        fooling_rate_held_out=float((others != unperturbed).mean()),
+        hit_rate=None if target is None else float((own == target).mean()),
+        hit_rate_held_out=None if target is None else float((others == target).mean()),
     )
 
 
