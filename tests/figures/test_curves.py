@@ -246,3 +246,36 @@ def test_the_script_writes_what_it_draws(tmp_path: Path) -> None:
         ("0.000000", "0.500000"),
         ("2.000000", "0.250000"),
     ]
+
+
+def test_a_heat_map_shows_the_numbers_of_its_rows(tmp_path: Path) -> None:
+    """A prediction of `write_scores` changes where an image that was right is no longer."""
+    shares = {("a", "a"): 1.0, ("a", "b"): 0.25, ("b", "a"): 0.0, ("b", "b"): 0.5}
+    original = np.ones(N, bool)
+    scores = [write_scores(tmp_path, "original", model, "none", original, IDS) for model in "ab"]
+    scores += [
+        write_scores(
+            tmp_path, f"universal-{against}-none", model, "none", np.arange(N) >= N * share, IDS
+        )
+        for (against, model), share in shares.items()
+    ]
+    outputs = {kind: str(tmp_path / f"figure.{kind}") for kind in ("csv", "pdf", "png")}
+    said = importlib.import_module("curves").main(function="transfer", scores=scores, **outputs)
+    assert "0.0% to 25.0% of images on other models" in said
+    with (tmp_path / "figure.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    drawn = {(row["made_against"], row["model"]): float(row["fooling_rate"]) for row in rows}
+    assert drawn == shares
+    assert Path(outputs["pdf"]).read_bytes().startswith(b"%PDF")
+    axes, bar = curves.transfer(scores=scores).figure.axes
+    (image,) = axes.get_images()
+    np.testing.assert_allclose(image.get_array(), [[100, 25], [0, 50]])
+    rates = [text.get_text().split("\n")[0] for text in axes.texts]
+    assert rates == ["100.0", "25.0", "0.0", "50.0"]
+    # Twenty photographs of two crops.
+    low, high = metrics.wilson(5, 20)
+    assert axes.texts[1].get_text() == f"25.0\n({100 * low:.0f} to {100 * high:.0f})"
+    assert [text.get_color() for text in axes.texts] == ["white", "black", "black", "black"]
+    for labels in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [label.get_text() for label in labels] == ["a", "b"]
+    assert bar.get_ylabel() == "Fooling rate, %"

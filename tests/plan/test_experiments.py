@@ -45,6 +45,7 @@ def score(path: str) -> str:
             [f"square-{M}-noise/{M}/noise", f"pgd-{M}-none/{M}/noise"],
         ),
         ("tries", 1 + 7 + 7, [f"original/{M}/noise", f"square-{M}-noise/{M}/noise"]),
+        ("transfer", 0, []),
         ("settings", 0, []),
         ("preventive", 4 * 5, [f"gan-{M}-none/multitask/none", "gradient-gan-none/gan/none"]),
     ],
@@ -147,6 +148,24 @@ def test_without_numbers_of_images_the_claims_need_fewer_cells():
     plan = Plan(changed("experiments: {fit_images: null}"))
     # 12 + 6 + 4, downsample twice in both columns, and the others as before.
     assert len(experiments.replication(plan)) == 20 + 3 + 4
+
+
+def test_every_model_is_tested_on_the_perturbation_of_every_other():
+    """Models that no other table has are among them."""
+    plan = Plan(
+        changed("models: {s: {kind: torchvision, architecture: squeezenet1_1}}")
+        | {"experiments": default()["experiments"] | {"transfer": ["s", M]}}
+    )
+    assert plan.models == [M]
+    assert [cell.path for cell in experiments.transfer(plan)] == [
+        score("original/s/none"),
+        score(f"original/{M}/none"),
+        score("universal-s-none/s/none"),
+        score(f"universal-s-none/{M}/none"),
+        score(f"universal-{M}-none/s/none"),
+        score(f"universal-{M}-none/{M}/none"),
+    ]
+    assert not any(cell.network.model == "s" for cell in experiments.table_1(plan))
 
 
 def test_candidates_are_scored_outside_the_test_set():

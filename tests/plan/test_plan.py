@@ -196,6 +196,22 @@ def test_a_configuration_is_not_changed():
             "experiments.models: 'googlenet' is not a model",
         ),
         (
+            {"experiments": {"transfer": [M, "efficientnet_lite1"]}},
+            "experiments.transfer: 'efficientnet_lite1' is not a model. Expected one of: adversari",
+        ),
+        (
+            {"experiments": {"transfer": [M, "efficientnet_lite1"]}},
+            "Did you mean 'efficientnet_lite0'?",
+        ),
+        (
+            {"experiments": {"transfer": [M]}},
+            f'experiments.transfer: found ["{M}"], expected null or a list of at least 2 differ',
+        ),
+        (
+            "models: {googlenet: {}}\nexperiments: {transfer: [efficientnet_lite0, googlenet]}",
+            "models.googlenet.weights: is missing.",
+        ),
+        (
             {"experiments": {"defences": ["non"]}},
             "experiments.defences: 'non' is not a defence. Exp",
         ),

@@ -322,7 +322,7 @@ def test_what_a_plug_in_refuses(change, message):
         "defences: {pca: {variance: null, components: 20}}",
         "images: {test: {per_class: null, total: 100}}",
         "models: {multitask: {train: {method: standard, tasks: null}}}",
-        "experiments: {preventive: null, smoothing: null, fit_images: null}",
+        "experiments: {preventive: null, smoothing: null, fit_images: null, transfer: null}",
     ],
 )
 def test_null_takes_away(change):

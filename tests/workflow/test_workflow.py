@@ -255,6 +255,9 @@ def test_shards_are_more_jobs_and_what_gathers_them(folder):
     assert sharded.planned("figure_11") == sweep | {"figure_11": 1}
 
 
+TRANSFERRED = "results/export/perturbations/universal-other-none"
+
+
 @pytest.fixture(scope="module")
 def changed(folder):
     """The graph of a configuration with other experiments and another defence."""
@@ -263,14 +266,16 @@ def changed(folder):
         "experiments": {
             "settings": {"images": 9, "candidates": candidates},
             "fit_images": None,
+            "transfer": [MODEL, "other"],
         },
+        "models": {"other": {"kind": "torchvision", "architecture": "squeezenet1_1"}},
+        "images": {"unseen": "imagenet_*"},
         "defences": {"both": {"kind": "chain", "defences": ["pca", "noise"]}},
     }
     (folder / "changed.yaml").write_text(yaml.safe_dump(change))
     chain = "results/scores/original/efficientnet_lite0/both.h5"
-    return graph(
-        folder, "table_settings", "figures", chain, "--configfile", folder / "changed.yaml"
-    )
+    targets = ("table_settings", "tables", "figures", "all", chain, TRANSFERRED)
+    return graph(folder, *targets, "--configfile", folder / "changed.yaml")
 
 
 def test_settings_are_compared_on_images_to_fit(changed):
@@ -283,6 +288,22 @@ def test_without_numbers_of_images_nothing_is_fitted_to_them(changed):
     # Those of the tables, and the denoiser of the certificates.
     assert jobs["defence"] == 4
     assert "figure_fit_images" not in jobs
+
+
+def test_perturbations_are_tested_on_every_model_of_the_matrix(changed):
+    jobs = IMAGES | {"universal": 2, "perturbed": 2, "original": 1, "score": 6}
+    for target in ("table_transfer", "table_transfer_unseen", "figure_transfer"):
+        assert changed.planned(target) == jobs | {target: 1}
+        collecting = "figures" if target == "figure_transfer" else "tables"
+        assert changed.jobs(target) <= changed.jobs(collecting)
+        assert changed.jobs(target) <= changed.jobs("all")
+    for target in ("table_transfer", "figure_transfer"):
+        assert changed.jobs(target) <= changed.jobs("report")
+
+
+def test_a_perturbation_for_others_needs_no_more_than_its_images(changed):
+    (label,) = [label for label in changed.labels.values() if "export_perturbation" in label]
+    assert changed.planned(label) == IMAGES | {"universal": 1, "export_perturbation": 1}
 
 
 def test_without_random_defences_nobody_tries_again(folder):

@@ -331,6 +331,11 @@ rule figures:
             otherwise=[],
         ),
         branch(
+            PLAN["experiments.transfer"],
+            then="results/figures/figure_transfer.pdf",
+            otherwise=[],
+        ),
+        branch(
             PLAN["experiments.preventive"],
             then=expand(
                 "results/figures/{name}.pdf", name=("figure_gan", "figure_training")

@@ -236,6 +236,7 @@ use rule replication as replication_unseen with:
 TABLES = [
     *(f"table_{name}" for name in (1, 2, 3, "comparisons")),
     "replication",
+    *(["table_transfer"] if PLAN["experiments.transfer"] else []),
 ]
 
 

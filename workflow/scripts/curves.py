@@ -1,4 +1,4 @@
-"""Curves and the numbers that they draw: every figure that shows how something grows or falls."""
+"""A chart and the numbers that it draws: how something grows or falls, or a matrix."""
 
 from advrob.figures import curves, plotting
 from advrob.files.atomic import replacing

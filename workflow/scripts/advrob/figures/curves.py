@@ -1,7 +1,7 @@
-"""Figures of curves: one function a figure.
+"""Figures of curves, and one of a matrix: one function a figure.
 
-`sweep`, `budget`, `tries`, `fit_images`, `certified` and `training` read files and return a
-`Chart`.
+`sweep`, `budget`, `tries`, `fit_images`, `certified`, `training` and `transfer` read files and
+return a `Chart`.
 """
 
 import math
@@ -16,8 +16,10 @@ from advrob.figures.charts import Curve, Level, Line, Published, draw
 from advrob.figures.plotting import COLOURS
 from advrob.figures.training import COLUMNS as TRAINING_COLUMNS
 from advrob.figures.training import read_history, training_chart
+from advrob.figures.transfer import heat_map
 from advrob.files import provenance, store
 from advrob.findings import metrics, paper, tables
+from advrob.findings import transfer as transferred
 from advrob.findings import tries as tried
 from advrob.findings.certified import PUBLISHED
 from advrob.findings.metrics import Accuracy
@@ -364,6 +366,25 @@ def training(*, states: Sequence[str]) -> Chart:
         TRAINING_COLUMNS,
         [row for history in histories for row in history.rows()],
         f"{len(histories)} models trained: {names}",
+    )
+
+
+def transfer(*, scores: Sequence[str]) -> Chart:
+    """How often a universal perturbation made against one model fools another.
+
+    Args:
+        scores: score files of models on original images, and on those of perturbations made
+            against each of them.
+
+    Raises:
+        UserError: a model has no image in common with the original ones.
+    """
+    cells = transferred.transfers(tables.read_results(scores))
+    return Chart(
+        heat_map(cells),
+        transferred.COLUMNS,
+        [cell.row for cell in cells],
+        transferred.answer(cells),
     )
 
 

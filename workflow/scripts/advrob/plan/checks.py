@@ -67,7 +67,7 @@ def _defences(plan: "Plan") -> None:
 
 def _models(plan: "Plan") -> None:
     models: Mapping[str, Any] = plan["models"]
-    used = set(plan["experiments.models"])
+    used = {*plan["experiments.models"], *(plan["experiments.transfer"] or [])}
     used |= {network.model for name in plan["defences"] for network in plan.learned_from(name)}
     for name, entry in models.items():
         if "train" in entry or "base" in entry:
@@ -115,8 +115,9 @@ def _trained(name: str, plan: "Plan") -> None:
 
 def _experiments(plan: "Plan") -> None:
     experiments, defences = plan["experiments"], plan["defences"]
-    for model in experiments["models"]:
-        require_known("experiments.models", model, plan["models"], "a model")
+    for key in ("models", "transfer"):
+        for model in experiments[key] or []:
+            require_known(f"experiments.{key}", model, plan["models"], "a model")
     for key, names in (
         ("defences", experiments["defences"]),
         ("cross_tests", [defence for pair in experiments["cross_tests"] for defence in pair]),

@@ -154,6 +154,15 @@ def tries(plan: Plan) -> list[Cell]:
     return [cell for cell in robustness(plan) if plan.is_stochastic(cell.network.defence)]
 
 
+def transfer(plan: Plan) -> list[Cell]:
+    """Models on original images and on those made against each of them; none without a list."""
+    models = plan["experiments.transfer"] or []
+    against = [DataSet(UNIVERSAL, Network(model)) for model in models]
+    return [
+        Cell(dataset, Network(model)) for dataset in (ORIGINAL_IMAGES, *against) for model in models
+    ]
+
+
 def export(plan: Plan, dataset: str) -> Cell:
     """A data set with the network whose predictions are exported beside it.
 
