@@ -104,7 +104,7 @@ def test_the_card_says_whom_it_fools_how_it_was_made_and_how_often(
     assert card["network"]["model_settings"]["weights"].startswith("sha256:")
     assert card["method"] == {
         key: value for key, value in ENTRY.items() if key not in ("norm", "radius")
-    } | {"beta": 9.0}  # the default
+    } | {"beta": 9.0, "target": None}  # the defaults
     assert card["largest_change"] == np.abs(values).max() <= 20.5
     assert card["l2_length"] == pytest.approx(np.linalg.norm(values))
     assert card["shape"] == [32, 32, 3]
@@ -136,6 +136,28 @@ def test_intervals_of_fooling_rates_count_photographs(
     page = (tmp_path / "x" / "README.md").read_text()
     assert "| fooling rate on 6 images that it was made from | 66.7 (21 to 94) |" in page
     assert "| fooling rate on 8 held-out images | 12.5 (1 to 60) |" in page
+
+
+def test_a_targeted_one_has_a_hit_rate(
+    files: dict[str, str], tmp_path: Path, tiny_weights: Path
+) -> None:
+    made = files | {"perturbation": str(tmp_path / "p.h5")}
+    said = universal.main(
+        **made,
+        network=tiny_network(tiny_weights),
+        entry=ENTRY | {"target": 7},
+        job=a_job(),
+        checkpoint=tmp_path / "checkpoint",
+    )
+    with store.read(made["perturbation"], "perturbation/1") as file:
+        rates = (file.attrs["hit_rate"].item(), file.attrs["hit_rate_held_out"].item())
+    assert said.endswith("; hits its target with {:.1%} and {:.1%}".format(*rates))
+    script.main(**made, folder=str(tmp_path / "x"))
+    card = json.loads((tmp_path / "x" / "card.json").read_text())
+    assert [part["rate"] for part in card["hit_rate"].values()] == pytest.approx(rates)
+    page = (tmp_path / "x" / "README.md").read_text()
+    assert "| hit rate on 8 held-out images | " in page
+    assert "the hit rate of those that are taken for the target" in page
 
 
 def test_the_page_is_for_readers(folder: Path) -> None:

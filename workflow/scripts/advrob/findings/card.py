@@ -20,6 +20,10 @@ FILE, PIXELS = "perturbation.npy", "0..255"
 PACKAGE = "deep-adversarial-robustness"
 # Parameters of a perturbation's file that are about its network; the others are the method's.
 NETWORK = ("model", "defence", "model_settings", "defence_settings")
+# What is measured; the second of targeted perturbations.
+RATES = ("fooling_rate", "hit_rate")
+# Each on its own images, then on others.
+Rates = Mapping[str, Sequence[Accuracy]]
 README = """# {name}
 
 A universal perturbation: one change that, added to any image, changes what a network predicts.
@@ -34,12 +38,12 @@ Made by Deep Adversarial Robustness {version}.
 | radius | {radius}/255 |
 | largest change of a value | {largest:.4g}/255 |
 | l_2 length | {length:.4g}/255 |
-| fooling rate on {own_images:,} images that it was made from | {own} |
-| fooling rate on {held_out_images:,} held-out images | {held_out} |
+{rates}
 | seed | {seed} |
 
-The fooling rate is the share of images whose predicted class changes, in percent, measured on
-8-bit images; in brackets its 95 % Wilson score interval, which counts photographs, not crops.
+The fooling rate is the share of images whose predicted class changes{hits}, in percent,
+measured on 8-bit images; in brackets its 95 % Wilson score interval, which counts photographs, not
+crops.
 Settings are as in the configuration; a file of weights is named by its SHA-256. `card.json` has the
 same for programs.
 
@@ -86,21 +90,29 @@ def export(folder: str | Path, perturbation: str, own: str, held_out: str) -> st
     """
     with store.read(perturbation, "perturbation/1") as file:
         values, made, seed = file["perturbation"][:], provenance.params(file), file.attrs["seed"]
-        rates = [file.attrs[name].item() for name in ("fooling_rate", "fooling_rate_held_out")]
+        found = {
+            name: (file.attrs[name].item(), file.attrs[f"{name}_held_out"].item())
+            for name in RATES
+            if name in file.attrs
+        }
     # The search takes the first images, if it does not take all.
     ids = (_ids(own)[: made.get("images")], _ids(held_out))
-    fooled = [
-        # The interval is that of a share of photographs, whichever crops it is made of.
-        metrics.accuracy(np.full(len(names), rate), names)
-        for rate, names in zip(rates, ids, strict=True)
-    ]
-    card = _card(made, values, fooled) | {"seed": seed.item()}
+    rates: Rates = {
+        name: [
+            # The interval is that of a share of photographs, whichever crops it is made of.
+            metrics.accuracy(np.full(len(names), rate), names)
+            for rate, names in zip(pair, ids, strict=True)
+        ]
+        for name, pair in found.items()
+    }
+    card = _card(made, values, rates) | {"seed": seed.item()}
     with replacing_folder(folder) as temporary:
         np.save(temporary / FILE, values)
         text = json.dumps(card, ensure_ascii=False, indent=1)
         (temporary / "card.json").write_text(text + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(_readme(card, fooled), encoding="utf-8")
-    return f"{card['name']}: fools {rates[0]:.1%} of its own images, {rates[1]:.1%} of others"
+        (temporary / "README.md").write_text(_readme(card, rates), encoding="utf-8")
+    fooled, others = found["fooling_rate"]
+    return f"{card['name']}: fools {fooled:.1%} of its own images, {others:.1%} of others"
 
 
 def _ids(path: str) -> list[str]:
@@ -108,13 +120,13 @@ def _ids(path: str) -> list[str]:
         return store.strings(file["ids"])
 
 
-def _card(made: dict[str, Any], values: np.ndarray, fooled: Sequence[Accuracy]) -> dict[str, Any]:
+def _card(made: dict[str, Any], values: np.ndarray, rates: Rates) -> dict[str, Any]:
     """What ``card.json`` has, but for the seed.
 
     Args:
         made: the parameters of the perturbation's file.
         values: the perturbation.
-        fooled: the fooling rates, on its own images and on others.
+        rates: on its own images and on others, by their names.
     """
     norm, radius = made["norm"], made["radius"]
     about = {"dataset", "norm", "radius", *NETWORK}
@@ -131,24 +143,33 @@ def _card(made: dict[str, Any], values: np.ndarray, fooled: Sequence[Accuracy]) 
         "largest_change": float(np.abs(values).max()),
         "l2_length": float(np.linalg.norm(values)),
         "shape": list(values.shape),
-        "fooling_rate": {
+        **{
             name: {
-                "rate": rate.accuracy,
-                "ci_low": rate.low,
-                "ci_high": rate.high,
-                "images": rate.n,
-                "photographs": rate.photographs,
+                images: {
+                    "rate": rate.accuracy,
+                    "ci_low": rate.low,
+                    "ci_high": rate.high,
+                    "images": rate.n,
+                    "photographs": rate.photographs,
+                }
+                for images, rate in zip(("own", "held_out"), pair, strict=True)
             }
-            for name, rate in zip(("own", "held_out"), fooled, strict=True)
+            for name, pair in rates.items()
         },
         "published": {"file": FILE, "norm": norm, "radius": radius, "pixels": PIXELS},
     }
 
 
-def _readme(card: Mapping[str, Any], fooled: Sequence[Accuracy]) -> str:
+def _readme(card: Mapping[str, Any], rates: Rates) -> str:
     network, options = card["network"], dict(card["method"])
     height, width, _ = card["shape"]
-    own, held_out = fooled
+    lines = [
+        f"| {name.replace('_', ' ')} on {rate.n:,} {images} | {rate.percent} |"
+        for name, pair in rates.items()
+        for images, rate in zip(
+            ("images that it was made from", "held-out images"), pair, strict=True
+        )
+    ]
     return README.format(
         **{key: card[key] for key in ("name", "version", "seed")},
         **card["published"],
@@ -157,10 +178,8 @@ def _readme(card: Mapping[str, Any], fooled: Sequence[Accuracy]) -> str:
         method=_setting(options.pop("method"), options),
         largest=card["largest_change"],
         length=card["l2_length"],
-        own=own.percent,
-        own_images=own.n,
-        held_out=held_out.percent,
-        held_out_images=held_out.n,
+        rates="\n".join(lines),
+        hits=", and the hit rate of those that are taken for the target" * ("hit_rate" in rates),
         height=height,
         width=width,
         label=card["name"].replace("-", "_"),
