@@ -14,6 +14,7 @@ from advrob import models, networks
 from advrob.attacks.bounds import within
 from advrob.attacks.deepfool import MARGIN
 from advrob.attacks.universal import search as module
+from advrob.attacks.universal.activations import Activations
 from advrob.attacks.universal.deepfool import SummedDeepFool
 from advrob.attacks.universal.search import (
     Universal,
@@ -386,6 +387,21 @@ def test_the_search_ends_when_enough_images_are_taken_for_the_target():
 def test_a_target_that_the_network_has_not_is_refused():
     with pytest.raises(UserError, match=r"target: found 6, but the network has 6 classes"):
         run(targeted(6))
+
+
+def test_activations_are_excited_and_hooks_removed():
+    network = convolutional()
+    images = torch.from_numpy(pictures(8)).permute(0, 3, 1, 2) / 255
+    method = Activations()
+    before = float(method.loss(network, images, torch.zeros(8)).detach())
+    # The same by hand: the only convolution's positive outputs.
+    assert before == pytest.approx(float(network[0](images).relu().square().mean().log()))
+    found = run(partial(search, method), network, passes=20, radius=40)
+    pushed = (images + torch.from_numpy(found.perturbation).permute(2, 0, 1) / 255).clamp(0, 1)
+    assert float(method.loss(network, pushed, torch.zeros(8)).detach()) > before + 0.1
+    assert not network[0]._forward_hooks
+    with pytest.raises(UserError, match=r"method: found activations, but the network has no conv"):
+        run(partial(search, method), linear(3))
 
 
 class Interrupted(nn.Module):

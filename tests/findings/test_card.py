@@ -151,13 +151,35 @@ def test_a_targeted_one_has_a_hit_rate(
     )
     with store.read(made["perturbation"], "perturbation/1") as file:
         rates = (file.attrs["hit_rate"].item(), file.attrs["hit_rate_held_out"].item())
-    assert said.endswith("; hits its target with {:.1%} and {:.1%}".format(*rates))
+    assert said.endswith(f" of others; {rates[1]:.1%} hit the target")
     script.main(**made, folder=str(tmp_path / "x"))
     card = json.loads((tmp_path / "x" / "card.json").read_text())
     assert [part["rate"] for part in card["hit_rate"].values()] == pytest.approx(rates)
     page = (tmp_path / "x" / "README.md").read_text()
     assert "| hit rate on 8 held-out images | " in page
     assert "the hit rate of those that are taken for the target" in page
+
+
+def test_one_made_without_photographs_owes_nothing_to_them(
+    files: dict[str, str], tmp_path: Path, tiny_weights: Path
+) -> None:
+    """Other images to fit, of which there are as many, change nothing."""
+    made = []
+    for name, seed in (("a", 0), ("b", 5)):
+        images = write_images(tmp_path / f"{name}-fit.h5", 5, seed)
+        path = {"perturbation": str(tmp_path / f"{name}.h5"), "images": images}
+        universal.main(
+            **files | path,
+            network=tiny_network(tiny_weights),
+            entry=ENTRY | {"source": "noise", "method": "activations"},
+            job=a_job(),
+            checkpoint=tmp_path / "checkpoint",
+        )
+        with store.read(path["perturbation"], "perturbation/1") as file:
+            made.append(file["perturbation"][:])
+    np.testing.assert_array_equal(*made)
+    assert np.abs(made[0]).max() > 1
+    assert (made[0] != stored(files)).any()
 
 
 def test_the_page_is_for_readers(folder: Path) -> None:

@@ -28,7 +28,11 @@ def main(
     params = attributes.pop("params")
     about = {"seed": job.seed, "params": params, "source": images}
     store.save(perturbation, "perturbation/1", arrays, **about, **attributes)
-    return f"{network['model']}/{network['defence']}: {result.rates}"
+    return (
+        f"{network['model']}/{network['defence']}: fools {result.fooling_rate:.1%} of its own "
+        f"images, {result.fooling_rate_held_out:.1%} of others"
+        + ("" if result.hit_rate is None else f"; {result.hit_rate_held_out:.1%} hit the target")
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import h5py
 from advrob import networks
 from advrob.attacks.universal.search import Universal, UniversalMethod, search
 from advrob.files.rows import first_rows
+from advrob.images.artificial import Jigsaws
 from advrob.job import compute
 from advrob.job.compute import Job
 from advrob.plan.names import UNIVERSAL
@@ -18,6 +19,8 @@ from advrob.probing import probe
 
 # Keys of the configuration that are the search's and not the method's.
 SEARCH = ("norm", "radius", "fooling_rate", "passes")
+# Keys that are neither's.
+OTHERS = ("method", "images", "source")
 
 
 def universal_perturbation(
@@ -42,7 +45,7 @@ def universal_perturbation(
     Returns:
         The perturbation, and the attributes of its file.
     """
-    options = {key: value for key, value in entry.items() if key not in ("method", "images")}
+    options = {key: value for key, value in entry.items() if key not in OTHERS}
     search_options = {key: options.pop(key) for key in SEARCH if key in options}
     method: UniversalMethod = load("universal", entry["method"])(**options)
     identity = ("universal", network["model"], network["defence"])
@@ -51,6 +54,9 @@ def universal_perturbation(
     probe(built, network, held_out)
     # Not read here: their number is the user's, the memory is not.
     pixels = first_rows(own["images"], entry.get("images"))
+    if entry.get("source") == "noise":
+        count, side, *_ = pixels.shape
+        pixels = first_rows(Jigsaws(count, side, job.seed), None)
     job.log_start(
         f"universal perturbation by {entry['method']} against {'/'.join(identity[1:])}",
         len(pixels),

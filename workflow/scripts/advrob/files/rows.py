@@ -1,21 +1,33 @@
 """Rows of stored images, which need not fit in memory."""
 
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import h5py
 import numpy as np
+
+
+class Readable(Protocol):
+    """What rows are read from: 8-bit images ``(n, H, W, 3)``."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, selection: slice) -> np.ndarray:
+        """Some neighbours, in memory."""
 
 
 class ImageRows:
     """Rows of stored images, read when they are asked for: memory does not bound their number.
 
     Args:
-        images: 8-bit images ``(n, H, W, 3)``, in memory or in a file.
+        images: 8-bit images ``(n, H, W, 3)``, in memory, in a file or drawn when they are read.
         numbers: which of them, in which order.
     """
 
     def __init__(
-        self, images: "np.ndarray | h5py.Dataset | ImageRows", numbers: np.ndarray
+        self, images: "np.ndarray | h5py.Dataset | ImageRows | Readable", numbers: np.ndarray
     ) -> None:
         self.images, self.numbers = images, numbers
         self.shape: tuple[int, ...] = (len(numbers), *images.shape[1:])
@@ -44,6 +56,6 @@ class ImageRows:
 Images: TypeAlias = np.ndarray | h5py.Dataset | ImageRows
 
 
-def first_rows(images: Images, count: int | None) -> ImageRows:
+def first_rows(images: Images | Readable, count: int | None) -> ImageRows:
     """The first ``count`` images, all of them by default or where there are fewer."""
     return ImageRows(images, np.arange(len(images))[:count])

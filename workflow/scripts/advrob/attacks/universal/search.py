@@ -51,15 +51,6 @@ class Universal:
     hit_rate: float | None
     hit_rate_held_out: float | None
 
-    @property
-    def rates(self) -> str:
-        """The rates, for a log."""
-        said = f"fools {self.fooling_rate:.1%} of its own images, "
-        said += f"{self.fooling_rate_held_out:.1%} of others"
-        if self.hit_rate is None:
-            return said
-        return f"{said}; hits its target with {self.hit_rate:.1%} and {self.hit_rate_held_out:.1%}"
-
 
 @dataclass
 class Search:

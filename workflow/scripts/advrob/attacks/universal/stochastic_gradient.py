@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advrob.attacks.universal.search import Batch, Search, UniversalMethod
@@ -55,12 +55,12 @@ class StochasticGradient(UniversalMethod):
         """See `UniversalMethod.update`.
 
         Raises:
-            UserError: the network has no such class as the target.
+            UserError: the network does not have what the loss needs.
         """
         perturbation = state.perturbation.clone().requires_grad_()
         with torch.enable_grad():
             moved = (batch.images + perturbation / 255).clamp(0, 1)
-            loss = self._loss(batch.network(moved), batch.predicted).mean()
+            loss = self.loss(batch.network, moved, batch.predicted)
         (gradient,) = torch.autograd.grad(loss, perturbation)
         square = gradient.square()
         if batch.norm == "l2":
@@ -76,13 +76,21 @@ class StochasticGradient(UniversalMethod):
         rate = self.step * (1 - state.updates / batch.updates)
         return state.perturbation + rate * mean / (square.sqrt() + EPSILON)
 
-    def _loss(self, logits: Tensor, predicted: Tensor) -> Tensor:
-        """What the perturbation ascends, ``(B,)``."""
+    def loss(self, network: nn.Module, images: Tensor, predicted: Tensor) -> Tensor:
+        """What the perturbation ascends, one number.
+
+        Args:
+            network: see `Batch`.
+            images: perturbed ones, ``(B, 3, H, W)`` in [0, 1].
+            predicted: what the network predicts for them as they were, int64 ``(B,)``.
+        """
+        logits = network(images)
         if self.target is None:
-            return F.cross_entropy(logits, predicted, reduction="none").clamp(max=self.beta)
+            losses = F.cross_entropy(logits, predicted, reduction="none")
+            return losses.clamp(max=self.beta).mean()
         if self.target >= logits.shape[1]:
             raise UserError(
                 f"perturbations.universal.target: found {self.target}, but the network has "
                 f"{logits.shape[1]} classes, which count from 0. Expected the index of one."
             )
-        return -F.cross_entropy(logits, torch.full_like(predicted, self.target), reduction="none")
+        return -F.cross_entropy(logits, torch.full_like(predicted, self.target))
