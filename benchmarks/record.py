@@ -42,7 +42,7 @@ def recorded(folder: Path, names: list[str], configuration: list[Path]) -> dict[
     jobs = [job for log in (folder / "logs").rglob("*.log") if (job := record.read(log))]
     answer = folder / "results/answer.json"
     return {
-        **provenance(),
+        **provenance(folder),
         "machines": [name for name, _ in Counter(job.machine for job in jobs).most_common()],
         "jobs": len(jobs),
         "seconds": round(sum(job.seconds for job in jobs)),
@@ -52,10 +52,10 @@ def recorded(folder: Path, names: list[str], configuration: list[Path]) -> dict[
     }
 
 
-def provenance() -> dict[str, Any]:
-    """The commit of this checkout and today's date."""
+def provenance(checkout: Path = ROOT) -> dict[str, Any]:
+    """The commit of a checkout, which its run was made with, and today's date."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.strip()
     return {"commit": commit, "date": date.today().isoformat()}
 
 

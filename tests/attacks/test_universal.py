@@ -395,7 +395,7 @@ def test_activations_are_excited_and_hooks_removed():
     method = Activations()
     before = float(method.loss(network, images, torch.zeros(8)).detach())
     # The same by hand: the only convolution's positive outputs.
-    assert before == pytest.approx(float(network[0](images).relu().square().mean().log()))
+    assert before == pytest.approx(float(network[0](images).detach().relu().square().mean().log()))
     found = run(partial(search, method), network, passes=20, radius=40)
     pushed = (images + torch.from_numpy(found.perturbation).permute(2, 0, 1) / 255).clamp(0, 1)
     assert float(method.loss(network, pushed, torch.zeros(8)).detach()) > before + 0.1

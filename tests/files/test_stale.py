@@ -53,7 +53,7 @@ MADE: dict[str, dict[str, Any]] = {
     f"datasets/gradient-{LITE}-pca": of(defence="pca") | configured("perturbations.gradient"),
     f"datasets/pgd_l2-{LITE}-none": of()
     | {
-        "draws": 4,
+        "draws": 3,
         "attack": configured("perturbations.untargeted.pgd_l2"),
         "sample": SAMPLE,
     },

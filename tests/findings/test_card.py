@@ -42,6 +42,17 @@ def write_images(path: Path, photographs: int, seed: int) -> str:
     return str(path)
 
 
+def make(made: dict[str, str], weights: Path, **changes: object) -> str:
+    """A perturbation by the script, with some of its entry changed; what it says."""
+    return universal.main(
+        **made,
+        network=tiny_network(weights),
+        entry=ENTRY | changes,
+        job=a_job(),
+        checkpoint=Path(made["perturbation"]).with_suffix(".checkpoint"),
+    )
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> dict[str, str]:
     """A perturbation made from three photographs, and measured on four others."""
@@ -50,10 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> dict[
     held_out = write_images(folder / "test.h5", 4, 1)
     path = str(folder / "perturbation.h5")
     made = {"perturbation": path, "images": images, "held_out": held_out}
-    network = tiny_network(tiny_weights)
-    universal.main(
-        **made, network=network, entry=ENTRY, job=a_job(), checkpoint=folder / "checkpoint"
-    )
+    make(made, tiny_weights)
     return made
 
 
@@ -142,13 +150,7 @@ def test_a_targeted_one_has_a_hit_rate(
     files: dict[str, str], tmp_path: Path, tiny_weights: Path
 ) -> None:
     made = files | {"perturbation": str(tmp_path / "p.h5")}
-    said = universal.main(
-        **made,
-        network=tiny_network(tiny_weights),
-        entry=ENTRY | {"target": 7},
-        job=a_job(),
-        checkpoint=tmp_path / "checkpoint",
-    )
+    said = make(made, tiny_weights, target=7)
     with store.read(made["perturbation"], "perturbation/1") as file:
         rates = (file.attrs["hit_rate"].item(), file.attrs["hit_rate_held_out"].item())
     assert said.endswith(f" of others; {rates[1]:.1%} hit the target")
@@ -168,13 +170,7 @@ def test_one_made_without_photographs_owes_nothing_to_them(
     for name, seed in (("a", 0), ("b", 5)):
         images = write_images(tmp_path / f"{name}-fit.h5", 5, seed)
         path = {"perturbation": str(tmp_path / f"{name}.h5"), "images": images}
-        universal.main(
-            **files | path,
-            network=tiny_network(tiny_weights),
-            entry=ENTRY | {"source": "noise", "method": "activations"},
-            job=a_job(),
-            checkpoint=tmp_path / "checkpoint",
-        )
+        make(files | path, tiny_weights, source="noise", method="activations")
         with store.read(path["perturbation"], "perturbation/1") as file:
             made.append(file["perturbation"][:])
     np.testing.assert_array_equal(*made)

@@ -139,9 +139,12 @@ def test_without_snakemakes_records_results_speak_for_themselves(folder: Path) -
 def test_the_same_command_resumes_after_a_kill(folder: Path, number: signal.Signals) -> None:
     shutil.rmtree(folder / "results")
     asked = command(folder, SCORE, "--configfile", folder / "x.yaml")
+    # Tests that began under nohup would hand down that SIGHUP is ignored.
+    hang_up = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with subprocess.Popen(
         asked, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as run:
+        signal.signal(signal.SIGHUP, hang_up)
         until = time.monotonic() + 120
         while not list((folder / ".snakemake/incomplete").glob("*")):
             assert time.monotonic() < until

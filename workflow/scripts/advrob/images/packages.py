@@ -13,9 +13,9 @@ from advrob.images.photographs import (
     Draw,
     Photograph,
     by_label,
+    enter,
     error_context,
     is_image,
-    portable,
 )
 
 # Photographs of ImageNet's classes, labelled in their names: the default to test on.
@@ -65,12 +65,10 @@ def packages(draw: Draw) -> Classes:
         for path, name in files(entry):
             with error_context(name):
                 label = _label_in(path.name, pattern)
-            photograph = Photograph(portable(name), label, str(path))
-            earlier = by_id.setdefault(photograph.id, photograph)
-            if earlier.label != label:
+            if (earlier := enter(by_id, name, label, path)) != label:
                 raise UserError(
                     f"images: {name} gets the label {label} in one entry of packages and "
-                    f"{earlier.label} in another. Correct label, or name the file once."
+                    f"{earlier} in another. Correct label, or name the file once."
                 )
     return by_label(by_id.values())
 

@@ -148,6 +148,16 @@ def by_label(photographs: Iterable[Photograph]) -> Classes:
     return classes
 
 
+def enter(by_id: dict[str, Photograph], name: str, label: int, path: str | Path) -> int:
+    """Add a file to photographs by their ids, if its name is not there already.
+
+    Returns:
+        The label of the photograph of that name: another one if it was there with another.
+    """
+    photograph = Photograph(portable(name), label, str(path))
+    return by_id.setdefault(photograph.id, photograph).label
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name or path is that of an image; hidden files do not count."""
     return name.lower().endswith(SUFFIXES) and not name.rpartition("/")[2].startswith(".")

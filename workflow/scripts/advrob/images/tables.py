@@ -12,11 +12,11 @@ from advrob.images.photographs import (
     Draw,
     Photograph,
     by_label,
+    enter,
     error_context,
     existing,
     listing,
     open_regular,
-    portable,
     required,
 )
 
@@ -44,11 +44,9 @@ def table(root: str | None, draw: Draw) -> Classes:
         if "\\" in name and not file.exists():
             name = name.replace("\\", "/")
             file = folder / name
-        photograph = Photograph(portable(name), label, str(file))
-        earlier = by_id.setdefault(photograph.id, photograph)
-        if earlier.label != label:
+        if (earlier := enter(by_id, name, label, file)) != label:
             raise UserError(
-                f"{location}: '{name}' was listed before with another label, {earlier.label} "
+                f"{location}: '{name}' was listed before with another label, {earlier} "
                 f"instead of {label}. Remove one of its lines."
             )
     return by_label(by_id.values())
