@@ -22,6 +22,8 @@ BOUNDS = {
     "pgd_l2": ThreatModel("l2", 300),
 }
 BOTH = ("none", "noise")
+# The beginnings of names of checks that are about one attack.
+OF_ATTACK = ("beats", "changes images", "stays in bounds")
 EFFORT = ("radius", "effort")
 ALL_PASSED = "{} checks passed, 0 checks noted, 0 checks not shown, 0 checks failed"
 # Data set and defence -> what is right, of a model alone and behind noise.
@@ -206,7 +208,7 @@ def of_verdict(evaluations: list[Evaluation], verdict: Verdict) -> set[tuple[str
 
 
 def worst_rows(evaluations: list[Evaluation], defence: str) -> list[dict]:
-    table = robustness.table_robustness(evaluations, BOUNDS)
+    table = robustness.table_robustness(evaluations, BOUNDS, ["square"])
     return [
         row for row in rows(table) if (row["defence"], row["attack"]) == (defence, "worst case")
     ]
@@ -225,6 +227,27 @@ def test_a_sound_evaluation_passes(tmp_path):
     count = sum(len(each.checks) for each in evaluations)
     assert len(checks.rows) == len(checks.lines) == count
     assert checks.answer == ALL_PASSED.format(count)
+
+
+def test_a_weak_attack_beside_a_strong_one_lowers_no_grade(tmp_path):
+    """A black box that breaks more than the strongest gradients do says that they mislead."""
+    weak = Evaluation(Network("m"), checks=[])
+    weak.outcomes = read(tmp_path / "a", CORRECT)[0].outcomes
+    fails = [Check("as strong as square-m-none", f"{name}-m-none", Verdict.FAILED, 0, "")
+             for name in ("pgd", "square")]  # fmt: skip
+    linf = ThreatModel("linf", 4)
+    for check, counts in zip(fails, (True, False), strict=True):
+        weak.checks = [check]
+        assert weak.decisive(linf, BOUNDS, ["square"]) == ([check] if counts else [])
+    # Where no attack uses gradients, it is the strongest of all.
+    weak.checks = fails
+    assert weak.decisive(linf, BOUNDS, ["pgd", "square"]) == fails[:1]
+    # Nothing on this ball was tried, so there is nothing to say of it.
+    assert weak.decisive(ThreatModel("linf", 2), BOUNDS, ["square"]) == []
+    # An attack that goes too far makes the worst case too low, weak or not.
+    weak.checks = [Check("stays in bounds", "square-m-none", Verdict.FAILED, 9, "")]
+    assert weak.decisive(linf, BOUNDS, ["square"]) == weak.checks
+    assert weak.decisive(ThreatModel("l2", 300), BOUNDS, ["square"]) == []
 
 
 @pytest.mark.parametrize(
@@ -248,8 +271,11 @@ def test_an_unsound_one_fails_and_is_marked(tmp_path, changes, names):
     assert of_verdict(evaluations, Verdict.FAILED) == names
     for defence in BOTH:
         mine = {name for owner, name in names if owner == defence}
+        # What is about an attack on the l_inf ball says nothing of the one on the l_2 ball.
+        of_network = {name for name in mine if not name.startswith(OF_ATTACK)}
         for row in worst_rows(evaluations, defence):
-            assert row["grade"] == ("D" if mine else "A")
+            told = mine if row["norm"] == "linf" else of_network
+            assert row["grade"] == ("D" if told else "A")
             assert row["checks"].startswith("failed: ") == bool(mine)
             assert all(name in row["checks"] for name in mine)
     checks = robustness.table_checks(evaluations)

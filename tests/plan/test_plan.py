@@ -521,3 +521,15 @@ def test_an_attack_may_have_defaults_for_its_bounds(monkeypatch):
 )
 def test_the_data_set_that_plays_universal(template, dataset):
     assert Plan(changed({"experiments": {"universal": template}})).universal(M) == dataset
+
+
+@pytest.mark.parametrize("experiment", ["robustness", "smoothing"])
+def test_one_more_network_changes_no_job_of_the_others(experiment):
+    """Adding a defence once measured all budgets and certificates again."""
+    before = Plan(default())
+    more = [*before[f"experiments.{experiment}.defences"], "downsample"]
+    after = Plan(changed({"experiments": {experiment: {"defences": more}}}))
+    assert before.protocol(experiment) == after.protocol(experiment)
+    assert before.protocol(experiment)["draws"] == before[f"experiments.{experiment}.draws"]
+    without = Plan(changed({"experiments": {"smoothing": None}}))
+    assert without.protocol("smoothing") == {}

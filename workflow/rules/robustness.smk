@@ -93,7 +93,7 @@ rule budget:
         gpu=GPUS,
     params:
         network=described,
-        experiment=PLAN["experiments.robustness"],
+        experiment=PLAN.protocol("robustness"),
         sample=ROBUST_SAMPLE,
         batch_size=PLAN["batch_size"],
         device=PLAN["device"],

@@ -21,7 +21,7 @@ if SMOOTHING := PLAN["experiments.smoothing"]:
             gpu=GPUS,
         params:
             network=described,
-            experiment=SMOOTHING,
+            experiment=PLAN.protocol("smoothing"),
             sample=PLAN.sample(SMOOTHING["images"]),
             batch_size=PLAN["batch_size"],
             device=PLAN["device"],

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from advrob import attacks
+from advrob.attacks import losses
 from advrob.attacks.bounds import Ball
 from advrob.attacks.expectation import Expectation
 from advrob.attacks.lattice import onto_lattice
@@ -183,8 +184,8 @@ def budgets(
         checkpoint: a file to resume from, and to keep up to date.
 
     Returns:
-        The arrays of a budget file; ``gradients`` are the Euclidean lengths of the gradients of the
-        cross-entropy at the images themselves.
+        The arrays of a budget file; ``gradients`` are the Euclidean lengths of the gradients at the
+        images themselves, of the loss of `LOSSES` that has the longer one.
     """
     by_radius, by_effort = _trials(experiment)
     trials, draws = [*dict.fromkeys(by_radius + by_effort)], experiment["draws"]
@@ -199,8 +200,10 @@ def budgets(
         images, own = to_tensor(pixels[rows], job.device), labels[rows].to(job.device)
         batch = finished[number, start] = {}
         if number == 0:
-            _, gradient, _ = gradient_of(network, images, own)
-            batch["lengths"] = gradient.flatten(1).norm(dim=1).cpu()
+            gradients = [
+                gradient_of(network, images, own, losses.LOSSES[name])[1] for name in LOSSES
+            ]
+            batch["lengths"] = torch.stack(gradients).flatten(2).norm(dim=2).amax(dim=0).cpu()
         trial = trials[number]
         holding = _votes(exact, images, own, draws)
         for loss in LOSSES if trial.radius and trial.iterations else ():

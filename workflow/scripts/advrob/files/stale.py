@@ -164,7 +164,7 @@ def made_with(plan: Plan, path: str) -> dict[str, Any] | None:
             return _on(plan, of, dataset, Network(stem))
         case ["budgets" | "controls" as of, model] if _network(plan, Network(model, stem)):
             norms = {"norms": [attack.norm for attack in plan.attacks.values()]}
-            experiment = plan["experiments.robustness"] if of == "budgets" else norms
+            experiment = plan.protocol("robustness") if of == "budgets" else norms
             return {"model": model, "defence": stem, "sample": _attacked(plan), **experiment}
         case ["analysis", "vector_space"] if stem in plan["models"]:
             experiment = plan["experiments.vector_space"]
@@ -226,7 +226,7 @@ def _on(plan: Plan, folder: str, dataset: str, network: Network) -> dict[str, An
     if params is None:
         return None
     params["dataset"] = dataset
-    smoothing = plan["experiments.smoothing"]
+    smoothing = plan.protocol("smoothing")
     if folder == "scores":
         draws = plan["experiments.draws"] if plan.is_stochastic(network.defence) else 1
         return params | {"draws": draws}

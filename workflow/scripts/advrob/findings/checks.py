@@ -29,6 +29,8 @@ SIGNIFICANCE = 0.01
 MARGIN = 0.05
 # Rounding of what is stored, in units of 1/255.
 ROUNDING = 1e-3
+# The check that no attack may fail: one that goes too far makes the worst case too low.
+IN_BOUNDS = "stays in bounds"
 
 
 class Verdict(StrEnum):
@@ -207,9 +209,7 @@ def control_checks(
         radius, reached = bounds[dataset.family], float(farthest[row])
         inside = reached <= radius + ROUNDING
         limit = f"at most {radius:g}/255 in 8 bits"
-        checks.append(
-            Check("stays in bounds", dataset.name, _verdict(inside, not inside), reached, limit)
-        )
+        checks.append(Check(IN_BOUNDS, dataset.name, _verdict(inside, not inside), reached, limit))
         changes = reached > 0 or not original.any()
         checks.append(
             Check(
@@ -321,7 +321,7 @@ def grade(checks: Sequence[Check], accuracy: metrics.Accuracy) -> str:
     a check failed, so that what is left may be the attacks' weakness; or there are no checks.
 
     Args:
-        checks: of the network's evaluation.
+        checks: that the worst case depends on.
         accuracy: the worst case.
     """
     verdicts = {check.verdict for check in checks}

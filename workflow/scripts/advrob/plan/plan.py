@@ -29,6 +29,8 @@ DEMONSTRATION_NOTE = (
     "Demonstration set: 20 labelled photographs, so intervals are wide, and few images to fit. "
     "Draw no conclusions from it; presets/imagenette.yaml is the next step."
 )
+# The keys of experiments that say which networks they are made with.
+NETWORKS = ("defences", "trained")
 # On how many test images a network is looked over before it is evaluated.
 CHECKUP_IMAGES = 20
 # The ratios of downsampling in the paper's Table 3, and the names that its claims have for them.
@@ -304,6 +306,14 @@ class Plan:
     def models(self) -> list[str]:
         """The models that tables and figures are about."""
         return list(self.config["experiments"]["models"])
+
+    def protocol(self, experiment: str) -> dict[str, Any]:
+        """How an experiment treats each of its networks, as a job's parameter.
+
+        Which networks it is made with is left out: one more changes nothing for the others.
+        """
+        settings: dict[str, Any] = self["experiments"][experiment] or {}
+        return {key: value for key, value in settings.items() if key not in NETWORKS}
 
     def sample(self, images: int) -> dict[str, Any]:
         """Which test images an experiment on ``images`` of them draws, as a job's parameter."""
