@@ -93,7 +93,7 @@ def test_every_plug_in_has_a_section_with_its_keys(written, part, sorts):
         "`variance` and `components` exclude each other.\n",
         "`minimum` and `maximum` must be in ascending order.\n",
         "| `images.test` | a mapping | required | The test images. `per_class` and `total` exclude",
-        "| `shards` | a whole number from 1 to 1000 | `1` | How many jobs share",
+        "| `shards` | a whole number from 1 to 100 | `1` | How many jobs share",
     ],
 )
 def test_rows_of_the_documentation(written, row):

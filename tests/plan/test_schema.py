@@ -69,8 +69,12 @@ NO_KEY = "is not a key of the configuration. Expected"
         ({"seed": -1}, "seed: found -1, expected a whole number from 0"),
         ({"shards": 0}, "shards: found 0, expected"),
         (
+            {"images": {"size": 10**12}},
+            "images.size: found 1000000000000, expected a whole number from 8 to 4096.",
+        ),
+        (
             {"shards": 1_000_000},
-            "shards: found 1000000, expected a whole number from 1 to 1000. Each shard of each "
+            "shards: found 1000000, expected a whole number from 1 to 100. Each shard of each "
             "data set and score is a job;",
         ),
         (
