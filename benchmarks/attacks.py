@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from advrob import defences, models, networks
+from advrob import attacks, defences, models, networks
 from advrob.attacks.deepfool import deepfool
 from advrob.attacks.gradient import random_targets, targeted
 from advrob.attacks.universal.deepfool import SummedDeepFool
@@ -39,6 +39,10 @@ from advrob.models.prediction import predict
 from machine import describe
 
 RADIUS = 10
+# Of untargeted attacks: one that leaves some images right, in units of 1/255.
+SMALL = 0.5
+STEPS, QUERIES = 100, 500
+OUR_BOUND = {"norm": "linf", "radius": SMALL, "levels": None}
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,47 @@ def their_deepfool(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     return partial(_length, moved - images)
 
 
+def our_apgd(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """Ours, on real-valued images as the peer's, within a radius that leaves some right."""
+    attack = attacks.build("apgd", OUR_BOUND | {"loss": "cross_entropy", "iterations": STEPS})
+    return _attacked(task, start, partial(attack, generator=generator(0, "benchmark")))
+
+
+def their_apgd(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """Auto-PGD of torchattacks, with as many steps."""
+    return _attacked(task, start, _theirs("APGD", steps=STEPS, loss="ce"))
+
+
+def our_square(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """Ours, with the peer's number of queries."""
+    attack = attacks.build("square", OUR_BOUND | {"queries": QUERIES})
+    return _attacked(task, start, partial(attack, generator=generator(0, "benchmark")))
+
+
+def their_square(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """Square of torchattacks."""
+    return _attacked(task, start, _theirs("Square", n_queries=QUERIES))
+
+
+def our_jpeg(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """Ours, whose gradients are straight-through."""
+    defence, images = defences.build("jpeg", {"quality": 75}, device=task.device), task.tensors()
+    start()
+    with torch.no_grad():
+        return partial(_distance, defence(images), images)
+
+
+def their_jpeg(task: Task, start: Callable[[], None]) -> Callable[[], str]:
+    """libjpeg as torchvision calls it, which has no gradients."""
+    from torchvision.io import decode_jpeg, encode_jpeg
+
+    images = task.tensors()
+    start()
+    pixels = (255 * images).round().byte().cpu()
+    decoded = decode_jpeg([encode_jpeg(each, quality=75) for each in pixels])
+    return partial(_distance, torch.stack(decoded) / 255, images.cpu())
+
+
 def our_universal(task: Task, start: Callable[[], None]) -> Callable[[], str]:
     """Ours, one pass of the DeepFool version."""
     return _search(task, start, SummedDeepFool(), passes=1)
@@ -207,6 +252,9 @@ PAIRS: dict[str, tuple[tuple[Contestant, ...], Contestant, str]] = {
         "torchattacks",
     ),
     "DeepFool": ((our_deepfool,), their_deepfool, "foolbox"),
+    "Auto-PGD": ((our_apgd,), their_apgd, "torchattacks"),
+    "Square": ((our_square,), their_square, "torchattacks"),
+    "JPEG": ((our_jpeg,), their_jpeg, "torchvision"),
     "universal perturbation": (
         (our_universal, our_universal_gradient, our_hasty_universal_gradient),
         their_universal,
@@ -234,6 +282,56 @@ def _search(
         **options,
     )
     return partial(_fools, task, network, result.perturbation, test)
+
+
+class _Counted(nn.Module):
+    """A network that counts the images that pass it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.passed = network, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.passed += len(images)
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def _theirs(name: str, **options: Any) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    """An attack of torchattacks; outside of what it differentiates it would keep every graph."""
+    import torchattacks
+
+    def run(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        attack = getattr(torchattacks, name)(network, norm="Linf", eps=SMALL / 255, **options)
+        with torch.no_grad():
+            attacked: Tensor = attack(images.contiguous(), labels)
+        return attacked
+
+    return run
+
+
+def _attacked(
+    task: Task, start: Callable[[], None], attack: Callable[[nn.Module, Tensor, Tensor], Tensor]
+) -> Callable[[], str]:
+    """Attack what the network says of one batch."""
+    network, images = _Counted(task.network()), task.tensors()
+    with torch.no_grad():
+        own = network(images).argmax(dim=1)
+    network.passed = 0
+    start()
+    attacked = attack(network, images, own)
+    passed = network.passed
+
+    def left() -> str:
+        with torch.no_grad():
+            rate = (network(attacked).argmax(dim=1) == own).float().mean()
+        return f"leaves {rate:.3f} within {SMALL}/255, {passed / len(images):.0f} passes an image"
+
+    return left
+
+
+def _distance(decoded: Tensor, images: Tensor) -> str:
+    return f"mean change {255 * (decoded - images).abs().mean():.3f} of 255"
 
 
 def _with_targets(task: Task) -> tuple[nn.Module, Tensor, Tensor]:
