@@ -9,7 +9,8 @@ there is typed by hand. A block is what stands between these lines:
     <!-- recorded: NAME TABLE -->
     <!-- end -->
 
-TABLE may also be ``answer``: the answer's sentences; or ``run``: machine, commit and date.
+With "of COLUMN, COLUMN" behind TABLE, only these columns are shown. TABLE may also be ``answer``:
+the answer's sentences; or ``run``: machine, commit and date.
 """
 
 import argparse
@@ -28,7 +29,9 @@ from advrob.report.timings import duration
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "benchmarks/recorded"
 PAGE = ROOT / "docs/results.md"
-BLOCK = re.compile(r"(<!-- recorded: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- recorded: (\S+) (\S+)(?: of ([^>]+))? -->\n).*?(<!-- end -->)", re.DOTALL
+)
 
 
 def recorded(folder: Path, names: list[str], configuration: list[Path]) -> dict[str, Any]:
@@ -56,11 +59,17 @@ def provenance(checkout: Path = ROOT) -> dict[str, Any]:
     """The commit of a checkout, which its run was made with, and today's date."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     commit = subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.strip()
-    return {"commit": commit, "date": date.today().isoformat()}
+    return {"commit": commit or "unknown", "date": date.today().isoformat()}
 
 
-def block(run: dict[str, Any], what: str) -> str:
-    """A recorded block in Markdown."""
+def block(run: dict[str, Any], what: str, columns: str | None = None) -> str:
+    """A recorded block in Markdown.
+
+    Args:
+        run: a record.
+        what: the name of one of its tables, ``answer`` or ``run``.
+        columns: of the table, separated by commas; all by default.
+    """
     if what == "run":
         files = ", ".join(f"`{path}`" for path in run["configuration"])
         return (
@@ -70,16 +79,23 @@ def block(run: dict[str, Any], what: str) -> str:
         )
     if what == "answer":
         return "\n\n".join(text for part in run["sentences"].values() for text in part)
-    return "\n\n".join(tables.paragraphs(run["tables"][what], level=3))
+    table = run["tables"][what]
+    if columns:
+        chosen = [table["header"].index(name) for name in columns.split(", ")]
+        table = table | {
+            "header": [table["header"][column] for column in chosen],
+            "lines": [[line[column] for column in chosen] for line in table["lines"]],
+        }
+    return "\n\n".join(tables.paragraphs(table, level=3))
 
 
 def page(text: str) -> str:
     """The page ``text`` with every recorded block as it is recorded."""
 
     def fill(match: re.Match[str]) -> str:
-        begin, name, what, end = match.groups()
+        begin, name, what, columns, end = match.groups()
         run = json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
-        return f"{begin}\n{block(run, what)}\n\n{end}"
+        return f"{begin}\n{block(run, what, columns)}\n\n{end}"
 
     return BLOCK.sub(fill, text)
 

@@ -38,6 +38,17 @@ def test_a_run_is_recorded(tmp_path):
     assert record.block(run, "run").startswith("Configuration: `config.yaml`. Commit ")
 
 
+def test_a_block_may_show_some_columns(tmp_path, monkeypatch):
+    table = {"title": "T", "header": ["a", "b of c", "d"], "lines": [["1", "2", "3"]]}
+    kept = {"tables": {"t": table | {"remark": "R.", "parts": [], "note": None}}}
+    (tmp_path / "r.json").write_text(json.dumps(kept))
+    monkeypatch.setattr(record, "RECORDED", tmp_path)
+    page = record.page("<!-- recorded: r t of d, b of c -->\nold\n<!-- end -->")
+    assert "| d | b of c |\n| --- | --- |\n| 3 | 2 |" in page
+    assert page.endswith("<!-- end -->")
+    assert record.page(page) == page
+
+
 def test_a_folder_without_the_table_is_named(tmp_path):
     command = [sys.executable, "benchmarks/record.py", "x", str(tmp_path), "--table", "t"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
