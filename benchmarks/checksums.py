@@ -22,7 +22,7 @@ import torch
 
 from advrob.files import store
 from advrob.images.pixels import to_tensor
-from advrob.models.efficientnet_lite0 import EfficientNetLite0
+from advrob.models.efficientnet_lite0 import EfficientNetLite, Scale
 from machine import describe
 
 SIDE, BATCH = 224, 32
@@ -67,7 +67,7 @@ def read(file: h5py.File) -> None:
 
 def computed(images: np.ndarray, components: np.ndarray) -> float:
     """Seconds of projecting images on components and back, and of predicting them."""
-    network, rows = EfficientNetLite0().eval(), torch.from_numpy(components)
+    network, rows = EfficientNetLite(Scale()).eval(), torch.from_numpy(components)
     started = time.perf_counter()
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):

