@@ -3,6 +3,7 @@
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,13 @@ def folder(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+def carded(made: dict[str, str], folder: Path) -> tuple[dict[str, Any], str]:
+    """The card of a perturbation, for programs and for readers."""
+    script.main(**made, folder=str(folder))
+    card = json.loads((folder / "card.json").read_text())
+    return card, (folder / "README.md").read_text()
+
+
 def stored(files: dict[str, str]) -> np.ndarray:
     with store.read(files["perturbation"], "perturbation/1") as file:
         return file["perturbation"][:]
@@ -130,8 +138,7 @@ def test_intervals_of_fooling_rates_count_photographs(
     rates = {"fooling_rate": 4 / 6, "fooling_rate_held_out": 1 / 8}
     about = {"seed": 3, "params": params, "source": "a test"}
     store.save(made, "perturbation/1", arrays, **about, **rates)
-    script.main(**files | {"perturbation": made}, folder=str(tmp_path / "x"))
-    card = json.loads((tmp_path / "x" / "card.json").read_text())
+    card, page = carded(files | {"perturbation": made}, tmp_path / "x")
     for part, rate, photographs in zip(("own", "held_out"), rates.values(), (3, 4), strict=True):
         low, high = metrics.wilson(rate * photographs, photographs)
         assert card["fooling_rate"][part] == {
@@ -141,7 +148,6 @@ def test_intervals_of_fooling_rates_count_photographs(
             "images": 2 * photographs,
             "photographs": photographs,
         }
-    page = (tmp_path / "x" / "README.md").read_text()
     assert "| fooling rate on 6 images that it was made from | 66.7 (21 to 94) |" in page
     assert "| fooling rate on 8 held-out images | 12.5 (1 to 60) |" in page
 
@@ -154,10 +160,8 @@ def test_a_targeted_one_has_a_hit_rate(
     with store.read(made["perturbation"], "perturbation/1") as file:
         rates = (file.attrs["hit_rate"].item(), file.attrs["hit_rate_held_out"].item())
     assert said.endswith(f" of others; {rates[1]:.1%} hit the target")
-    script.main(**made, folder=str(tmp_path / "x"))
-    card = json.loads((tmp_path / "x" / "card.json").read_text())
+    card, page = carded(made, tmp_path / "x")
     assert [part["rate"] for part in card["hit_rate"].values()] == pytest.approx(rates)
-    page = (tmp_path / "x" / "README.md").read_text()
     assert "| hit rate on 8 held-out images | " in page
     assert "the hit rate of those that are taken for the target" in page
 

@@ -132,20 +132,22 @@ def test_copies_that_were_encoded_anew(
     assert f"train/{CLASSES[1]}/copy.JPEG, which looks like val/{CLASSES[0]}/0.JPEG" in log
 
 
+OPTIONS: dict[str, Any] = {
+    "size": 16,
+    "layout": "tree",
+    "broken": "error",
+    "test": {"splits": ["val"]},
+    "fit": {"splits": ["train"]},
+}
+
+
 @pytest.mark.parametrize("shard", ["1-of-1", "2-of-2"])
 def test_copies_within_the_test_set_are_reported(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shard: str
 ) -> None:
     (tree / "val" / CLASSES[0] / "copy.PNG").write_bytes(encoded(noise(4), "PNG"))
-    image_options: dict[str, Any] = {
-        "size": 16,
-        "layout": "tree",
-        "broken": "error",
-        "test": {"splits": ["val"]},
-        "fit": {"splits": ["train"]},
-    }
     paths = {part: tmp_path / f"{part}.h5" for part in ("test", "fit")}
-    summary = extract(**paths, root=str(tree), image_options=image_options, seed=1, shard=shard)
+    summary = extract(**paths, root=str(tree), image_options=OPTIONS, seed=1, shard=shard)
     assert summary.endswith("0 duplicates dropped, 1 test photographs look like others")
     log = capsys.readouterr().out
     assert "warning: 1 photographs to test look like others to test, such as val/" in log
@@ -155,19 +157,10 @@ def test_copies_within_the_test_set_are_reported(
 def test_shards_find_the_same_copies(tree: Path, tmp_path: Path) -> None:
     (tree / "train" / CLASSES[1] / "copy.JPEG").write_bytes(encoded(noise(4), quality=40))
     whole = draw(tree, tmp_path)
-    image_options: dict[str, Any] = {
-        "size": 16,
-        "layout": "tree",
-        "broken": "error",
-        "test": {"splits": ["val"]},
-        "fit": {"splits": ["train"]},
-    }
     ids = []
     for number in (1, 2):
         paths = {part: tmp_path / f"{part}-{number}.h5" for part in ("test", "fit")}
-        extract(
-            **paths, root=str(tree), image_options=image_options, seed=1, shard=f"{number}-of-2"
-        )
+        extract(**paths, root=str(tree), image_options=OPTIONS, seed=1, shard=f"{number}-of-2")
         with store.read(paths["fit"], "images/1") as file:
             ids += store.strings(file["ids"])
     assert ids == whole["fit"]
