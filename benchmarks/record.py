@@ -1,10 +1,10 @@
-"""Keep the tables of a run with what they were made with, and put them into docs/results.md.
+"""Keep the tables of a run with what they were made with, and put them into pages of docs.
 
     python benchmarks/record.py NAME FOLDER --table TABLE ... --configuration FILE ...
 
 keeps tables and the answer of the run in FOLDER as ``benchmarks/recorded/NAME.json``. Then, and
-also without arguments, it writes every recorded block of docs/results.md anew, so that no number
-there is typed by hand. A block is what stands between these lines:
+also without arguments, it writes every recorded block of docs/results.md and docs/growth.md anew,
+so that no number there is typed by hand. A block is what stands between these lines:
 
     <!-- recorded: NAME TABLE -->
     <!-- end -->
@@ -28,7 +28,7 @@ from advrob.report.timings import duration
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "benchmarks/recorded"
-PAGE = ROOT / "docs/results.md"
+PAGES = (ROOT / "docs/results.md", ROOT / "docs/growth.md")
 BLOCK = re.compile(
     r"(<!-- recorded: (\S+) (\S+)(?: of ([^>]+))? -->\n).*?(<!-- end -->)", re.DOTALL
 )
@@ -115,7 +115,8 @@ def main() -> None:
         text = json.dumps(run, ensure_ascii=False, indent=1)
         RECORDED.mkdir(exist_ok=True)
         (RECORDED / f"{options.name}.json").write_text(text + "\n", encoding="utf-8")
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from conftest import ROOT
 
 SPECIFICATION = importlib.util.spec_from_file_location("record", ROOT / "benchmarks/record.py")
@@ -12,14 +14,15 @@ record = importlib.util.module_from_spec(SPECIFICATION)
 SPECIFICATION.loader.exec_module(record)
 
 
-def test_the_page_says_what_was_recorded():
-    text = record.PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("path", record.PAGES, ids=lambda path: path.name)
+def test_the_page_says_what_was_recorded(path):
+    text = path.read_text(encoding="utf-8")
     assert record.BLOCK.search(text)
     assert record.page(text) == text, "run: python benchmarks/record.py"
 
 
 def test_a_changed_number_is_noticed():
-    text = record.PAGE.read_text(encoding="utf-8")
+    text = record.PAGES[0].read_text(encoding="utf-8")
     block = record.BLOCK.search(text)
     changed = text.replace(block[0], block[0].replace(" %", " percent").replace(" |", " 1|"))
     assert changed != text
