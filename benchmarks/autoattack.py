@@ -88,8 +88,9 @@ def compare(plan: Plan, name: str, radii: list[float], images: int) -> dict[str,
         plan.describe(target, plan.learned_files(target)), device=torch.device("cpu")
     )
     found: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {"holds": {}}
-    first, *_ = experiments.attacked(plan, target)
-    with store.read(dataset_file(first), "images/1") as file:
+    # Not those of universal and targeted perturbations, which are of all test images.
+    attack = next(name for name, each in plan.attacks.items() if each.kind)
+    with store.read(dataset_file(DataSet(attack, target)), "images/1") as file:
         ids, every = store.strings(file["ids"])[:images], file["labels"][:]
     with store.read(dataset_file(DataSet()), "images/1") as file:
         numbers = {identity: row for row, identity in enumerate(store.strings(file["ids"]))}
@@ -155,9 +156,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=50, help="how many of its sample, at most")
     options = parser.parse_args()
     files = [options.folder / "config.yaml", options.configuration.resolve()]
-    config: dict[str, Any] = {}
+    # The photographs have been drawn.
+    config: dict[str, Any] = {"images_root": "."}
     for file in files:
-        update_config(config, yaml.safe_load(file.read_text()))
+        read = yaml.safe_load(file.read_text())
+        update_config(config, {key: value for key, value in read.items() if key != "images_root"})
     checkout = options.folder.resolve()
     os.chdir(checkout)
     plan = Plan(config)
