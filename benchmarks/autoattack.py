@@ -35,7 +35,7 @@ STEPS, BATCH, SEED = 100, 25, 0
 
 
 class Known(nn.Module):
-    """A network with logits of its known classes alone, as contiguous gradients of which FAB asks.
+    """A network with logits of its known classes alone, since AutoAttack tries every class.
 
     Args:
         network: images to logits of all classes.
@@ -68,7 +68,6 @@ def holding(network: Known, images: Tensor, labels: Tensor, radius: float) -> li
     rows = right.nonzero()[:, 0]
     if len(rows):
         attack = auto_attack(network, len(network.classes), radius)
-        # Outside of what they differentiate, torchattacks' attacks would keep every graph.
         attacked = attack(images[rows], labels[rows])
         right[rows] = network(attacked).argmax(dim=1) == labels[rows]
     return right.tolist()
@@ -145,6 +144,7 @@ def table(plan: Plan, name: str, found: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# Outside of what they differentiate, torchattacks' attacks would keep every graph.
 @torch.no_grad()
 def main() -> None:
     """Attack, and record the comparison."""

@@ -8,7 +8,6 @@ benchmarks/recorded/growth.json; benchmarks/record.py then writes the page.
 """
 
 import argparse
-import json
 import os
 import re
 import resource
@@ -40,7 +39,7 @@ from advrob.images.pixels import to_tensor
 from advrob.job.compute import generator
 from advrob.models.prediction import predict
 from machine import describe
-from record import RECORDED, ROOT, provenance
+from record import ROOT, keep, provenance
 
 CPU, BATCH, SIDE, SEED = torch.device("cpu"), 32, 224, 0
 
@@ -212,17 +211,15 @@ def main() -> None:
         path = Path(folder) / "images.h5"
         write(options.folder, path, max(max(s.points) for s in STAGES if s.grows == "images"))
         lines = [line(stage, path) for stage in STAGES]
-    table = {
-        "title": "How time and memory grow",
-        "header": ["Stage", "Grows with", "Measured", "Line", "Extrapolated", "Peak memory"],
-        "lines": lines,
-        "remark": f"EfficientNet-Lite0, 224 x 224, {describe('torch')}. Each point is one process, "
-        "without the time to start it. Figures in italics are the line's, far from its points.",
-        "parts": [],
-        "note": None,
-    }
-    text = json.dumps(provenance() | {"tables": {"growth": table}}, ensure_ascii=False, indent=1)
-    (RECORDED / "growth.json").write_text(text + "\n", encoding="utf-8")
+    keep(
+        "growth",
+        "How time and memory grow",
+        ["Stage", "Grows with", "Measured", "Line", "Extrapolated", "Peak memory"],
+        lines,
+        f"EfficientNet-Lite0, 224 x 224, {describe('torch')}. Each point is one process, without "
+        "the time to start it. Figures in italics are the line's, far from its points.",
+        **provenance(),
+    )
 
 
 if __name__ == "__main__":

@@ -62,6 +62,25 @@ def provenance(checkout: Path = ROOT) -> dict[str, Any]:
     return {"commit": commit or "unknown", "date": date.today().isoformat()}
 
 
+def keep(
+    name: str, title: str, header: list[str], lines: list[list[str]], remark: str, **other: Any
+) -> None:
+    """Keep a benchmark's own table, of its name, as `recorded` keeps those of a run.
+
+    Args:
+        name: of the record.
+        title: of the table, like the next three.
+        header: its columns.
+        lines: its rows.
+        remark: what is said below it.
+        other: what else the record has.
+    """
+    table = {"title": title, "header": header, "lines": lines, "remark": remark}
+    kept = other | {"tables": {name: table | {"parts": [], "note": None}}}
+    text = json.dumps(kept, ensure_ascii=False, indent=1)
+    (RECORDED / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
 def block(run: dict[str, Any], what: str, columns: str | None = None) -> str:
     """A recorded block in Markdown.
 

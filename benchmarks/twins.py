@@ -9,7 +9,6 @@ then writes the page.
 
 import argparse
 import importlib
-import json
 import re
 import shutil
 import sys
@@ -27,7 +26,7 @@ from advrob.files import store
 from advrob.findings.calibration import HONEST, WORST_CASE
 from advrob.findings.tables import NONE
 from advrob.job.compute import Job
-from record import RECORDED, provenance
+from record import keep, provenance
 
 SIZE, SEED = 64, 2017
 # The attacks of the default configuration and of the presets, within l_inf.
@@ -110,19 +109,17 @@ def main() -> None:
                 line = lines.setdefault(record.network, [record.network, f"{record.truth:.0%}"])
                 line.append(f"{record.found:.0%}")
                 flags[record.network] = record.flagged
-    table = {
-        "title": "Masked twins: accuracy in truth, and what evaluators find",
-        "header": ["Network", "Truth", *evaluators, "The check-up has against it"],
-        "lines": [[*line, flags[name] or NONE] for name, line in lines.items()],
-        "remark": f"{len(labels)} photographs, l_inf {options.radius}/255, on a network of class "
-        f"templates (`{HONEST}`) and twins that predict the same and hide their gradients. The "
-        "worst case over all attacks of each evaluator. Version 0.1 had no check-up, and no search "
-        "for another backward pass.",
-        "parts": [],
-        "note": None,
-    }
-    text = json.dumps(provenance() | {"tables": {"twins": table}}, ensure_ascii=False, indent=1)
-    (RECORDED / "twins.json").write_text(text + "\n", encoding="utf-8")
+    keep(
+        "twins",
+        "Masked twins: accuracy in truth, and what evaluators find",
+        ["Network", "Truth", *evaluators, "The check-up has against it"],
+        [[*line, flags[name] or NONE] for name, line in lines.items()],
+        f"{len(labels)} photographs, l_inf {options.radius}/255, on a network of class templates "
+        f"(`{HONEST}`) and twins that predict the same and hide their gradients. The worst case "
+        "over all attacks of each evaluator. Version 0.1 had no check-up, and no search for "
+        "another backward pass.",
+        **provenance(),
+    )
 
 
 if __name__ == "__main__":
