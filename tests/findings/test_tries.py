@@ -138,3 +138,10 @@ def test_the_script_writes_it(tmp_path: Path) -> None:
 def test_without_random_defences_a_sentence_says_so() -> None:
     with pytest.raises(UserError, match=r"no defence of experiments\.robustness\.defences draws"):
         tries.table_tries([])
+
+
+def test_without_a_random_network_there_is_no_table() -> None:
+    with pytest.raises(
+        UserError, match=r"table_tries and figure_tries: no defence of experiments\."
+    ):
+        tries.table_tries([])

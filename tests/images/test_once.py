@@ -13,7 +13,7 @@ from PIL import Image
 
 from advrob.errors import UserError
 from advrob.files import store
-from advrob.images import extract
+from advrob.images import extract, subset
 from advrob.images.duplicates import appearance
 from photographs import draw, encoded, noise, photograph, two_splits
 
@@ -180,3 +180,9 @@ def test_pictures_with_nothing_in_them_are_no_copies(tree: Path, tmp_path: Path)
         (tree / split / CLASSES[0] / "plain.JPEG").write_bytes(data)
     drawn = draw(tree, tmp_path)
     assert (len(drawn["test"]), len(drawn["fit"])) == (5, 5)
+
+
+def test_photographs_that_do_not_fit_in_memory_are_no_broken_ones() -> None:
+    said = r"do not fit in memory \(many\)\. Give the job more"
+    with pytest.raises(UserError, match=said), subset._readable_errors():
+        raise MemoryError("many")
